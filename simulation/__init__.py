@@ -1,0 +1,1 @@
+"""Synthetic audio-visual scenes with exact labels: rooms, arrays, sounds, video."""

@@ -1,0 +1,77 @@
+"""Arrays: what the channels of a recording are. Simulator, channel pairs and channel swaps derive from this table."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from util.angles import direction_from_degrees
+from util.errors import InputError
+
+SPEED_OF_SOUND_M_S = 343.0
+
+
+@dataclass(frozen=True)
+class Array:
+    """A receiver.
+
+    Attributes
+    ----------
+    name : "foa", "mic", "binaural" or a name of one's own
+    kind : "ambisonics" (first order, ACN order W, Y, Z, X, SN3D) or "capsules"
+    capsules_deg : (azimuth, elevation) of each capsule in degrees; empty for ambisonics
+    radius_m : radius of the sphere or circle that carries the capsules
+    baffle : "rigid" (a sphere of that radius) or "open" (omnidirectional capsules in the free field)
+    """
+
+    name: str
+    kind: str
+    capsules_deg: tuple[tuple[float, float], ...] = ()
+    radius_m: float = 0.0
+    baffle: str = "open"
+
+    @property
+    def channels(self) -> int:
+        """Number of channels."""
+        return 4 if self.kind == "ambisonics" else len(self.capsules_deg)
+
+    def directions(self) -> np.ndarray:
+        """Unit vectors of the capsules (channels, 3)."""
+        angles = np.array(self.capsules_deg, dtype=np.float64).reshape(-1, 2)
+        return direction_from_degrees(angles[:, 0], angles[:, 1])
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for checkpoints and json."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Array:
+        """Inverse of `to_dict`, also after a round through json."""
+        capsules = tuple((float(azimuth), float(elevation)) for azimuth, elevation in values["capsules_deg"])
+        return cls(**{**values, "capsules_deg": capsules})
+
+
+ARRAYS = {
+    array.name: array
+    for array in (
+        Array("foa", "ambisonics"),
+        # STARSS23: four Eigenmike capsules on a rigid sphere
+        Array("mic", "capsules", ((45, 35), (-45, -35), (135, -35), (-135, 35)), 0.042, "rigid"),
+        # a rigid-sphere head with ears a little behind the middle (Duda and Martens 1998 use 100 degrees)
+        Array("binaural", "capsules", ((100, 0), (-100, 0)), 0.0875, "rigid"),
+    )
+}
+
+
+def array_named(name: str) -> Array:
+    """The array of that name.
+
+    Raises
+    ------
+    InputError : there is none
+    """
+    if name not in ARRAYS:
+        raise InputError(f"unknown array '{name}'; known are {', '.join(ARRAYS)}")
+    return ARRAYS[name]

@@ -1,0 +1,92 @@
+"""The event table: one form for labels, predictions, metrics and report."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
+
+import numpy as np
+import pandas as pd
+
+ANY_CLASS = -1
+_INTEGER_COLUMNS = ("frame", "class_index", "source")
+
+
+@dataclass(frozen=True, eq=False)
+class EventTable:
+    """Rows (frame, class) -> direction; arrays of one length n.
+
+    Attributes
+    ----------
+    frame : int64, index of a label frame from 0; frame f covers [f frame_s, (f + 1) frame_s) seconds
+    class_index : int64, -1 means 'any class'
+    source : int64, number of the source (0 where the file has none)
+    azimuth_deg, elevation_deg : float64, see `util.angles`
+    distance_m : float64 in metres, NaN where unknown
+    onscreen : float64, 1 on the screen, 0 off it, NaN where unknown
+    activity : float64 in [0, 1] for predictions, NaN for labels
+    frame_s : length of a frame in seconds
+    """
+
+    frame: np.ndarray
+    class_index: np.ndarray
+    source: np.ndarray
+    azimuth_deg: np.ndarray
+    elevation_deg: np.ndarray
+    distance_m: np.ndarray
+    onscreen: np.ndarray
+    activity: np.ndarray
+    frame_s: float = 0.1
+
+    COLUMNS = ("frame", "class_index", "source", "azimuth_deg", "elevation_deg", "distance_m", "onscreen", "activity")
+
+    def __post_init__(self) -> None:
+        lengths = {name: len(getattr(self, name)) for name in self.COLUMNS}
+        if len(set(lengths.values())) != 1:
+            raise ValueError(f"columns of an event table must have one length, found {lengths}")
+
+    @classmethod
+    def make(cls, *, frame_s: float = 0.1, **columns: np.ndarray | list) -> EventTable:
+        """Table from the columns given; source defaults to 0, the other absent columns to NaN."""
+        unknown = set(columns) - set(cls.COLUMNS)
+        if unknown:
+            raise ValueError(f"unknown event columns {sorted(unknown)}; the columns are {list(cls.COLUMNS)}")
+        count = len(columns["frame"]) if "frame" in columns else 0
+        filled = {}
+        for name in cls.COLUMNS:
+            integer = name in _INTEGER_COLUMNS
+            default = 0 if integer else np.nan
+            value = columns.get(name, np.full(count, default))
+            filled[name] = np.asarray(value, dtype=np.int64 if integer else np.float64).reshape(-1)
+        return cls(frame_s=frame_s, **filled)
+
+    @classmethod
+    def concatenate(cls, tables: Iterable[EventTable]) -> EventTable:
+        """All rows of the tables in their order; they must have one frame length."""
+        tables = list(tables)
+        if not tables:
+            return cls.make()
+        frame_s = {table.frame_s for table in tables}
+        if len(frame_s) != 1:
+            raise ValueError(f"tables of different frame lengths cannot be joined: {sorted(frame_s)} s")
+        columns = {name: np.concatenate([getattr(table, name) for table in tables]) for name in cls.COLUMNS}
+        return cls(frame_s=frame_s.pop(), **columns)
+
+    def __len__(self) -> int:
+        return len(self.frame)
+
+    def __getitem__(self, rows: np.ndarray | slice) -> EventTable:
+        """The rows of a mask, an index array or a slice."""
+        return EventTable(frame_s=self.frame_s, **{name: getattr(self, name)[rows] for name in self.COLUMNS})
+
+    def replace(self, **columns: np.ndarray) -> EventTable:
+        """The same table with some columns exchanged."""
+        return EventTable(**{field.name: columns.get(field.name, getattr(self, field.name)) for field in fields(self)})
+
+    def sorted(self) -> EventTable:
+        """Rows by frame, then class, then source; rows that agree in all three keep their order."""
+        return self[np.lexsort((self.source, self.class_index, self.frame))]
+
+    def to_frame(self) -> pd.DataFrame:
+        """The table as pandas data frame, one column per attribute."""
+        return pd.DataFrame({name: getattr(self, name) for name in self.COLUMNS})

@@ -1,0 +1,90 @@
+"""Files that are never half written, paths of companions, hashes."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from util.errors import InputError
+
+
+@contextlib.contextmanager
+def written_whole(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Give a temporary name beside `path`; rename it to `path` when the block ends well, delete it when it does not.
+
+    The temporary name ends like the real one ("clip.partial-123.wav"), since many writers choose the format by suffix.
+
+    Raises
+    ------
+    InputError : the disk is full, the folder cannot be written
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.stem}.partial-{os.getpid()}{path.suffix}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        os.replace(temporary, path)
+    except OSError as error:
+        if isinstance(error, InputError) or error.errno is None:
+            raise
+        raise InputError(f"cannot be written ({error.strerror})", path=path) from error
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+
+
+def write_text(path: str | os.PathLike[str], text: str) -> None:
+    """Write a text file whole or not at all."""
+    with written_whole(path) as temporary:
+        temporary.write_text(text, encoding="utf-8", newline="")
+
+
+def write_json(path: str | os.PathLike[str], value: Any) -> None:
+    """Write a json file whole or not at all, indented, keys in the order given."""
+    write_text(path, json.dumps(value, indent=1) + "\n")
+
+
+def read_json(path: str | os.PathLike[str]) -> Any:
+    """Read a json file.
+
+    Raises
+    ------
+    InputError : the file is missing or is no json (with line and column)
+    """
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError("no such file", path=path) from None
+    except json.JSONDecodeError as error:
+        raise InputError(f"is no json: {error.msg}", path=path, place=f"line {error.lineno}") from None
+    except UnicodeDecodeError:
+        raise InputError("is no json: not a text file", path=path) from None
+
+
+def sha256_of(path: str | os.PathLike[str]) -> str:
+    """sha256 of a file's bytes, as 64 hexadecimal digits."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def companion(path: str | os.PathLike[str], folders: dict[str, str], suffix: str) -> Path:
+    """Path of a file that belongs to another: one path component exchanged, and the suffix.
+
+    Only the *last* component that is a key of `folders` is exchanged, and only as a whole: "foa" in "/home/foa_user" or in
+    a file name stays as it is (the reference replaces text anywhere in the path).
+
+    Raises
+    ------
+    InputError : no component of the path is a key of `folders`
+    """
+    parts = list(Path(path).parts)
+    for position in range(len(parts) - 2, -1, -1):
+        if parts[position] in folders:
+            parts[position] = folders[parts[position]]
+            return Path(*parts).with_suffix(suffix)
+    raise InputError(f"must lie in a folder named {' or '.join(folders)}", path=path)
