@@ -1,0 +1,235 @@
+"""Flags of `python seld.py`: one table of defaults; flag, then the data root's dataset.json, then the default."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from util.errors import InputError
+
+DEFAULT_DATA_ROOT = "data_dcase2023_task3"
+
+# Defaults that a data root's dataset.json may set for its own material, with the type each must have there.
+SETTABLE_BY_DATASET: dict[str, type | tuple[type, ...]] = {
+    "detector": str,
+    "max_iter": int,
+    "model_save_interval": int,
+    "learning_rate": float,
+    "schedule": str,
+    "augment": str,
+}
+
+DEFAULTS: dict[str, Any] = {
+    "train": False,
+    "val": False,
+    "eval": False,
+    "infer": [],
+    "data_root": [DEFAULT_DATA_ROOT],
+    "monitor_path": None,
+    "random_seed": 0,
+    "class_num": None,
+    "format": None,
+    "train_wav_txt": None,
+    "val_wav_txt": None,
+    "eval_wav_txt": None,
+    "eval_model": None,
+    "net": "crnn",
+    "no_video": False,
+    "detector": "yolox_tiny",
+    "box_rate": "10",
+    "boxes": "own",
+    "batch_size": 16,
+    "learning_rate": 0.001,
+    "weight_decay": 1e-6,
+    "schedule": "constant",
+    "augment": "none",
+    "max_iter": 10000,
+    "model_save_interval": 1000,
+    "select": "last",
+    "mix": None,
+    "init": None,
+    "resume": None,
+    "sampling_frequency": 24000,
+    "feature": None,
+    "fft_size": 512,
+    "stft_hop_size": 240,
+    "train_wav_length": 1.27,
+    "eval_wav_hop_length": 1.2,
+    "feature_config": "feature/feature.json",
+    "threshold_config": None,
+    "edition": "2023",
+    "average": "macro",
+    "device": "auto",
+    "devices": 1,
+    "precision": "auto",
+    "workers": 1,
+}
+
+
+def build_parser(systems: list[str]) -> argparse.ArgumentParser:
+    """The parser of `python seld.py`; values that the user does not give are absent from its result."""
+    parser = argparse.ArgumentParser(
+        prog="python seld.py",
+        argument_default=argparse.SUPPRESS,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        description="Train, validate and evaluate sound event localization and detection systems.",
+        epilog="""examples
+  python seld.py -train -val --data-root data_dcase2023_task3                train on STARSS23, score at every checkpoint
+  python seld.py -train --no-video -i 20000                                  the same without the video
+  python seld.py -eval -em RUN/params_..._0020000.pth -evalwt LIST.txt       predict a list; score it where labels exist
+  python seld.py -train -val --resume data_dcase2023_task3/model_monitor/20261121093000      go on after an interruption
+
+A value is taken from the flag, else from dataset.json in the data root, else from the default in [brackets].""",
+    )
+    add = parser.add_argument_group("what to do").add_argument
+    add("-train", "--train", action="store_true", help="train a system")
+    add("-val", "--val", action="store_true", help="validate at every checkpoint during training")
+    add("-eval", "--eval", action="store_true", help="evaluate the checkpoint -em on the list -evalwt")
+    add("-infer", "--infer", nargs="+", metavar="FILE", help="predict recordings that need no labels")
+
+    add = parser.add_argument_group("data").add_argument
+    add(
+        "--data-root",
+        action="append",
+        metavar="DIR",
+        help=f"folder that holds foa_dev, metadata_dev, video_dev ... [{DEFAULT_DATA_ROOT}]; may be given several times",
+    )
+    add(
+        "--format",
+        choices=["foa", "mic", "bin"],
+        help="audio format of the default lists [foa; -eval: the checkpoint's]",
+    )
+    add("--mix", metavar="SHARES", help="with several data roots: share of the training windows of each, as 0.5,0.5")
+    add(
+        "-twt",
+        "--train-wav-txt",
+        metavar="LIST",
+        help="training list [list_dataset/dcase2023t3_foa_devtrain_audiovisual.txt; with --no-video: ..._foa_devtrain.txt]",
+    )
+    add(
+        "-valwt",
+        "--val-wav-txt",
+        metavar="LIST",
+        help="validation list [list_dataset/dcase2023t3_foa_devtest.txt]",
+    )
+    add("-evalwt", "--eval-wav-txt", metavar="LIST", help="evaluation list [the validation list's default]")
+    add(
+        "--class-num",
+        type=_positive_int,
+        metavar="N",
+        help="number of classes [from the data root: classes.txt, else 13]",
+    )
+    add("-fs", "--sampling-frequency", type=_positive_int, metavar="HZ", help="sampling rate in Hz [24000]")
+
+    add = parser.add_argument_group("system").add_argument
+    add("-n", "--net", "--system", choices=systems, help="system to train [crnn]")
+    add("--no-video", action="store_true", help="the audio-only form of the system")
+    add(
+        "--feature",
+        choices=["amp_phasediff", "binaural_phasediff"],
+        help="audio feature [what the format of the training list needs]",
+    )
+    add("--fft-size", type=_positive_int, metavar="N", help="STFT window in samples [512]")
+    add("--stft-hop-size", type=_positive_int, metavar="N", help="STFT hop in samples [240]")
+    add("--train-wav-length", type=_positive_float, metavar="S", help="length of a training window in seconds [1.27]")
+    add("--eval-wav-hop-length", type=_positive_float, metavar="S", help="hop of evaluation windows in seconds [1.2]")
+    add("--feature-config", metavar="FILE", help="base channel and channels per feature [feature/feature.json]")
+    add(
+        "--threshold-config",
+        metavar="FILE",
+        help="activity threshold per class, unification angle in degrees [util/threshold.json, extended to the classes]",
+    )
+    add(
+        "--detector",
+        metavar="NAME",
+        help="person detector: yolox_nano, yolox_tiny, yolox_s, builtin or a path to an .onnx file [yolox_tiny]",
+    )
+    add("--box-rate", metavar="HZ", help="detections per second of video, or 'native' for every frame [10]")
+    add(
+        "--boxes",
+        choices=["own", "empty", "other"],
+        help="boxes that an audio-visual system is scored with: the clip's own, none, or another clip's [own]",
+    )
+
+    add = parser.add_argument_group("training").add_argument
+    add("-m", "--monitor-path", metavar="DIR", help="where run folders go [DATA_ROOT/model_monitor]")
+    add("-rs", "--random-seed", type=int, metavar="N", help="the one seed: weights, windows, augmentation [0]")
+    add("-b", "--batch-size", type=_positive_int, metavar="N", help="windows per step, over all processes [16]")
+    add("-l", "--learning-rate", type=_positive_float, metavar="X", help="learning rate of Adam [0.001]")
+    add("-w", "--weight-decay", type=_not_negative_float, metavar="X", help="weight decay of Adam [1e-6]")
+    add("--schedule", choices=["constant", "cosine"], help="learning rate over the iterations [constant]")
+    add(
+        "--augment",
+        choices=["none", "acs"],
+        help="acs: audio channel swap with the boxes moved alike, drawn for every training window [none]",
+    )
+    add("-i", "--max-iter", type=_positive_int, metavar="N", help="iterations [10000]")
+    add("-s", "--model-save-interval", type=_positive_int, metavar="N", help="iterations between checkpoints [1000]")
+    add(
+        "--select",
+        choices=["last", "val", "test"],
+        help="which checkpoint is the result: the last; the best on recordings split off the training list by room; "
+        "or the best on the validation list, as the field does (the result says so) [last]",
+    )
+    add("--init", metavar="CHECKPOINT", help="start from its weights only; what was copied and skipped is printed")
+    add("--resume", metavar="RUN_DIR", help="go on with an interrupted run, with its own settings")
+
+    add = parser.add_argument_group("evaluation").add_argument
+    add("-em", "--eval-model", metavar="CHECKPOINT", help="checkpoint to evaluate")
+    add("--edition", metavar="YEAR", help="metric edition [2023]")
+    add("--average", choices=["macro", "micro"], help="average over the classes, or over all events [macro]")
+
+    add = parser.add_argument_group("machine").add_argument
+    add("--device", choices=["auto", "cpu", "cuda", "mps"], help="where the network runs [auto]")
+    add("--devices", type=_positive_int, metavar="N", help="processes that train together [1]")
+    add(
+        "--precision",
+        choices=["auto", "32", "bf16"],
+        help="auto: training in bfloat16 where the machine is fast at it, -eval and -infer in float32 [auto]",
+    )
+    add("--workers", type=_positive_int, metavar="N", help="threads that read windows ahead [1]")
+    return parser
+
+
+def resolve(
+    given: dict[str, Any], dataset_settings: dict[str, Any], *, dataset_file: str = "dataset.json"
+) -> dict[str, Any]:
+    """Flags, then what the data root's dataset.json sets, then the defaults.
+
+    Raises
+    ------
+    InputError : dataset.json sets a value of the wrong type
+    """
+    resolved = dict(DEFAULTS)
+    for name, kind in SETTABLE_BY_DATASET.items():
+        if name not in dataset_settings:
+            continue
+        value = dataset_settings[name]
+        if kind is float and isinstance(value, int):
+            value = float(value)
+        if not isinstance(value, kind) or isinstance(value, bool):
+            raise InputError(f"{name} must be of type {kind.__name__}, found {value!r}", path=dataset_file)
+        resolved[name] = value
+    resolved.update(given)
+    return resolved
+
+
+def _positive_int(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"must be 1 or more, found {text}")
+    return value
+
+
+def _positive_float(text: str) -> float:
+    value = float(text)
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"must be above 0, found {text}")
+    return value
+
+
+def _not_negative_float(text: str) -> float:
+    value = float(text)
+    if not 0 <= value < float("inf"):
+        raise argparse.ArgumentTypeError(f"must be 0 or more, found {text}")
+    return value
