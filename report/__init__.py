@@ -1,0 +1,1 @@
+"""What people look at: TensorBoard monitor, player, evaluation page, overlay video."""
