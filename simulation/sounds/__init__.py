@@ -1,0 +1,27 @@
+"""Procedural sounds: the 13 classes of STARSS23, dry and mono, with variety inside each class."""
+
+from simulation.sounds.catalogue import (
+    ANCHORS,
+    CLASS_NAMES,
+    GENERATORS,
+    MEAN_DURATION_S,
+    SoundClass,
+    levelled,
+    sound_class,
+    synthesize,
+)
+from simulation.sounds.primitives import RATE_HZ
+from simulation.sounds.ranges import Range
+
+__all__ = [
+    "ANCHORS",
+    "CLASS_NAMES",
+    "GENERATORS",
+    "MEAN_DURATION_S",
+    "RATE_HZ",
+    "Range",
+    "SoundClass",
+    "levelled",
+    "sound_class",
+    "synthesize",
+]

@@ -1,0 +1,43 @@
+"""Parameter ranges that train and test share without sharing a value."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+SPLITS = ("train", "test")
+BINS = 8
+
+
+@dataclass(frozen=True)
+class Range:
+    """A range cut into equal bins: even ones belong to "train", odd ones to "test".
+
+    The bins alternate, so that a model that has heard train finds test between what it knows, not beyond it. The edges of
+    every bin stay free (a tenth of its width on each side): values of the two splits are never closer than a fifth of a bin.
+
+    Attributes
+    ----------
+    low, high : ends of the range, in the unit of the parameter
+    log : bins of equal ratio instead of equal width; both ends must be positive
+    """
+
+    low: float
+    high: float
+    log: bool = False
+
+    def _at(self, share: float) -> float:
+        if self.log:
+            return self.low * (self.high / self.low) ** share
+        return self.low + (self.high - self.low) * share
+
+    def draw(self, rng: np.random.Generator, split: str) -> float:
+        """A value of the split."""
+        index = 2 * int(rng.integers(BINS // 2)) + SPLITS.index(split)
+        return float(self._at((index + rng.uniform(0.1, 0.9)) / BINS))
+
+    def intervals(self, split: str) -> list[tuple[float, float]]:
+        """The closed intervals that values of the split lie in, ascending."""
+        first = SPLITS.index(split)
+        return [(self._at((i + 0.1) / BINS), self._at((i + 0.9) / BINS)) for i in range(first, BINS, 2)]

@@ -1,0 +1,172 @@
+"""Voices: speech and laughter by formant synthesis (glottal pulses and breath through moving resonances)."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy import signal
+
+from simulation.sounds.primitives import (
+    RATE_HZ,
+    fade,
+    frame_frequencies_hz,
+    frame_times_s,
+    noise,
+    pulses,
+    samples,
+    shape_spectrum,
+    unit,
+    wander,
+)
+
+# First three formants in Hz of an adult male speaker (rounded averages after Peterson and Barney 1952).
+VOWELS = np.array(
+    [
+        (270, 2290, 3010),
+        (390, 1990, 2550),
+        (530, 1840, 2480),
+        (660, 1720, 2410),
+        (730, 1090, 2440),
+        (570, 840, 2410),
+        (440, 1020, 2240),
+        (300, 870, 2240),
+        (640, 1190, 2390),
+    ],
+    dtype=np.float64,
+)
+_BANDWIDTHS_HZ = (70.0, 100.0, 150.0, 220.0)
+
+
+def _formant_gains(formants_hz: np.ndarray) -> np.ndarray:
+    """Gains (frames, bins) of a cascade of resonances: formants (frames, 3), a fixed fourth above the third."""
+    frequency = frame_frequencies_hz().astype(np.float32)[None, :]
+    fourth = formants_hz[:, 2:] * 1.4
+    gains = np.ones((len(formants_hz), frequency.shape[1]), dtype=np.float32)
+    for formant, bandwidth in zip(np.concatenate([formants_hz, fourth], axis=1).T, _BANDWIDTHS_HZ):
+        ratio = frequency / formant.astype(np.float32)[:, None]
+        damping = (np.float32(bandwidth) / formant.astype(np.float32))[:, None]
+        square = ratio * ratio
+        gains /= np.sqrt((1 - square) ** 2 + damping**2 * square)
+    return gains
+
+
+def _glottal(rng: np.random.Generator, pitch_hz: np.ndarray, breath: float) -> np.ndarray:
+    """Voiced source (n,): pulses with a falling spectrum and breath noise that pulses along."""
+    train = pulses(pitch_hz * (1 + 0.012 * wander(rng, len(pitch_hz), 40.0)))
+    flow = signal.lfilter([1.0], [1.0, -0.92], train)
+    return unit(flow - flow.mean()) + breath * noise(rng, len(pitch_hz), 1500, 8000)
+
+
+def _curve(times_s: list[float], values: list, at_s: np.ndarray) -> np.ndarray:
+    values = np.asarray(values, dtype=np.float64)
+    if values.ndim == 1:
+        return np.interp(at_s, times_s, values)
+    return np.stack([np.interp(at_s, times_s, column) for column in values.T], axis=1)
+
+
+def speech(rng: np.random.Generator, p: dict[str, float], duration_s: float) -> np.ndarray:
+    """Nonsense sentences: syllables of consonant and vowel, phrase melody, short breaths between phrases.
+
+    Parameters: f0_hz (mean pitch), tract (formants relative to the male average), syllable_hz, liveliness (pitch range),
+    breath.
+    """
+    count = samples(duration_s)
+    time_s = np.arange(count) / RATE_HZ
+    knots, formants, level, pitch = [0.0], [VOWELS[8] * p["tract"]], [0.0], [1.1]
+    hiss = np.zeros(count)
+    now, left = 0.03, int(rng.integers(5, 11))
+    sentence = left
+    while now < duration_s - 0.12:
+        length = rng.uniform(0.75, 1.35) / p["syllable_hz"]
+        onset = rng.choice(4, p=(0.3, 0.25, 0.2, 0.25))  # fricative, plosive, nasal, none
+        closed = min(0.42 * length, (0.09, 0.05, 0.06, 0.02)[onset] * rng.uniform(0.8, 1.2))
+        vowel = VOWELS[rng.integers(len(VOWELS))] * p["tract"] * rng.uniform(0.95, 1.05, 3)
+        stress = rng.uniform(0.55, 1.0)
+        closed_level = (0.0, 0.0, 0.3, 0.2)[onset]
+        accent = 1 + p["liveliness"] * (rng.uniform(-0.5, 1.0) * stress + 0.7 * (left / sentence - 0.6))
+        locus = vowel * rng.uniform((0.6, 0.85, 0.95), (0.8, 1.15, 1.05))
+        for at, shape, value in (
+            (now + 0.3 * closed, locus, closed_level),
+            (now + closed, locus, closed_level),
+            (now + closed + 0.22 * (length - closed), vowel, stress),
+            (now + closed + 0.75 * (length - closed), vowel, 0.8 * stress),
+        ):
+            knots.append(at)
+            formants.append(shape)
+            level.append(value)
+            pitch.append(accent)
+        if onset == 0:
+            low = rng.choice((2200.0, 4200.0))
+            part = noise(rng, samples(closed), low, rng.choice((6500.0, 9500.0)))
+            _add(hiss, now, 0.25 * stress * fade(part, 0.3 * closed, 0.3 * closed))
+        elif onset == 1:
+            burst = noise(rng, samples(0.015), 800, rng.choice((3000.0, 6000.0)))
+            _add(hiss, now + closed - 0.012, 0.5 * stress * fade(burst, 0.001, 0.012))
+        now += length
+        left -= 1
+        if left <= 0:
+            pause = rng.uniform(0.1, 0.24)
+            for at in (now, now + pause):
+                knots.append(at)
+                formants.append(formants[-1])
+                level.append(0.0)
+                pitch.append(0.9)
+            now += pause
+            left = sentence = int(rng.integers(4, 10))
+    knots.append(max(now, knots[-1] + 0.02))
+    formants.append(formants[-1])
+    level.append(0.0)
+    pitch.append(0.85)
+    voiced = _glottal(rng, p["f0_hz"] * _curve(knots, pitch, time_s), p["breath"]) * _curve(knots, level, time_s)
+    gains = _formant_gains(_curve(knots, formants, frame_times_s(count)))
+    return fade(unit(shape_spectrum(voiced, gains)) + hiss, 0.01, 0.03)
+
+
+def _add(target: np.ndarray, start_s: float, part: np.ndarray) -> None:
+    start = max(0, samples(start_s))
+    stop = min(len(target), start + len(part))
+    if start < stop:
+        target[start:stop] += part[: stop - start]
+
+
+def laughter(rng: np.random.Generator, p: dict[str, float], duration_s: float) -> np.ndarray:
+    """Bouts of "ha ha ha": one open vowel, an aspirated h before each, pitch and level falling over the bout.
+
+    Parameters: f0_hz (pitch at the top), tract, rate_hz (calls per second), fall (share of the pitch lost over a bout).
+    """
+    count = samples(duration_s)
+    time_s = np.arange(count) / RATE_HZ
+    vowel = VOWELS[rng.choice((3, 4, 8))] * p["tract"]
+    knots, voice, breath, pitch = [0.0], [0.0], [0.0], [1.0]
+    now = 0.02
+    while now < duration_s - 0.1:
+        calls = int(rng.integers(5, 11))
+        for call in range(calls):
+            length = rng.uniform(0.9, 1.1) / p["rate_hz"]
+            strength = (1 - 0.55 * call / calls) * rng.uniform(0.85, 1.1)
+            high = 1 - p["fall"] * call / calls
+            for share, v, b, f in (
+                (0.02, 0.0, 0.7, 1.0),
+                (0.3, 0.05, 0.8, 1.08),
+                (0.45, 1.0, 0.2, 1.1),
+                (0.7, 0.8, 0.15, 0.98),
+                (0.9, 0.0, 0.3, 0.9),
+            ):
+                knots.append(now + share * length)
+                voice.append(v * strength)
+                breath.append(b * strength)
+                pitch.append(f * high)
+            now += length
+            if now > duration_s - 0.1:
+                break
+        gasp = rng.uniform(0.2, 0.3)  # breathing in between two bouts, audible
+        for share, b in ((0.1, 0.0), (0.5, 0.5), (0.95, 0.0)):
+            knots.append(now + share * gasp)
+            voice.append(0.0)
+            breath.append(b)
+            pitch.append(1.0)
+        now += gasp
+    f0 = p["f0_hz"] * _curve(knots, pitch, time_s)
+    source = unit(_glottal(rng, f0, 0.15)) * _curve(knots, voice, time_s)
+    source += 0.5 * noise(rng, count, 400, 7000) * _curve(knots, breath, time_s)
+    formants = np.broadcast_to(vowel, (len(frame_times_s(count)), 3))
+    return fade(shape_spectrum(source, _formant_gains(formants)), 0.005, 0.05)
