@@ -1,0 +1,143 @@
+"""Person boxes over time, and the small file beside a video that keeps them."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import zipfile
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from util.errors import InputError
+from util.files import written_whole
+
+MAX_BOXES = 6
+HOLD_S = 1.0  # how long the last boxes stay after the end of the video
+FORMAT = 1
+TIME_ROUNDING_S = 1e-6  # a time that misses a grid time by float rounding only is at that grid time
+
+
+@dataclass(frozen=True)
+class BoxTrack:
+    """The boxes of one video on a time grid.
+
+    Attributes
+    ----------
+    time_s : (n,) ascending, float64
+    boxes : (n, 6, 4) float32: x0, y0, x1, y1 as fractions of the image (not clipped to it), by descending score; zero rows
+        are no box
+    score : (n, 6) float32, 0 where there is no box
+    end_s : end of the video's last frame
+    meta : what they were made with: detector, hashes, thresholds
+    """
+
+    time_s: np.ndarray
+    boxes: np.ndarray
+    score: np.ndarray
+    end_s: float
+    meta: dict = field(default_factory=dict)
+
+    def at(self, time_s: np.ndarray | float) -> np.ndarray:
+        """Times (m,) in s -> boxes (m, 6, 4): those of the last grid time not after t.
+
+        Before the first grid time the first boxes hold; after the end of the video the last ones for 1 s, then there are
+        none.
+        """
+        time_s = np.atleast_1d(np.asarray(time_s, dtype=np.float64))
+        if not len(self.time_s):
+            return np.zeros((*time_s.shape, MAX_BOXES, 4), np.float32)
+        index = np.searchsorted(self.time_s, time_s + TIME_ROUNDING_S, side="right") - 1
+        found = self.boxes[np.maximum(index, 0)]
+        return np.where((time_s < self.end_s + HOLD_S)[..., None, None], found, np.float32(0))
+
+
+def box_path(video: str | os.PathLike[str], detector_name: str) -> Path:
+    """Where the boxes of a video lie: beside it, "clip.mp4" -> "clip.boxes-yolox_tiny.npz".
+
+    Of a detector given as a path ("models/mine.onnx") the stem is used.
+    """
+    video = Path(video)
+    stem = Path(detector_name).stem if detector_name.endswith(".onnx") else detector_name
+    return video.with_name(f"{video.stem}.boxes-{re.sub(r'[^A-Za-z0-9_.-]', '_', stem)}.npz")
+
+
+def write_boxes(path: str | os.PathLike[str], track: BoxTrack) -> None:
+    """Write a box file, whole or not at all. Only the boxes that exist are stored, so a file is some 100 bytes a second.
+
+    Raises
+    ------
+    InputError : the folder cannot be written
+    """
+    count = np.count_nonzero(track.boxes.any(axis=-1), axis=-1).astype(np.uint8)
+    kept = np.arange(MAX_BOXES) < count[:, None]
+    if track.boxes[~kept].any():
+        raise ValueError("rows of boxes must be packed: no box after an empty row")
+    with written_whole(path) as temporary, open(temporary, "wb") as file:
+        np.savez(
+            file,
+            time_s=track.time_s.astype(np.float64),
+            count=count,
+            boxes=track.boxes[kept].astype(np.float32),
+            score=track.score[kept].astype(np.float32),
+            end_s=np.float64(track.end_s),
+            meta=np.frombuffer(json.dumps({"format": FORMAT, **track.meta}).encode(), np.uint8),
+        )
+
+
+def read_meta(path: str | os.PathLike[str]) -> dict:
+    """What a box file was made with, without reading its boxes.
+
+    Raises
+    ------
+    InputError : missing, or no box file
+    """
+    return _read(path, ("meta",))["meta"]
+
+
+def read_boxes(path: str | os.PathLike[str], *, detector: str | None = None) -> BoxTrack:
+    """Read a box file.
+
+    Parameters
+    ----------
+    detector : the detector it must come from, if that matters
+
+    Raises
+    ------
+    InputError : missing, damaged, no box file, or written by another detector
+    """
+    arrays = _read(path, ("meta", "time_s", "count", "boxes", "score", "end_s"))
+    meta, count = arrays["meta"], arrays["count"]
+    if detector is not None and meta.get("detector") != (
+        Path(detector).stem if detector.endswith(".onnx") else detector
+    ):
+        raise InputError(
+            f"holds boxes of the detector {meta.get('detector')!r}, not of {detector!r}; "
+            f"python object_detection.py --detector {detector} makes them anew",
+            path=path,
+        )
+    kept = np.arange(MAX_BOXES) < count[:, None]
+    boxes = np.zeros((len(count), MAX_BOXES, 4), np.float32)
+    score = np.zeros((len(count), MAX_BOXES), np.float32)
+    if len(arrays["time_s"]) != len(count) or len(arrays["boxes"]) != kept.sum() or len(arrays["score"]) != kept.sum():
+        raise InputError("is a damaged box file: its arrays do not belong together", path=path)
+    boxes[kept], score[kept] = arrays["boxes"], arrays["score"]
+    return BoxTrack(arrays["time_s"], boxes, score, float(arrays["end_s"]), meta)
+
+
+def _read(path: str | os.PathLike[str], names: tuple[str, ...]) -> dict:
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in names}
+        arrays["meta"] = json.loads(arrays["meta"].tobytes())
+    except FileNotFoundError:
+        raise InputError("no such file (python object_detection.py makes it)", path=path) from None
+    except (OSError, ValueError, KeyError, EOFError, AttributeError, TypeError, zipfile.BadZipFile) as error:
+        raise InputError("is no box file, or a damaged one; delete it and detect anew", path=path) from error
+    if arrays["meta"].get("format") != FORMAT:
+        raise InputError(
+            f"is a box file of format {arrays['meta'].get('format')}, this version reads {FORMAT}", path=path
+        )
+    return arrays
