@@ -5,16 +5,14 @@ from __future__ import annotations
 import torch
 
 POINTS = 37  # of each vector, over 0..1 of the image
-SPREAD = (
-    18.0  # points; the width of the bell is SPREAD * box length, so that a box of half the image reaches its border
-)
+SPREAD = POINTS // 2  # half the points, times the length of the box: the bell is 1/e at the borders of the box
 
 
 def box_vectors(boxes: torch.Tensor) -> torch.Tensor:
     """Boxes as soft positions and extents: exp(-(k - 36 c)^2 / (18 l)^2) for k = 0..36, on the device of `boxes`.
 
-    c is the centre and l the length of the box along the axis. As in the reference there is no factor 2 in the exponent,
-    no normalisation and no wrap-around at the seam of a panorama. A row whose coordinates sum to 0 or less stays zero.
+    c is the centre and l the length of the box along the axis. As in the reference there is no factor 2 in the
+    exponent, no normalisation and no wrap-around at the seam of a panorama. A row whose coordinates sum to 0 or less stays zero.
 
     Parameters
     ----------
@@ -22,8 +20,8 @@ def box_vectors(boxes: torch.Tensor) -> torch.Tensor:
 
     Returns
     -------
-    (..., 2, 6, 37) float32; index 0 horizontal, 1 vertical. Computed in float64. A box of length 0 gives 1 where k = 36 c
-    exactly and 0 elsewhere (the reference: NaN there).
+    (..., 2, 6, 37) float32; index 0 horizontal, 1 vertical. Computed in float64. A box of length 0 gives 1 where
+    k = 36 c exactly and 0 elsewhere (the reference: NaN there).
 
     Source: sony/audio-visual-seld-dcase2023, the visual feature of its loader.
     """

@@ -27,8 +27,8 @@ class BoxTrack:
     Attributes
     ----------
     time_s : (n,) ascending, float64
-    boxes : (n, 6, 4) float32: x0, y0, x1, y1 as fractions of the image (not clipped to it), by descending score; zero rows
-        are no box
+    boxes : (n, 6, 4) float32: x0, y0, x1, y1 as fractions of the image (not clipped to it), by descending score; zero
+        rows are no box
     score : (n, 6) float32, 0 where there is no box
     end_s : end of the video's last frame
     meta : what they were made with: detector, hashes, thresholds
@@ -43,8 +43,8 @@ class BoxTrack:
     def at(self, time_s: np.ndarray | float) -> np.ndarray:
         """Times (m,) in s -> boxes (m, 6, 4): those of the last grid time not after t.
 
-        Before the first grid time the first boxes hold; after the end of the video the last ones for 1 s, then there are
-        none.
+        Before the first grid time the first boxes hold; after the end of the video the last ones for 1 s, then there
+        are none.
         """
         time_s = np.atleast_1d(np.asarray(time_s, dtype=np.float64))
         if not len(self.time_s):
@@ -65,7 +65,7 @@ def box_path(video: str | os.PathLike[str], detector_name: str) -> Path:
 
 
 def write_boxes(path: str | os.PathLike[str], track: BoxTrack) -> None:
-    """Write a box file, whole or not at all. Only the boxes that exist are stored, so a file is some 100 bytes a second.
+    """Write a box file, whole or not at all. Only the boxes that exist are stored: some 200 bytes a second.
 
     Raises
     ------

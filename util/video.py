@@ -18,7 +18,7 @@ from av.video.reformatter import Interpolation
 from util.errors import InputError
 from util.files import written_whole
 
-# Timestamps closer than this to index / fps belong to a constant frame rate whose container merely rounds them (Matroska: 1 ms).
+# Stamps this close to index / fps belong to a constant frame rate whose container merely rounds them (Matroska: 1 ms).
 TIMESTAMP_ROUNDING_S = 0.002
 
 
@@ -181,7 +181,7 @@ def fitted_size(
 
 
 class VideoWriter:
-    """An H.264 video in yuv420p, frame by frame; the file appears whole when the `with` block ends well, else not at all.
+    """An H.264 video in yuv420p, frame by frame; the file appears whole when the block ends well, else not at all.
 
     Parameters
     ----------
