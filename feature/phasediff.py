@@ -1,0 +1,164 @@
+"""Amplitudes and phase differences of a multichannel recording, the feature of the audio-visual baseline."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+# Waveform channels per feature name; the maps of the feature are 2 channels - 1 (the "ch" of feature.json).
+FEATURE_CHANNELS = {"amp_phasediff": 4, "binaural_phasediff": 2}
+LEADING_FRAMES = 4  # zero frames before a clip in evaluation: half of the 8 frames by which a window exceeds its hop
+TRAILING_FRAMES = 128  # zero frames behind it: the last window is always whole
+
+
+class AmplitudePhaseDifference(nn.Module):
+    """Waveform -> M linear amplitude maps, then M - 1 phase differences to the base channel in [0, 2 pi] rad.
+
+    Reference: the 'amp_phasediff' feature of sony/audio-visual-seld-dcase2023; STFT with a periodic Hann window, no
+    normalisation, no logarithm. Needs a window only (no statistics of the clip); always computed in float32.
+
+    Parameters
+    ----------
+    channels : M, channels of the waveform (FOA and MIC 4 -> 7 maps, binaural 2 -> 3 maps)
+    base_channel : the channel that phase differences refer to
+    n_fft, hop_length : STFT window and hop in samples
+    """
+
+    needs = "window"
+    precision = torch.float32
+
+    def __init__(self, channels: int, base_channel: int = 0, n_fft: int = 512, hop_length: int = 240):
+        super().__init__()
+        if not 0 <= base_channel < channels:
+            raise ValueError(f"base channel {base_channel} of a recording with {channels} channels")
+        self.channels, self.base_channel = channels, base_channel
+        self.n_fft, self.hop_length = n_fft, hop_length
+        self.maps, self.bins = 2 * channels - 1, n_fft // 2 + 1
+        self.register_buffer("hann", torch.hann_window(n_fft, dtype=torch.float64).float(), persistent=False)
+
+    def forward(self, window: Tensor) -> Tensor:
+        """Training framing: frame t is centred at sample hop t of the window, zeros around the window.
+
+        Parameters
+        ----------
+        window : (batch, channels, samples) float32; 30480 samples give 128 frames
+
+        Returns
+        -------
+        (batch, 2 channels - 1, samples // hop + 1, bins) float32
+        """
+        half = self.n_fft // 2
+        return self._maps(functional.pad(window.float(), (half, half)))
+
+    def clip_frames(self, samples: int) -> int:
+        """Frames of the padded evaluation feature of a clip: 4 + samples // hop + 128."""
+        return LEADING_FRAMES + samples // self.hop_length + TRAILING_FRAMES
+
+    def clip(self, waveform: Tensor) -> Tensor:
+        """Evaluation framing of a whole clip: not centred, zero feature frames before and behind.
+
+        The last samples % hop samples are dropped; frame LEADING_FRAMES + k covers the samples
+        [hop (k + 1) - n_fft, hop (k + 1)) (two thirds of a millisecond earlier than in training, as the reference).
+
+        Parameters
+        ----------
+        waveform : (batch, channels, samples)
+
+        Returns
+        -------
+        (batch, 2 channels - 1, 4 + samples // hop + 128, bins) float32
+        """
+        return self.clip_block(waveform, 0, self.clip_frames(waveform.shape[-1]))
+
+    def clip_samples(self, first: int, count: int, samples: int) -> tuple[int, int]:
+        """The stretch [start, stop) of a clip of `samples` samples that the frames [first, first + count) need."""
+        whole = samples // self.hop_length
+        begin = min(max(first - LEADING_FRAMES, 0), whole)
+        end = min(max(first + count - LEADING_FRAMES, begin), whole)
+        if begin == end:
+            return 0, 0
+        return max((begin + 1) * self.hop_length - self.n_fft, 0), end * self.hop_length
+
+    def clip_block(
+        self, waveform: Tensor, first: int, count: int, *, offset: int = 0, samples: int | None = None
+    ) -> Tensor:
+        """The padded frames [first, first + count) of `clip`, with identical values, from the stretch they need.
+
+        Parameters
+        ----------
+        waveform : (batch, channels, m), the samples [offset, offset + m) of the clip
+        samples : length of the whole clip; None: it ends with `waveform`
+
+        Returns
+        -------
+        (batch, 2 channels - 1, count, bins) float32; frames beyond the padded clip are zero
+
+        Raises
+        ------
+        ValueError : `waveform` does not hold the stretch that `clip_samples` names
+        """
+        held = waveform.shape[-1]
+        samples = offset + held if samples is None else samples
+        start, stop = self.clip_samples(first, count, samples)
+        if start < stop and (start < offset or stop > offset + held):
+            raise ValueError(f"samples [{start}, {stop}) needed, [{offset}, {offset + held}) given")
+        out = waveform.new_zeros((waveform.shape[0], self.maps, count, self.bins), dtype=torch.float32)
+        if start == stop:
+            return out
+        whole = samples // self.hop_length
+        begin = min(max(first - LEADING_FRAMES, 0), whole)
+        end = stop // self.hop_length
+        stretch = waveform[..., start - offset : stop - offset].float()
+        lacking = start - ((begin + 1) * self.hop_length - self.n_fft)  # zeros in front of the clip
+        place = begin + LEADING_FRAMES - first
+        self._maps(functional.pad(stretch, (lacking, 0)), out[:, :, place : place + end - begin])
+        return out
+
+    def evaluation(self, window: Tensor, valid: Tensor) -> Tensor:
+        """Evaluation framing of single windows: frames are not centred, those outside the clip are zero.
+
+        Parameters
+        ----------
+        window : (batch, channels, samples), the first sample is the first of the first frame; 30992 samples give 128
+        valid : (batch, 2) the frames [first, end) that lie inside the clip
+
+        Returns
+        -------
+        (batch, 2 channels - 1, (samples - n_fft) // hop + 1, bins) float32, the values of `clip` at those frames
+        """
+        maps = self._maps(window.float())
+        frame = torch.arange(maps.shape[2], device=maps.device)
+        inside = (frame >= valid[:, :1]) & (frame < valid[:, 1:])
+        if not inside.all():
+            maps *= inside[:, None, :, None]
+        return maps
+
+    def _maps(self, padded: Tensor, out: Tensor | None = None) -> Tensor:
+        """(batch, channels, samples) -> (batch, maps, frames, bins), every frame inside the samples given."""
+        if padded.shape[1] != self.channels:
+            raise ValueError(f"waveform has {padded.shape[1]} channels, the feature is made for {self.channels}")
+        framed = padded.unfold(-1, self.n_fft, self.hop_length) * self.hann
+        spectrum = torch.fft.rfft(framed)
+        batch, _, frames, bins = spectrum.shape
+        if out is None:
+            out = torch.empty((batch, self.maps, frames, bins), device=padded.device)
+        torch.abs(spectrum, out=out[:, : self.channels])
+        base = spectrum[:, self.base_channel : self.base_channel + 1].conj()
+        place = self.channels
+        for first, last in ((0, self.base_channel), (self.base_channel + 1, self.channels)):
+            if first < last:
+                difference = out[:, place : place + last - first]
+                torch.angle(spectrum[:, first:last] * base, out=difference)
+                difference.add_((difference < 0).to(difference.dtype), alpha=2 * math.pi)
+                place += last - first
+        return out
+
+
+def make_feature(
+    name: str, *, base_channel: int = 0, n_fft: int = 512, hop_length: int = 240
+) -> AmplitudePhaseDifference:
+    """The audio feature of that name ('amp_phasediff', 'binaural_phasediff'); KeyError for another."""
+    return AmplitudePhaseDifference(FEATURE_CHANNELS[name], base_channel, n_fft, hop_length)

@@ -1,0 +1,108 @@
+"""The amplitude and phase-difference feature: golden values, framings, physics."""
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from feature.phasediff import AmplitudePhaseDifference, make_feature
+from tests import golden
+
+CASES = {"feat_foa_a": "amp_phasediff", "feat_bin_a": "binaural_phasediff"}
+
+
+def check(ours: np.ndarray, theirs: np.ndarray, channels: int) -> None:
+    """Compare features (maps, frames, bins) at the tolerance of the golden data."""
+    assert ours.shape == theirs.shape
+    np.testing.assert_allclose(ours[:channels], theirs[:channels], atol=5e-5, rtol=1e-4)
+    clear = (theirs[1:channels] > 1e-2) & (theirs[:1] > 1e-2)
+    turn = np.abs(ours[channels:] - theirs[channels:])
+    circular = np.minimum(turn, np.abs(2 * np.pi - turn))
+    assert circular[clear].max(initial=0) <= 1e-3
+    assert clear.any()
+    phases = ours[channels:]
+    assert phases.min() >= 0 and phases.max() <= 2 * np.pi + 1e-6
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_golden(case: str) -> None:
+    data = np.load(golden.find(f"av_baseline/{case}.npz"))
+    waveform, rate_hz = soundfile.read(golden.find(f"av_baseline/{case}.wav"), dtype="float32")
+    assert rate_hz == 24000
+    waveform = torch.from_numpy(waveform.T.copy())[None]
+    channels = waveform.shape[1]
+    feature = make_feature(CASES[case])
+    compared = 0
+    for name in ("train0", "train1"):
+        if f"{name}_start" not in data:
+            continue
+        start = int(data[f"{name}_start"])
+        ours = feature(waveform[..., start : start + 30480])[0].numpy()
+        assert ours.shape[1:] == (128, 257) and ours.dtype == np.float32
+        if f"{name}_spec" in data:
+            check(ours, data[f"{name}_spec"].transpose(0, 2, 1), channels)
+            compared += 1
+        if f"{name}_frames" in data:
+            theirs = data[f"{name}_spec_at_frames"].transpose(0, 2, 1)
+            check(ours[:, data[f"{name}_frames"]], theirs, channels)
+            compared += 1
+        sums = ours[:channels].astype(np.float64).sum(axis=(1, 2))
+        np.testing.assert_allclose(sums, data[f"{name}_sum"], rtol=1e-5)
+    ours = feature.clip(waveform)[0].numpy()
+    assert ours.shape == tuple(data["eval_shape"][[0, 2, 1]])
+    theirs = data["eval_spec_at_frames"].transpose(0, 2, 1)
+    padding = data["eval_frames"] >= 4
+    padding &= data["eval_frames"] < ours.shape[1] - 128
+    assert not ours[:, data["eval_frames"][~padding]].any() and not theirs[:, ~padding].any()
+    check(ours[:, data["eval_frames"]], theirs, channels)
+    np.testing.assert_allclose(ours[:channels].astype(np.float64).sum(axis=(1, 2)), data["eval_sum"], rtol=1e-5)
+    assert compared
+
+
+@pytest.mark.parametrize("samples", [24000, 24001, 24239, 240, 100])
+def test_blocks_have_the_values_of_the_whole_clip(samples: int) -> None:
+    torch.manual_seed(0)
+    waveform = torch.randn(1, 4, samples) * 0.1
+    feature = AmplitudePhaseDifference(4)
+    whole = feature.clip(waveform)
+    assert whole.shape[2] == feature.clip_frames(samples)
+    pieces = []
+    for first in range(0, whole.shape[2], 37):
+        count = min(37, whole.shape[2] - first)
+        start, stop = feature.clip_samples(first, count, samples)
+        stretch = waveform[..., start:stop]
+        pieces.append(feature.clip_block(stretch, first, count, offset=start, samples=samples))
+    assert torch.equal(torch.cat(pieces, dim=2), whole)
+    beyond = feature.clip_block(waveform, whole.shape[2] - 2, 5)
+    assert beyond.shape[2] == 5 and not beyond.any()
+
+
+def test_a_block_without_its_samples_is_refused() -> None:
+    with pytest.raises(ValueError, match="needed"):
+        AmplitudePhaseDifference(2).clip_block(torch.zeros(1, 2, 1000), 8, 4, offset=2000, samples=9000)
+
+
+def test_wrong_channel_count_is_refused() -> None:
+    with pytest.raises(ValueError, match="4 channels"):
+        AmplitudePhaseDifference(2)(torch.zeros(1, 4, 1000))
+
+
+@pytest.mark.parametrize("base_channel", [0, 1, 3])
+def test_phase_differences_of_a_delay(base_channel: int) -> None:
+    """A channel that lags by d samples has the phase -2 pi k d / 512 against the one that does not."""
+    delays = np.array([0, 1, 2, 3])
+    k = 20
+    time = np.arange(4096)
+    waveform = np.stack([np.cos(2 * np.pi * k * (time - d) / 512) for d in delays]).astype(np.float32)
+    maps = AmplitudePhaseDifference(4, base_channel)(torch.from_numpy(waveform)[None])[0, :, 8, k].numpy()
+    others = [m for m in range(4) if m != base_channel]
+    expected = np.mod(-2 * np.pi * k * (delays[others] - delays[base_channel]) / 512, 2 * np.pi)
+    np.testing.assert_allclose(maps[4:], expected, atol=1e-4)
+    np.testing.assert_allclose(maps[:4], 128, rtol=1e-4)
+
+
+def test_silence_and_equal_channels_have_phase_zero() -> None:
+    assert not AmplitudePhaseDifference(4)(torch.zeros(2, 4, 30480)).any()
+    torch.manual_seed(1)
+    same = torch.randn(1, 1, 30480).expand(-1, 4, -1)
+    assert not AmplitudePhaseDifference(4)(same)[:, 4:].any()
