@@ -12,7 +12,8 @@ def box_vectors(boxes: torch.Tensor) -> torch.Tensor:
     """Boxes as soft positions and extents: exp(-(k - 36 c)^2 / (18 l)^2) for k = 0..36, on the device of `boxes`.
 
     c is the centre and l the length of the box along the axis. As in the reference there is no factor 2 in the
-    exponent, no normalisation and no wrap-around at the seam of a panorama. A row whose coordinates sum to 0 or less stays zero.
+    exponent, no normalisation and no wrap-around at the seam of a panorama. A row whose coordinates sum to 0 or less
+    stays zero.
 
     Parameters
     ----------
