@@ -1,0 +1,48 @@
+"""What the official programs pass over in silence: warnings here, errors when asked for."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from dataclasses import dataclass
+
+import numpy as np
+
+from util.errors import InputError
+
+
+class MetricWarning(UserWarning):
+    """Input that is scored by the official rule, but probably not what was meant."""
+
+
+@dataclass(frozen=True)
+class Notices:
+    """Where remarks on the input go: `warnings`, or an InputError in strict mode."""
+
+    strict: bool = False
+
+    def tell(self, rule: str, *, path: str | os.PathLike[str] | None = None, place: str | None = None) -> None:
+        """Warn, or raise InputError, with file, place and rule."""
+        error = InputError(rule, path=path, place=place)
+        if self.strict:
+            raise error
+        warnings.warn(str(error), MetricWarning, stacklevel=2)
+
+    def tell_rows(
+        self, rows: np.ndarray, rule: str, names: list[str], file: np.ndarray, line: np.ndarray, unit: str = "line"
+    ) -> None:
+        """One remark per file that has such rows: its first line, their number.
+
+        Parameters
+        ----------
+        rows : (n,) mask of the rows at fault
+        names : name of each file
+        file, line : (n,) file index and line number of each row
+        """
+        if not rows.any():
+            return
+        chosen = np.flatnonzero(rows)
+        for index in np.unique(file[chosen]).tolist():
+            here = chosen[file[chosen] == index]
+            more = f" ({len(here)} rows of this file)" if len(here) > 1 else ""
+            self.tell(rule + more, path=names[index], place=f"{unit} {line[here[0]]}")

@@ -1,0 +1,246 @@
+"""What scoring gives: components per recording, and everything that follows from them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from dcase2022_task3_seld_metrics.counting import Components
+from dcase2022_task3_seld_metrics.jackknife import Interval, jackknife, leave_one_out_sums
+from dcase2022_task3_seld_metrics.scores import Values, over_classes, scores
+from dcase2022_task3_seld_metrics.settings import Settings
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_SUMMED = ("2020", "2021")  # editions whose official programs count over all classes
+
+
+@dataclass(frozen=True, eq=False)
+class Scores:
+    """Scores of one set of recordings.
+
+    Attributes
+    ----------
+    overall : score -> value, in the average asked for
+    classwise : score -> (classes,); empty where the edition has none (2019)
+    counts : counter -> number or (classes,), named as by the official program
+    """
+
+    overall: dict[str, float]
+    classwise: dict[str, np.ndarray]
+    counts: dict[str, np.ndarray]
+
+
+@dataclass(frozen=True, eq=False)
+class Jackknife:
+    """Intervals of the overall scores, and of the class-wise ones (macro only); score -> Interval."""
+
+    files: tuple[str, ...]
+    significance: float
+    overall: dict[str, Interval]
+    classwise: dict[str, Interval]
+
+    @property
+    def official_point_values(self) -> dict[str, float]:
+        """What the official function returns as value of each score: the *last* leave-one-out set's (Q9)."""
+        return {name: float(interval.leave_one_out[-1]) for name, interval in self.overall.items()}
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values with the keys of the official results, NaN as it is."""
+        overall = {
+            name: {
+                "global": float(one.value),
+                "leave_one_out": one.leave_one_out.tolist(),
+                "estimate": float(one.estimate),
+                "bias": float(one.bias),
+                "std_err": float(one.standard_error),
+                "conf_interval": [float(one.low), float(one.high)],
+            }
+            for name, one in self.overall.items()
+        }
+        out: dict[str, Any] = {
+            "file_order": list(self.files),
+            "significance_level": self.significance,
+            "overall": overall,
+            "official_returned_point_values": self.official_point_values,
+        }
+        if self.classwise:
+            out["classwise_conf_interval"] = {
+                name: np.stack([one.low, one.high], axis=-1).tolist() for name, one in self.classwise.items()
+            }
+        return out
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """Scores of a set of recordings, from components that were counted recording by recording.
+
+    Attributes
+    ----------
+    files : names of the recordings that were scored, sorted
+    components : counter -> (files, classes) or (files,)
+    unscored : references without a prediction; they count for nothing (Q5)
+    """
+
+    settings: Settings
+    files: tuple[str, ...]
+    components: Components
+    unscored: tuple[str, ...] = ()
+    layout: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes."""
+        return self.settings.classes
+
+    def _scores(self, sums: Components) -> tuple[Values, Values]:
+        return scores(sums, self.settings.rates, self.settings.average, self.settings.edition.nan_means)
+
+    def _one(self, sums: Components) -> Scores:
+        """Scores of sums without the leading axis."""
+        overall, classwise = self._scores({name: np.asarray(value)[None] for name, value in sums.items()})
+        return Scores(
+            {name: float(value[0]) for name, value in overall.items()},
+            {name: value[0] for name, value in classwise.items()},
+            self._named_counts(sums),
+        )
+
+    def _named_counts(self, sums: Components) -> dict[str, np.ndarray]:
+        counts = dict(sums)
+        if self.settings.edition.name in _SUMMED:
+            if "FP_spatial" in counts:  # 2021: a misplaced event is one of the false positives
+                counts["FP"] = counts["FP"] + counts.pop("FP_spatial")
+            counts = {name: np.sum(value, axis=-1) if np.ndim(value) else value for name, value in counts.items()}
+        return counts
+
+    @cached_property
+    def total(self) -> Scores:
+        """Scores of all recordings together."""
+        return self._one({name: value.sum(axis=0) for name, value in self.components.items()})
+
+    @property
+    def overall(self) -> dict[str, float]:
+        """Score -> value, in the average asked for."""
+        return self.total.overall
+
+    @property
+    def classwise(self) -> dict[str, np.ndarray]:
+        """Score -> (classes,), in both averages; empty for 2019."""
+        return self.total.classwise
+
+    @property
+    def counts(self) -> dict[str, np.ndarray]:
+        """Counter -> number or (classes,), named as by the official program."""
+        return self.total.counts
+
+    @cached_property
+    def occurs(self) -> np.ndarray:
+        """(classes,) bool: the class has references among the recordings scored; empty for 2019."""
+        expected = self.components["Nref"]
+        return expected.sum(axis=0) > 0 if expected.ndim == 2 else np.zeros(0, dtype=bool)
+
+    @cached_property
+    def occurring(self) -> dict[str, float]:
+        """Macro averages over the classes that occur in the references, whatever the average asked for.
+
+        The official macro average divides by all classes (Q10). Localization errors come twice: by the official rule,
+        and as `<name>_matched` over the classes of which something was matched (no 180 degrees for the others). NaN
+        where no class qualifies; empty for 2019, which has no classes here.
+        """
+        if not self.classwise:
+            return {}
+        nan_means = self.settings.edition.nan_means
+        values = over_classes(self.classwise, self.occurs, nan_means)
+        matched = self.components["DE_TP"].sum(axis=0) > 0
+        for name in ("LE", "AngE"):
+            if name in self.classwise:
+                values[f"{name}_matched"] = over_classes({name: self.classwise[name]}, matched, ())[name]
+        return {name: float(value) for name, value in values.items()}
+
+    @cached_property
+    def per_file(self) -> dict[str, Scores]:
+        """Scores of each recording on its own."""
+        each = ({name: value[i] for name, value in self.components.items()} for i in range(len(self.files)))
+        return {file: self._one(sums) for file, sums in zip(self.files, each)}
+
+    @cached_property
+    def jackknife(self) -> Jackknife:
+        """Confidence intervals at significance 0.05."""
+        return self.intervals()
+
+    def intervals(self, significance: float = 0.05) -> Jackknife:
+        """Jackknife over the recordings, from their components (nothing is counted again)."""
+        if not self.files:
+            return Jackknife((), significance, {}, {})
+        left_out = self._scores({name: leave_one_out_sums(value) for name, value in self.components.items()})
+        value = self.overall, (self.classwise if self.settings.average == "macro" else {})
+        overall, classwise = (
+            {name: jackknife(whole[name], part[name], significance) for name in whole}
+            for whole, part in zip(value, left_out)
+        )
+        return Jackknife(self.files, significance, overall, classwise)
+
+    def __add__(self, other: Result) -> Result:
+        """Both sets of recordings together, as if scored in one call.
+
+        Raises
+        ------
+        ValueError : different settings, or a recording in both
+        """
+        if self.settings != other.settings:
+            raise ValueError("results with different settings cannot be added")
+        twice = set(self.files) & set(other.files)
+        if twice:
+            raise ValueError(f"scored in both results: {', '.join(sorted(twice)[:3])}")
+        files = np.array(self.files + other.files)
+        order = np.argsort(files, kind="stable") if len(files) else np.zeros(0, dtype=np.int64)
+        components = {
+            name: np.concatenate([value, other.components[name]])[order] for name, value in self.components.items()
+        }
+        unscored = tuple(sorted({*self.unscored, *other.unscored} - set(files.tolist())))
+        return Result(self.settings, tuple(files[order].tolist()), components, unscored, self.layout)
+
+    def to_frame(self, rows: str = "classwise") -> pd.DataFrame:
+        """Table of scores.
+
+        Parameters
+        ----------
+        rows : "classwise": one row per class, then "overall" and "occurring classes"; "per_file": one per recording
+        """
+        import pandas as pd
+
+        if rows == "per_file":
+            return pd.DataFrame({file: one.overall for file, one in self.per_file.items()}).T
+        if rows != "classwise":
+            raise ValueError(f"rows must be 'classwise' or 'per_file', found '{rows}'")
+        frame = pd.DataFrame(self.classwise, index=list(self.classes) if self.classwise else None)
+        names = list(self.overall)
+        frame.loc["overall", names] = [self.overall[name] for name in names]
+        if self.classwise:
+            frame.loc["occurring classes", names] = [self.occurring[name] for name in names]
+        return frame
+
+    def to_dict(self, *, jackknife: bool = False, per_file: bool = False) -> dict[str, Any]:
+        """Plain values: overall, classwise (macro only), counts, and what else is asked for."""
+        out = self._plain(self.total)
+        if jackknife:
+            out["jackknife"] = self.jackknife.to_dict()
+        if per_file:
+            out["per_file"] = {file: self._plain(one) for file, one in self.per_file.items()}
+        out["occurring"] = self.occurring
+        out["settings"] = self.settings.describe()
+        out["classes"] = list(self.classes)
+        out["files"] = list(self.files)
+        out["unscored"] = list(self.unscored)
+        return out
+
+    def _plain(self, one: Scores) -> dict[str, Any]:
+        plain: dict[str, Any] = {"overall": one.overall}
+        if self.settings.average == "macro" and one.classwise:
+            plain["classwise"] = {name: value.tolist() for name, value in one.classwise.items()}
+        plain["counts"] = {name: np.asarray(value).tolist() for name, value in one.counts.items()}
+        return plain
