@@ -95,7 +95,7 @@ class RecordingLabel:
         first = math.floor(tenths)
         shift = math.floor(10 * (tenths - first))
         end = math.ceil(10 * (start_s + length_s))
-        return WindowLabel(self._cut(first, label_frames(frames), end), shift, frames)
+        return WindowLabel(self.frames(first, label_frames(frames), end), shift, frames)
 
     def clip_window(self, index: int, duration_s: float) -> WindowLabel:
         """Evaluation window `index` of a clip: 128 output frames from 120 index - 4 on, empty outside the clip.
@@ -106,19 +106,16 @@ class RecordingLabel:
         """
         start = HOP_FRAMES * index - LEADING_FRAMES
         first, shift = divmod(start, RATIO)
-        slots = self._cut(first, label_frames(WINDOW_FRAMES), math.ceil(10 * duration_s))
+        slots = self.frames(first, label_frames(WINDOW_FRAMES), math.ceil(10 * duration_s))
         # The reference's clip label has one frame more than the feature; behind it there is nothing.
         limit = min(max(round(100 * duration_s) + 1 - start, 0), WINDOW_FRAMES)
         return WindowLabel(slots, shift, limit)
 
-    def frames(self, first: int, count: int) -> np.ndarray:
-        """The label frames [first, first + count) as dense slots (count, 6, 3, classes)."""
-        return self._cut(first, count, first + count)
-
-    def _cut(self, first: int, count: int, end: int) -> np.ndarray:
-        """The label frames [first, first + count) as dense slots, empty from `end` on."""
+    def frames(self, first: int, count: int, end: int | None = None) -> np.ndarray:
+        """The label frames [first, first + count) as (count, 6 slots, 3 axes, classes) float32, empty from `end` on."""
         slots = np.zeros((count, SLOTS, AXES, self.classes), dtype=np.float32)
-        begin, stop = np.searchsorted(self.frame, (first, min(first + count, end)))
+        stop = first + count if end is None else min(first + count, end)
+        begin, stop = np.searchsorted(self.frame, (first, stop))
         if begin < stop:
             rows = slice(begin, stop)
             slots[self.frame[rows] - first, self.slot[rows], :, self.class_index[rows]] = self.direction[rows]

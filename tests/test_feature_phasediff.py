@@ -72,7 +72,9 @@ def test_blocks_have_the_values_of_the_whole_clip(samples: int) -> None:
         start, stop = feature.clip_samples(first, count, samples)
         stretch = waveform[..., start:stop]
         pieces.append(feature.clip_block(stretch, first, count, offset=start, samples=samples))
-    assert torch.equal(torch.cat(pieces, dim=2), whole)
+    joined = torch.cat(pieces, dim=2)
+    torch.testing.assert_close(joined[:, :4], whole[:, :4], atol=0, rtol=1e-6)
+    torch.testing.assert_close(joined[:, 4:], whole[:, 4:], atol=1e-6, rtol=0)
     beyond = feature.clip_block(waveform, whole.shape[2] - 2, 5)
     assert beyond.shape[2] == 5 and not beyond.any()
 
