@@ -16,7 +16,7 @@ choose_data() {
         if [ -d "$STARSS23_ROOT/video_dev" ] && [ ! -d "$STARSS23_ROOT/video_360x180_dev" ]; then
             python resize_video.py --data-root "$STARSS23_ROOT"
         fi
-        data_flags=(--data-root "$STARSS23_ROOT")
+        data_flags=(--data-root "$STARSS23_ROOT" -i 20000)
         return 0
     fi
     echo "No STARSS23 here ($STARSS23_ROOT/$folder is missing): using synthetic scenes in $SYNTHETIC_ROOT." >&2

@@ -25,7 +25,7 @@ def direction_from_degrees(azimuth_deg: np.ndarray | float, elevation_deg: np.nd
 
 
 def degrees_from_direction(direction: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Vectors (..., 3) of any length -> azimuth in [-180, 180) and elevation, in degrees. The zero vector gives 0, 0."""
+    """Vectors (..., 3) of any length -> azimuth in [-180, 180) and elevation, in degrees; zero vectors: 0, 0."""
     direction = np.asarray(direction, dtype=np.float64)
     x, y, z = direction[..., 0], direction[..., 1], direction[..., 2]
     return wrap_azimuth_deg(np.rad2deg(np.arctan2(y, x))), np.rad2deg(np.arctan2(z, np.hypot(x, y)))

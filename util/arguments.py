@@ -8,6 +8,7 @@ from typing import Any
 from util.errors import InputError
 
 DEFAULT_DATA_ROOT = "data_dcase2023_task3"
+SYSTEM_NAMES = ["crnn", "vit", "vis_transformer"]  # rows of system.SYSTEMS (a test compares)
 
 # Defaults that a data root's dataset.json may set for its own material, with the type each must have there.
 SETTABLE_BY_DATASET: dict[str, type | tuple[type, ...]] = {
@@ -74,10 +75,10 @@ def build_parser(systems: list[str]) -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         description="Train, validate and evaluate sound event localization and detection systems.",
         epilog="""examples
-  python seld.py -train -val --data-root data_dcase2023_task3                train on STARSS23, score at every checkpoint
-  python seld.py -train --no-video -i 20000                                  the same without the video
-  python seld.py -eval -em RUN/params_..._0020000.pth -evalwt LIST.txt       predict a list; score it where labels exist
-  python seld.py -train -val --resume data_dcase2023_task3/model_monitor/20261121093000      go on after an interruption
+  python seld.py -train -val --data-root data_dcase2023_task3           train on STARSS23, score at every checkpoint
+  python seld.py -train --no-video -i 20000                             the same without the video
+  python seld.py -eval -em RUN/params_..._0020000.pth -evalwt LIST.txt  predict a list; score it where labels exist
+  python seld.py -train -val --resume RUN                               go on after an interruption
 
 A value is taken from the flag, else from dataset.json in the data root, else from the default in [brackets].""",
     )
@@ -92,7 +93,7 @@ A value is taken from the flag, else from dataset.json in the data root, else fr
         "--data-root",
         action="append",
         metavar="DIR",
-        help=f"folder that holds foa_dev, metadata_dev, video_dev ... [{DEFAULT_DATA_ROOT}]; may be given several times",
+        help=f"folder of foa_dev, metadata_dev, video_dev ... [{DEFAULT_DATA_ROOT}]; may be given several times",
     )
     add(
         "--format",
@@ -104,7 +105,7 @@ A value is taken from the flag, else from dataset.json in the data root, else fr
         "-twt",
         "--train-wav-txt",
         metavar="LIST",
-        help="training list [list_dataset/dcase2023t3_foa_devtrain_audiovisual.txt; with --no-video: ..._foa_devtrain.txt]",
+        help="training list [list_dataset/dcase2023t3_foa_devtrain_audiovisual.txt; --no-video: ..._foa_devtrain.txt]",
     )
     add(
         "-valwt",
@@ -137,7 +138,7 @@ A value is taken from the flag, else from dataset.json in the data root, else fr
     add(
         "--threshold-config",
         metavar="FILE",
-        help="activity threshold per class, unification angle in degrees [util/threshold.json, extended to the classes]",
+        help="activity threshold per class, unification angle in degrees [util/threshold.json]",
     )
     add(
         "--detector",

@@ -10,7 +10,7 @@ from util.errors import InputError
 
 
 def run_main(main: Callable[[list[str] | None], int | None], argv: list[str] | None = None) -> int:
-    """Run a command line: its exit status, or 2 after one line on standard error for bad input, 130 when interrupted."""
+    """Run a command line: its exit status; 2 after one line on standard error for bad input, 130 if interrupted."""
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     try:
         return main(argv) or 0

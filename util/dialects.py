@@ -1,4 +1,4 @@
-"""csv dialects: which columns a file of events has, in which units. The data set or the metric edition picks one by name.
+"""csv dialects: the columns of a file of events and their units. The data set or metric edition picks one by name.
 
 The number of columns is never used to guess what they mean.
 """

@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -75,8 +76,8 @@ def sha256_of(path: str | os.PathLike[str]) -> str:
 def companion(path: str | os.PathLike[str], folders: dict[str, str], suffix: str) -> Path:
     """Path of a file that belongs to another: one path component exchanged, and the suffix.
 
-    Only the *last* component that is a key of `folders` is exchanged, and only as a whole: "foa" in "/home/foa_user" or in
-    a file name stays as it is (the reference replaces text anywhere in the path).
+    Only the *last* component that is a key of `folders` is exchanged, and only as a whole: "foa" in "/home/foa_user" or
+    in a file name stays as it is (the reference replaces text anywhere in the path).
 
     Raises
     ------
@@ -88,3 +89,21 @@ def companion(path: str | os.PathLike[str], folders: dict[str, str], suffix: str
             parts[position] = folders[parts[position]]
             return Path(*parts).with_suffix(suffix)
     raise InputError(f"must lie in a folder named {' or '.join(folders)}", path=path)
+
+
+@contextlib.contextmanager
+def folder_written_whole(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Give an empty folder beside `path`; it takes the place of `path` when the block ends well, else it is deleted."""
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.partial-{os.getpid()}")
+    try:
+        temporary.mkdir(parents=True)
+        yield temporary
+        shutil.rmtree(path, ignore_errors=True)
+        os.replace(temporary, path)
+    except OSError as error:
+        if error.errno is None:
+            raise
+        raise InputError(f"cannot be written ({error.strerror})", path=path) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)

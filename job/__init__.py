@@ -1,0 +1,1 @@
+"""The jobs of the command line: train, evaluate, infer. They put the rooms together and contain no algorithm."""

@@ -1,0 +1,202 @@
+"""-eval: csv folder, raw output and result file of a checkpoint on a list."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from lightning_fabric import Fabric
+
+from dataset.layouts import DataRoot
+from dataset.lists import list_file
+from dataset.recordings import Boxes, Labels, Recording, recordings_from_list
+from job.data import FLAG_OF_ARRAY, common_classes, detect_people, open_roots
+from job.machine import make_fabric
+from seld_predictor import SELDPredictor
+from seld_validator import SELDValidator, Validation, write_result
+from system import Model, model_from_checkpoint
+from util.checkpoint import load_checkpoint
+from util.errors import InputError
+from util.runs import SELECTED, newest_run, result_checkpoint
+from util.thresholds import Thresholds, read_thresholds
+
+# What an evaluation takes over from the training of its checkpoint unless a flag says otherwise.
+INHERITED = ("data_root", "detector", "box_rate", "sampling_frequency", "random_seed", "select")
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """One model on recordings: predict, write, score, and say how the scores were made."""
+
+    fabric: Fabric
+    model: Model
+    args: dict[str, Any]
+    thresholds: Thresholds
+    roots: Sequence[DataRoot]
+    command: str
+
+    def run(
+        self,
+        recordings: Sequence[Recording],
+        csv_dir: Path,
+        raw_dir: Path | None = None,
+        *,
+        checkpoint: Path,
+        description: str,
+    ) -> Validation:
+        """Predict, write and score the recordings."""
+        model, args, source = self.model, self.args, self.args["boxes"]
+        predictor = SELDPredictor(
+            self.fabric,
+            model,
+            thresholds=self.thresholds.presence,
+            unification_deg=self.thresholds.unification_deg,
+            boxes=Boxes(args["detector"], source=source, recordings=recordings) if model.visual else None,
+            batch_size=args["batch_size"],
+            workers=args["workers"],
+        )
+        validator = SELDValidator(
+            recordings,
+            classes=model.classes,
+            labels=Labels(len(model.classes)),
+            edition=args["edition"],
+            average=args["average"],
+            raw_description=self.raw_description(checkpoint),
+        )
+        return validator.validate(predictor, csv_dir=csv_dir, raw_dir=raw_dir, description=description)
+
+    def raw_description(self, checkpoint: Path) -> dict[str, Any]:
+        """What is written beside every raw output, so that it can be read without the checkpoint."""
+        return {
+            "system": self.model.system.name,
+            **self.model.output_format.description(),
+            "classes": list(self.model.classes),
+            "thresholds": list(self.thresholds.presence),
+            "unification_deg": self.thresholds.unification_deg,
+            "array": self.model.array.to_dict(),
+            "detector": self.args["detector"] if self.model.visual else None,
+            "boxes": self.args["boxes"] if self.model.visual else None,
+            "checkpoint": str(checkpoint),
+            "command": self.command,
+        }
+
+    def remarks(
+        self, validation: Validation, recordings: Sequence[Recording], checkpoint: Path, list_name: str
+    ) -> list[str]:
+        """How the scores were made, line by line."""
+        args = self.args
+        names = ", ".join(f"{root.name} ({root.path})" for root in self.roots)
+        synthetic = ": synthetic scenes, no real recordings" if all(root.synthetic for root in self.roots) else ""
+        folders = ", ".join(sorted({recording.folder for recording in recordings}))
+        remarks = [
+            f"data {names}{synthetic}",
+            f"list {list_name}, {len(recordings)} recordings, folders {folders}",
+            f"checkpoint {checkpoint}, seed {args['random_seed']}, {_selection_remark(checkpoint, args['select'])}",
+            f"command {self.command}",
+            f"metrics edition {args['edition']}, {args['average']} average; ER, F and LR as fractions, LE in degrees, "
+            "spatial threshold 20 degrees",
+        ]
+        if self.model.visual:
+            boxes = {"own": "the clip's own", "empty": "none (empty boxes)", "other": "another clip's"}[args["boxes"]]
+            builtin = " (small, trained by this project on simulated frames)" if args["detector"] == "builtin" else ""
+            remarks.append(f"person boxes {boxes}, detector {args['detector']}{builtin}")
+        else:
+            remarks.append("audio only")
+        remarks += occurring_remarks(validation)
+        if validation.loss is not None:
+            remarks.append(f"loss {validation.loss:.5f} (mean over the windows of a clip, then over clips)")
+        return remarks
+
+
+def occurring_remarks(validation: Validation) -> list[str]:
+    """The averages that the official macro average hides: over the classes that occur, and over those matched."""
+    if validation.scores is None or not validation.scores.classwise:
+        return []
+    counts, classwise = validation.scores.counts, validation.scores.classwise
+    occurs, matched = np.asarray(counts["Nref"]) > 0, np.asarray(counts["DE_TP"]) > 0
+    lines = []
+    if occurs.any():
+        f, le, lr = (float(np.mean(np.asarray(classwise[name])[occurs])) for name in ("F", "LE", "LR"))
+        lines.append(f"macro over the {occurs.sum()} classes that occur: F {f:.3f}, LE {le:.2f}, LR {lr:.3f}")
+    if matched.any():
+        le = float(np.mean(np.asarray(classwise["LE"])[matched]))
+        lines.append(f"localisation error, mean over the {matched.sum()} classes that were matched: {le:.2f} degrees")
+    return lines
+
+
+def _selection_remark(checkpoint: Path, rule: str) -> str:
+    if rule == "last" or not (checkpoint.parent / SELECTED).is_file():
+        return "the checkpoint was not chosen by any score"
+    if rule == "val":
+        return "chosen on recordings split off the training list by room"
+    return "CHOSEN ON THE VALIDATION LIST ITSELF (--select test): the score flatters"
+
+
+def evaluate(given: dict[str, Any], command: str) -> int:
+    """Evaluate a checkpoint (-em; default: the result of the newest run) on a list (-evalwt)."""
+    checkpoint = _checkpoint(given)
+    content = load_checkpoint(checkpoint)
+    stored = content.get("settings", {})
+    roots, args = open_roots({**{key: stored[key] for key in INHERITED if key in stored}, **given})
+    fabric = make_fabric({**args, "devices": 1}, training=False)
+
+    flag = args["format"] or FLAG_OF_ARRAY.get(content.get("array", {}).get("name"), "foa")
+    path = list_file(args["eval_wav_txt"] or f"dcase2023t3_{flag}_devtest.txt", roots[:1])
+    recordings = recordings_from_list(path, roots, rate_hz=args["sampling_frequency"], mixed=len(roots) > 1)
+    model = _model_for(content, checkpoint, recordings, common_classes(roots, args["class_num"]))
+    model.to(fabric.device)
+    if args["no_video"] and model.visual:
+        raise InputError("takes person boxes: --boxes empty evaluates it without a video", path=checkpoint)
+    if model.visual and args["boxes"] != "empty":
+        detect_people(args, recordings)
+    thresholds = read_thresholds(args["threshold_config"], len(model.classes))
+
+    evaluation = Evaluation(fabric, model, args, thresholds, roots, command)
+    iteration = content.get("iteration")
+    name = f"{path.stem}_{checkpoint.stem if iteration is None else f'{iteration:07d}'}"
+    if model.visual and args["boxes"] != "own":
+        name += f"_{args['boxes']}-boxes"
+    csv_dir, raw_dir, result = (
+        checkpoint.parent / part for part in (f"pred_{name}", f"raw_{name}", f"result_{name}.txt")
+    )
+    validation = evaluation.run(recordings, csv_dir, raw_dir, checkpoint=checkpoint, description="evaluating")
+    remarks = evaluation.remarks(validation, recordings, checkpoint, path.stem)
+    print(write_result(result, validation, model.classes, remarks), end="")
+    if validation.scores is None:
+        print("no recording has labels: csv files were written, there are no scores", file=sys.stderr)
+    print(f"\ncsv     {csv_dir}\nraw     {raw_dir}\nresult  {result}")
+    return 0
+
+
+def _checkpoint(given: dict[str, Any]) -> Path:
+    """The checkpoint named by -em (or the result of the run folder that it names), else of the newest run."""
+    if given.get("eval_model"):
+        named = Path(given["eval_model"])
+    elif given.get("monitor_path"):
+        named = newest_run([Path(given["monitor_path"])])
+    else:
+        roots = given.get("data_root") or sorted(str(path) for path in Path().glob("data_*"))
+        named = newest_run(Path(root) / "model_monitor" for root in roots)
+    return result_checkpoint(named) if named.is_dir() else named
+
+
+def _model_for(
+    content: dict[str, Any], checkpoint: Path, recordings: Sequence[Recording], classes: Sequence[str]
+) -> Model:
+    """The checkpoint's model, refused where recordings or classes do not fit it."""
+    try:
+        model = model_from_checkpoint(content, classes=classes, array=recordings[0].array)
+    except InputError as error:
+        raise InputError(error.rule, path=checkpoint) from None
+    for recording in recordings:
+        if recording.array != model.array:
+            rule = f"is {recording.array.name} audio, the checkpoint {checkpoint} was trained on {model.array.name}"
+            raise InputError(rule, path=recording.audio)
+    if tuple(model.classes) != tuple(classes):
+        rule = f"was trained on {len(model.classes)} classes, other than the {len(classes)} of the data root"
+        raise InputError(rule, path=checkpoint)
+    return model

@@ -1,0 +1,63 @@
+"""Device, precision and processes."""
+
+from __future__ import annotations
+
+import logging
+import os
+import warnings
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+
+from util.errors import InputError
+
+_PRECISIONS = {"bf16": "bf16-mixed", "32": "32-true"}
+
+
+def make_fabric(args: dict[str, Any], *, training: bool) -> Fabric:
+    """A launched Fabric for the flags --device, --devices and --precision.
+
+    Precision "auto" is bfloat16 for training where the machine is fast at it, float32 otherwise: quoted scores are
+    float32.
+
+    Raises
+    ------
+    InputError : the device is not there
+    """
+    _quiet_libraries()
+    accelerator, devices = args["device"], args["devices"]
+    if accelerator == "cuda" and not torch.cuda.is_available():
+        raise InputError("--device cuda: PyTorch finds no CUDA device here; --device cpu works everywhere")
+    if accelerator == "mps" and not torch.backends.mps.is_available():
+        raise InputError("--device mps: PyTorch finds no Apple GPU here; --device cpu works everywhere")
+    if accelerator != "cpu" and torch.cuda.is_available() and devices > torch.cuda.device_count():
+        raise InputError(f"--devices {devices}: there are {torch.cuda.device_count()} CUDA devices")
+    precision = args["precision"]
+    if precision == "auto":
+        precision = "bf16" if training and fast_bfloat16(accelerator) else "32"
+    fabric = Fabric(
+        accelerator=accelerator,
+        devices=devices,
+        strategy="ddp" if devices > 1 else "auto",
+        precision=_PRECISIONS[precision],
+    )
+    if fabric.device.type == "cpu" and devices > 1:
+        torch.set_num_threads(max(1, (os.cpu_count() or 1) // devices))
+    fabric.launch()
+    return fabric
+
+
+def fast_bfloat16(accelerator: str) -> bool:
+    """Whether this machine computes bfloat16 in hardware."""
+    if accelerator != "cpu" and torch.cuda.is_available():
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    capabilities = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
+    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
+
+
+def _quiet_libraries() -> None:
+    """Lightning announces devices, PyTorch warns of its own calls; none of it concerns the user."""
+    for name in ("lightning_fabric", "lightning.fabric", "torch.distributed"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", module="lightning_fabric.*")

@@ -1,0 +1,32 @@
+"""Command line of the main job: python seld.py -train -val | -eval | -infer. See --help."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+
+from util.arguments import SYSTEM_NAMES, build_parser
+from util.cli import run_main
+from util.errors import InputError
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Parse the flags, do one of the jobs; the exit status."""
+    argv = sys.argv[1:] if argv is None else argv
+    given = vars(build_parser(SYSTEM_NAMES).parse_args(argv))
+    command = "python seld.py " + shlex.join(argv)
+    jobs = [name for name in ("train", "eval", "infer") if given.get(name)]
+    if len(jobs) != 1:
+        raise InputError("give exactly one of -train (with -val), -eval and -infer; --help explains them")
+    # Each job imports PyTorch and the networks; --help and a mistyped flag are answered before that.
+    if jobs == ["train"]:
+        from job.train import train as job
+    elif jobs == ["eval"]:
+        from job.evaluate import evaluate as job
+    else:
+        from job.infer import infer as job
+    return job(given, command)
+
+
+if __name__ == "__main__":
+    sys.exit(run_main(main))

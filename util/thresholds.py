@@ -1,0 +1,42 @@
+"""Activity thresholds per class and the unification angle, from a json file."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from util.errors import InputError
+from util.files import read_json
+
+DEFAULT_FILE = Path(__file__).with_name("threshold.json")
+_DEFAULT_PRESENCE = 0.3
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """presence : per class, a track is an event above it; unification_deg : closer tracks of a class are one source."""
+
+    presence: tuple[float, ...]
+    unification_deg: float
+
+
+def read_thresholds(path: str | os.PathLike[str] | None, class_count: int) -> Thresholds:
+    """Thresholds for `class_count` classes; without a file: the default ones, 0.3 for every class.
+
+    Raises
+    ------
+    InputError : not the form {"threshold_presence": [one per class], "threshold_unification": degrees}
+    """
+    content = read_json(path or DEFAULT_FILE)
+    try:
+        presence = [float(value) for value in content["threshold_presence"]]
+        unification_deg = float(content["threshold_unification"])
+    except (KeyError, TypeError, ValueError):
+        rule = 'must have the form {"threshold_presence": [one number per class], "threshold_unification": degrees}'
+        raise InputError(rule, path=path) from None
+    if path is None:
+        presence = (presence + [_DEFAULT_PRESENCE] * class_count)[:class_count]
+    if len(presence) != class_count:
+        raise InputError(f"has {len(presence)} thresholds, the classes are {class_count}", path=path)
+    return Thresholds(tuple(presence), unification_deg)
