@@ -1,0 +1,1 @@
+"""Object detection with YOLOX through onnxruntime: models, pre- and post-processing, videos."""

@@ -1,0 +1,275 @@
+"""Videos -> person boxes on a time grid, each detected once, in one sequential decode, kept in a box file."""
+
+from __future__ import annotations
+
+import math
+import os
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+import av
+import numpy as np
+from av.video.reformatter import VideoReformatter
+from tqdm import tqdm
+
+from detection.detector import Detector, cpu_count
+from detection.yolox import person_boxes
+from util.boxes import MAX_BOXES, TIME_ROUNDING_S, BoxTrack, box_path, read_meta, write_boxes
+from util.errors import InputError
+from util.files import companion, sha256_of
+from util.video import decoded_frames, video_info
+
+NMS_IOU = 0.65
+SCORE_THRESHOLD = 0.10  # strictly above
+BATCH = 4  # pictures per inference on a CPU, where the batch axis is free
+GPU_BATCH = 32
+
+SMALL_FOLDERS = {"video_dev": "video_360x180_dev", "video_eval": "video_360x180_eval"}
+
+Rate = float | str  # boxes per second, or "native": every frame of the video
+
+
+def source_video(video: str | os.PathLike[str]) -> Path:
+    """The file that is decoded for a video: its resized copy where there is one, else itself.
+
+    ".../video_dev/<split>/<clip>.mp4" -> ".../video_360x180_dev/<split>/<clip>.mp4".
+    """
+    video = Path(video)
+    if SMALL_FOLDERS.keys().isdisjoint(video.parts[:-1]):
+        return video
+    small = companion(video, SMALL_FOLDERS, video.suffix)
+    return small if small.is_file() else video
+
+
+def frames_on_grid(
+    frames: Iterator[tuple[int, float, av.VideoFrame]], rate_hz: Rate, frame_s: float
+) -> Iterator[tuple[av.VideoFrame, list[float]]]:
+    """The frames that are needed, each with the grid times (in s) at which it is the last frame not after them.
+
+    Parameters
+    ----------
+    frames : of `util.video.decoded_frames`
+    rate_hz : grid times per second; "native" has one per frame
+    frame_s : duration of the last frame
+    """
+    tick = 0
+
+    def due(until_s: float) -> list[float]:
+        nonlocal tick
+        times = []
+        while (grid_s := tick / rate_hz) < until_s - TIME_ROUNDING_S:
+            times.append(grid_s)
+            tick += 1
+        return times
+
+    held, held_s = None, 0.0
+    for _, time_s, frame in frames:
+        if rate_hz == "native":
+            yield frame, [time_s]
+        elif held is not None and (times := due(time_s)):
+            yield held, times
+        held, held_s = frame, time_s
+    if held is not None and rate_hz != "native" and (times := due(held_s + frame_s)):
+        yield held, times
+
+
+def detect_video(
+    video: str | os.PathLike[str],
+    detector: Detector,
+    rate_hz: Rate,
+    *,
+    pool: ThreadPoolExecutor,
+    workers: int,
+    batch: int | None = None,
+    progress: tqdm | None = None,
+) -> BoxTrack:
+    """Boxes of one video: decoded here, detected by the workers of `pool`, a few inferences in flight.
+
+    Parameters
+    ----------
+    batch : pictures per inference, by default what suits the device; 1 where the model takes one only
+
+    Raises
+    ------
+    InputError : the video cannot be read to its end
+    """
+    info = video_info(video)
+    if batch is None:
+        batch = GPU_BATCH if detector.on_gpu else BATCH
+    if not detector.free_batch:
+        batch = 1
+    local = threading.local()
+
+    def people(frames: list[av.VideoFrame]) -> list[tuple[np.ndarray, np.ndarray]]:
+        if not hasattr(local, "reformatter"):  # keeps its tables from frame to frame
+            local.reformatter = VideoReformatter()
+        pictures = [local.reformatter.reformat(frame, format="bgr24").to_ndarray() for frame in frames]
+        found = detector(pictures, score_threshold=SCORE_THRESHOLD, nms_iou=NMS_IOU)
+        return [
+            person_boxes(one, picture.shape[1], picture.shape[0], score_threshold=SCORE_THRESHOLD, limit=MAX_BOXES)
+            for one, picture in zip(found, pictures)
+        ]
+
+    times_s: list[float] = []
+    repeats: list[int] = []
+    boxes: list[np.ndarray] = []
+    scores: list[np.ndarray] = []
+    flying: deque[Future] = deque()
+
+    def land() -> None:
+        for one_boxes, one_score in flying.popleft().result():
+            boxes.append(one_boxes)
+            scores.append(one_score)
+            if progress is not None:
+                progress.update(repeats[len(boxes) - 1])
+
+    waiting: list[av.VideoFrame] = []
+    frame_s = float(1 / info.fps)
+    end_s = info.duration_s
+
+    def watched() -> Iterator[tuple[int, float, av.VideoFrame]]:
+        nonlocal end_s
+        for index, time_s, frame in decoded_frames(video, threads=1 if workers < 8 else 0):
+            end_s = time_s + frame_s
+            yield index, time_s, frame
+
+    try:
+        for frame, grid_s in frames_on_grid(watched(), rate_hz, frame_s):
+            times_s.extend(grid_s)
+            repeats.append(len(grid_s))
+            waiting.append(frame)
+            if len(waiting) == batch:
+                flying.append(pool.submit(people, waiting))
+                waiting = []
+            while len(flying) > 2 * workers:
+                land()
+        if waiting:
+            flying.append(pool.submit(people, waiting))
+        while flying:
+            land()
+    finally:
+        for future in flying:
+            future.cancel()
+    meta = {
+        "detector": detector.label,
+        "model_sha256": detector.sha256,
+        "rate_hz": rate_hz,
+        "score_threshold": SCORE_THRESHOLD,
+        "nms_iou": NMS_IOU,
+        "width": info.width,
+        "height": info.height,
+        "fps": str(info.fps),
+        "frame_count": info.frame_count,
+        **_identity(video),
+        "video_sha256": sha256_of(video),
+    }
+    if not boxes:
+        return BoxTrack(np.zeros(0), np.zeros((0, 6, 4), np.float32), np.zeros((0, 6), np.float32), end_s, meta)
+    return BoxTrack(
+        np.array(times_s), np.repeat(np.stack(boxes), repeats, 0), np.repeat(np.stack(scores), repeats, 0), end_s, meta
+    )
+
+
+def _identity(video: str | os.PathLike[str]) -> dict:
+    """Cheap marks of a video file: when they are unchanged its hash is not computed again."""
+    facts = Path(video).stat()
+    return {
+        "video": "/".join(Path(video).parts[-3:]),
+        "video_bytes": facts.st_size,
+        "video_mtime_ns": facts.st_mtime_ns,
+    }
+
+
+def is_current(path: str | os.PathLike[str], source: str | os.PathLike[str], detector: Detector, rate_hz: Rate) -> bool:
+    """Whether a box file holds what detection would give: same model, video, grid and thresholds."""
+    try:
+        meta = read_meta(path)
+    except InputError:
+        return False
+    wanted = {
+        "model_sha256": detector.sha256,
+        "detector": detector.label,
+        "rate_hz": rate_hz,
+        "score_threshold": SCORE_THRESHOLD,
+        "nms_iou": NMS_IOU,
+    }
+    if any(meta.get(key) != value for key, value in wanted.items()):
+        return False
+    marks = _identity(source)
+    if meta.get("video_bytes") != marks["video_bytes"]:
+        return False
+    return meta.get("video_mtime_ns") == marks["video_mtime_ns"] or meta.get("video_sha256") == sha256_of(source)
+
+
+def detect_videos(
+    videos: Sequence[str | os.PathLike[str]],
+    detector: Detector,
+    *,
+    rate_hz: Rate = 10.0,
+    progress: bool = True,
+    again: bool = False,
+    workers: int | None = None,
+) -> tuple[list[Path], list[InputError]]:
+    """Make the box files of videos that lack a current one.
+
+    Parameters
+    ----------
+    videos : HD or resized; the resized copy of a video is what is decoded, the box file lies beside the video given
+    again : detect even where a current box file lies
+    workers : inferences at the same time, by default one per processor
+
+    Returns
+    -------
+    paths : box files in the order of `videos`, of the broken ones too (where no file is)
+    broken : one error per video that could not be read; the others are done all the same
+    """
+    if rate_hz != "native" and not (isinstance(rate_hz, int | float) and 0 < rate_hz <= 1000):
+        raise InputError(f'box rate {rate_hz!r}: give boxes per second (10), or "native" for every frame')
+    paths = [box_path(video, detector.label) for video in videos]
+    broken: list[InputError] = []
+    todo: list[tuple[Path, Path, int]] = []
+    for video, path in zip(videos, paths):
+        source = source_video(video)
+        try:
+            info = video_info(source)
+            if again or not is_current(path, source, detector, rate_hz):
+                count = info.frame_count if rate_hz == "native" else math.ceil(info.duration_s * rate_hz)
+                todo.append((source, path, count))
+        except InputError as error:
+            broken.append(error)
+    if not todo:
+        return paths, broken
+    workers = workers or (2 if detector.on_gpu else cpu_count())
+    total = sum(count for _, _, count in todo)
+    if progress:
+        _estimate(detector, len(todo), total, workers)
+    with (
+        ThreadPoolExecutor(workers) as pool,
+        tqdm(total=total, unit="frame", desc=f"boxes {detector.label}", disable=not progress) as bar,
+    ):
+        for source, path, _ in todo:
+            try:
+                track = detect_video(source, detector, rate_hz, pool=pool, workers=workers, progress=bar)
+            except InputError as error:
+                broken.append(error)
+                continue
+            write_boxes(path, track)
+    return paths, broken
+
+
+def _estimate(detector: Detector, videos: int, frames: int, workers: int) -> None:
+    """Say how long it will take, from a few inferences timed beforehand."""
+    batch = (GPU_BATCH if detector.on_gpu else BATCH) if detector.free_batch else 1
+    blank = np.full((batch, 3, detector.height, detector.width), 114, np.float32)
+    detector.infer(blank)
+    start = time.perf_counter()
+    for _ in range(3):
+        detector.infer(blank)
+    seconds = (time.perf_counter() - start) / 3 / batch * frames / (1 if detector.on_gpu else workers)
+    asked = f"{videos} video{'s' * (videos != 1)}, {frames} frames, {detector.label}"
+    tqdm.write(f"detecting people: {asked}: about {seconds:.0f} s and the decoding", file=sys.stderr)
