@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -135,8 +134,3 @@ def _providers(device: str) -> list[str]:
         raise InputError(f"device {device!r} is none of auto, cpu, cuda")
     cpu = ["CPUExecutionProvider"]
     return ["CUDAExecutionProvider", *cpu] if has_cuda and device != "cpu" else cpu
-
-
-def cpu_count() -> int:
-    """Processors this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

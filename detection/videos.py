@@ -17,11 +17,12 @@ import numpy as np
 from av.video.reformatter import VideoReformatter
 from tqdm import tqdm
 
-from detection.detector import Detector, cpu_count
+from detection.detector import Detector
 from detection.yolox import person_boxes
 from util.boxes import MAX_BOXES, TIME_ROUNDING_S, BoxTrack, box_path, read_meta, write_boxes
 from util.errors import InputError
 from util.files import companion, sha256_of
+from util.processors import cpu_count
 from util.video import decoded_frames, video_info
 
 NMS_IOU = 0.65

@@ -1,0 +1,177 @@
+"""Small copies of 360-degree videos: `python resize_video.py` makes video_360x180_dev from video_dev."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from av.video.reformatter import Interpolation, VideoReformatter
+from tqdm import tqdm
+
+from util.cli import run_main
+from util.errors import InputError
+from util.processors import cpu_count
+from util.video import VideoWriter, decoded_frames, fitted_size, video_info
+
+DEFAULT_DATA_ROOT = "data_dcase2023_task3"
+WIDTH, HEIGHT = 360, 180
+CRF = 18  # boxes and eyes judge the small picture; it is small anyway
+PRESET = "veryfast"
+
+
+def resize_video(
+    source: str | os.PathLike[str],
+    target: str | os.PathLike[str],
+    *,
+    width: int | None = WIDTH,
+    height: int | None = HEIGHT,
+    threads: int = 0,
+    frame_done: Callable[[], object] | None = None,
+) -> None:
+    """Write a copy of another size: same frame rate and frame count, H.264, no sound; whole or not at all.
+
+    Parameters
+    ----------
+    width, height : pixels; the aspect ratio is kept when only one is given (rounded to even, as the format needs)
+    threads : of decoder and of encoder, 0 = as FFmpeg sees fit
+    frame_done : called after each frame
+
+    Raises
+    ------
+    InputError : the source cannot be read to its end, odd size, folder that cannot be written
+    """
+    info = video_info(source)
+    width, height = fitted_size(info.width, info.height, width, height, multiple=2)
+    scaler = VideoReformatter()
+    with VideoWriter(target, width, height, info.fps, crf=CRF, preset=PRESET, threads=threads) as writer:
+        for _, _, frame in decoded_frames(source, threads=threads):
+            # Straight between planes of luma and colour: a way through BGR would cost more than the scaling.
+            writer.write(scaler.reformat(frame, width, height, "yuv420p", interpolation=Interpolation.AREA))
+            if frame_done is not None:
+                frame_done()
+
+
+def resize_folder(
+    source: str | os.PathLike[str],
+    target: str | os.PathLike[str],
+    *,
+    width: int | None = WIDTH,
+    height: int | None = HEIGHT,
+    jobs: int | None = None,
+    progress: bool = True,
+) -> tuple[int, int, list[InputError]]:
+    """Resize every mp4 below a folder, several at a time.
+
+    Returns
+    -------
+    made, skipped : numbers of videos; one is skipped where its copy is there and has the size and frame count asked for
+    broken : one error per video that cannot be read; the others are done all the same
+
+    Raises
+    ------
+    InputError : no such folder, no mp4 in it
+    """
+    source, target = Path(source), Path(target)
+    if not source.is_dir():
+        raise InputError("no such folder", path=source)
+    names = sorted(path.relative_to(source) for path in source.rglob("*.mp4") if not path.name.startswith("."))
+    if not names:
+        raise InputError("has no mp4", path=source)
+    broken: list[InputError] = []
+    todo: list[Path] = []
+    frames = skipped = 0
+    for name in names:
+        try:
+            info = video_info(source / name)
+        except InputError as error:
+            broken.append(error)
+            continue
+        size = fitted_size(info.width, info.height, width, height, multiple=2)
+        if _finished(target / name, size, info.frame_count):
+            skipped += 1
+        else:
+            todo.append(name)
+            frames += info.frame_count
+    jobs = min(jobs or cpu_count(), max(1, len(todo)))
+    lock = threading.Lock()
+    with (
+        tqdm(total=frames, unit="frame", desc=f"resizing {len(todo)} videos", disable=not (progress and todo)) as bar,
+        ThreadPoolExecutor(jobs) as pool,
+    ):
+
+        def count_one() -> None:
+            with lock:
+                bar.update()
+
+        def one(name: Path) -> InputError | None:
+            try:
+                resize_video(
+                    source / name,
+                    target / name,
+                    width=width,
+                    height=height,
+                    threads=1 if jobs > 1 else 0,
+                    frame_done=count_one,
+                )
+            except InputError as error:
+                return error
+            return None
+
+        outcomes = list(pool.map(one, todo))
+    failed = [error for error in outcomes if error is not None]
+    return len(todo) - len(failed), skipped, broken + failed
+
+
+def _finished(path: Path, size: tuple[int, int], frame_count: int) -> bool:
+    if not path.is_file():
+        return False
+    try:
+        info = video_info(path)
+    except InputError:
+        return False
+    return (info.width, info.height) == size and info.frame_count == frame_count
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Command line; the exit status is 0, or 2 when a video could not be read."""
+    parser = argparse.ArgumentParser(prog="resize_video.py", description=__doc__.split(": ")[0])
+    parser.add_argument("--data-root", default=DEFAULT_DATA_ROOT, help="root that holds video_dev (%(default)s)")
+    parser.add_argument("--source", help="folder of videos (DATA_ROOT/video_dev)")
+    parser.add_argument("--target", help="folder of the copies (DATA_ROOT/video_WIDTHxHEIGHT_dev)")
+    parser.add_argument("--width", type=int, help=f"pixels ({WIDTH}; from the aspect when only --height is given)")
+    parser.add_argument("--height", type=int, help=f"pixels ({HEIGHT}; from the aspect when only --width is given)")
+    parser.add_argument("--jobs", type=int, help="videos at the same time (one per processor)")
+    parser.add_argument("--quiet", action="store_true", help="no progress bar")
+    arguments = parser.parse_args(argv)
+    width, height = arguments.width, arguments.height
+    if width is None and height is None:
+        width, height = WIDTH, HEIGHT
+    for flag, value in (("--width", width), ("--height", height)):
+        if value is not None and (value < 2 or value % 2):
+            raise InputError(f"{flag} {value}: must be even and at least 2")
+    if arguments.jobs is not None and arguments.jobs < 1:
+        raise InputError("--jobs must be at least 1")
+    source = Path(arguments.source or Path(arguments.data_root) / "video_dev")
+    target = arguments.target
+    if target is None:
+        if arguments.source:
+            raise InputError("--source needs --target")
+        if (width, height) != (WIDTH, HEIGHT):
+            raise InputError("a size other than 360x180 needs --target: the default folder is named after that size")
+        target = Path(arguments.data_root) / f"video_{WIDTH}x{HEIGHT}_dev"
+    made, skipped, broken = resize_folder(
+        source, target, width=width, height=height, jobs=arguments.jobs, progress=not arguments.quiet
+    )
+    for error in broken:
+        print(f"error: {error}", file=sys.stderr)
+    print(f"{made} videos resized into {target}, {skipped} were there, {len(broken)} could not be read")
+    return 2 if broken else 0
+
+
+if __name__ == "__main__":
+    sys.exit(run_main(main))
