@@ -1,0 +1,161 @@
+"""Augmentations that act on waveform, events and person boxes together, drawn from (seed, number of the window)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from dataset import draws
+from util.angles import wrap_azimuth_deg
+from util.arrays import Array
+from util.events import EventTable
+
+_SWAP_STREAM = 16  # streams below are those of the window plans
+_MIN_WIDTH = 1 / 360  # parts of a box that are narrower, one pixel of the small video, are dropped
+
+
+@dataclass(frozen=True)
+class Swap:
+    """A symmetry of the sphere: azimuth -> sign * azimuth + rotation, elevation -> elevation sign * elevation."""
+
+    azimuth_sign: int
+    rotation_deg: int
+    elevation_sign: int
+
+    def matrix(self) -> np.ndarray:
+        """(3, 3) integers: new direction = matrix @ direction."""
+        cos, sin = {0: (1, 0), 90: (0, 1), 180: (-1, 0), -90: (0, -1)}[self.rotation_deg]
+        turn = np.array([[cos, -sin, 0], [sin, cos, 0], [0, 0, 1]])
+        return turn @ np.diag([1, self.azimuth_sign, self.elevation_sign])
+
+    def channels(self, array: Array) -> tuple[np.ndarray, np.ndarray]:
+        """(source channel of each channel, its sign): what the array would have heard.
+
+        Ambisonics: the components X, Y, Z turn like the direction. Capsules: each hears what the one at the place
+        that the swap brings to it heard before.
+
+        Raises
+        ------
+        ValueError : the swap does not map the capsules onto each other
+        """
+        matrix = self.matrix()
+        if array.kind == "ambisonics":
+            order = [1, 2, 0]  # channels Y, Z, X as axes of the direction
+            turned = matrix[np.ix_(order, order)]
+            source = np.abs(turned).argmax(axis=1)
+            sign = turned[np.arange(3), source]
+            return np.append(0, source + 1), np.append(1, sign).astype(np.float32)
+        capsules = array.directions()
+        before = capsules @ matrix  # matrix transposed applied to each capsule
+        near = before @ capsules.T
+        source = near.argmax(axis=1)
+        if (near.max(axis=1) < 1 - 1e-6).any() or len(set(source.tolist())) < len(source):
+            raise ValueError(f"{self} does not map the capsules of {array.name} onto each other")
+        return source, np.ones(len(source), dtype=np.float32)
+
+    def events(self, table: EventTable) -> EventTable:
+        """The events at their new directions."""
+        return table.replace(
+            azimuth_deg=wrap_azimuth_deg(self.azimuth_sign * table.azimuth_deg + self.rotation_deg),
+            elevation_deg=self.elevation_sign * table.elevation_deg,
+        )
+
+    def boxes(self, boxes: np.ndarray) -> np.ndarray:
+        """Boxes (6, 4), fractions of an equirectangular picture, at their new places; rows of zeros stay.
+
+        A box that the roll brings across the seam is split there, as a detector would see it: its wider part keeps the
+        row, the other one takes the first empty row, if there is one. Boxes that the old seam had split stay in two.
+        """
+        boxes = np.asarray(boxes, dtype=np.float32)
+        kept = boxes[boxes.any(axis=1)].astype(np.float64)
+        x0, y0, x1, y1 = kept.T
+        if self.elevation_sign < 0:
+            y0, y1 = 1 - y1, 1 - y0
+        if self.azimuth_sign < 0:
+            x0, x1 = 1 - x1, 1 - x0
+        rows, parts = np.stack([x0, y0, x1, y1], axis=1), []
+        if self.rotation_deg:
+            for row in rows:
+                left, right = np.clip(row[[0, 2]], 0, 1) - self.rotation_deg / 360
+                left, right = left - np.floor(left), right - np.floor(left)
+                if right <= 1 + 1e-9:
+                    row[[0, 2]] = left, min(right, 1.0)
+                    continue
+                wide, narrow = sorted(((left, 1.0), (0.0, right - 1)), key=lambda part: part[0] - part[1])
+                row[[0, 2]] = wide
+                if narrow[1] - narrow[0] >= _MIN_WIDTH:
+                    parts.append([narrow[0], row[1], narrow[1], row[3]])
+        out = np.zeros_like(boxes)
+        every = np.concatenate([rows, np.array(parts).reshape(-1, 4)])[: len(boxes)]
+        out[: len(every)] = every
+        return out
+
+
+# The eight swaps that keep both FOA and the tetrahedral array of STARSS23 (audio channel swap and video pixel swap of
+# Wang et al., 2023), numbered from 1 as there; the third is the identity.
+SWAPS = (
+    Swap(1, -90, -1),
+    Swap(-1, -90, 1),
+    Swap(1, 0, 1),
+    Swap(-1, 0, -1),
+    Swap(1, 90, -1),
+    Swap(-1, 90, 1),
+    Swap(1, 180, 1),
+    Swap(-1, 180, -1),
+)
+MIRROR = (Swap(1, 0, 1), Swap(-1, 0, 1))  # left-right, for a head
+
+
+def swaps_of(array: Array) -> tuple[Swap, ...]:
+    """The swaps that an array allows: the eight of the table, or left-right.
+
+    Raises
+    ------
+    ValueError : neither maps the array's channels onto each other
+    """
+    for swaps in (SWAPS, MIRROR):
+        try:
+            for swap in swaps:
+                swap.channels(array)
+        except ValueError:
+            continue
+        return swaps
+    raise ValueError(f"the channels of {array.name} allow no swap")
+
+
+class ChannelSwap:
+    """Swap channels, directions and picture of a window by one symmetry of its array, drawn with equal chances.
+
+    For equirectangular pictures; of a perspective view the boxes would be wrong.
+    """
+
+    def __init__(self, array: Array, seed: int):
+        self.seed, self.swaps = seed, swaps_of(array)
+        self._channels = [swap.channels(array) for swap in self.swaps]
+
+    def __call__(
+        self, waveform: np.ndarray, events: EventTable, boxes: np.ndarray, number: int
+    ) -> tuple[np.ndarray, EventTable, np.ndarray]:
+        """Waveform (channels, samples), events and boxes (6, 4) of window `number`, swapped."""
+        drawn = int(draws.integers(self.seed, _SWAP_STREAM, number, len(self.swaps))[0])
+        swap, (source, sign) = self.swaps[drawn], self._channels[drawn]
+        if swap == SWAPS[2]:
+            return waveform, events, boxes
+        return waveform[source] * sign[:, None], swap.events(events), swap.boxes(boxes)
+
+
+class Chain:
+    """Several augmentations, one after the other."""
+
+    def __init__(self, steps: Sequence):
+        self.steps = list(steps)
+
+    def __call__(
+        self, waveform: np.ndarray, events: EventTable, boxes: np.ndarray, number: int
+    ) -> tuple[np.ndarray, EventTable, np.ndarray]:
+        """As the steps."""
+        for step in self.steps:
+            waveform, events, boxes = step(waveform, events, boxes, number)
+        return waveform, events, boxes

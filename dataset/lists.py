@@ -1,0 +1,131 @@
+"""Lists of recordings: text files in list_dataset/ with one audio path per line."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from dataset.layouts import DataRoot
+from util.errors import InputError
+from util.files import write_text
+
+FOLDER = "list_dataset"
+_PREFIX = "dcase2023t3"
+_SPLITS = ("devtrain", "devtrain_audiovisual", "devtest", "eval")
+
+
+def list_name(format: str, split: str, root: DataRoot) -> str:
+    """Name of a list, as in the reference: ("foa", "devtrain") -> "dcase2023t3_foa_devtrain.txt"."""
+    return f"{_PREFIX}_{root.layout.list_formats[format]}_{split}.txt"
+
+
+def write_lists(root: DataRoot, *, overwrite: bool = False) -> list[Path]:
+    """Write the lists of what lies under a root into its list_dataset folder; lists that are there stay.
+
+    Per format: all training recordings, those with video, all test recordings, and the evaluation recordings. Paths are
+    relative to the root, with a leading "./". A list that would be empty is not written.
+
+    Returns
+    -------
+    paths : the lists that were written
+    """
+    written = []
+    for format in root.layout.list_formats:
+        files = {"dev": root.audio_files(format, "dev"), "eval": root.audio_files(format, "eval")}
+        by_split: dict[str, list[Path]] = {split: [] for split in _SPLITS}
+        for path in files["dev"]:
+            split, _ = root.layout.split_of(path)
+            if split == "train":
+                by_split["devtrain"].append(path)
+                if any(video.exists() for video in root.layout.videos_of(path)):
+                    by_split["devtrain_audiovisual"].append(path)
+            elif split == "test":
+                by_split["devtest"].append(path)
+        by_split["eval"] = files["eval"]
+        for split, paths in by_split.items():
+            target = root.path / FOLDER / list_name(format, split, root)
+            if paths and (overwrite or not target.exists()):
+                lines = [f"./{path.relative_to(root.path).as_posix()}\n" for path in paths]
+                write_text(target, "".join(lines))
+                written.append(target)
+    return written
+
+
+def list_file(name: str | os.PathLike[str], roots: Sequence[DataRoot] = ()) -> Path:
+    """The list that a flag names.
+
+    A path outside of a folder "list_dataset" is taken as given. Else, for each root in turn: ROOT/list_dataset/<name>,
+    then the path as given if it names recordings of this root, then a new list of what is found under the root. (A
+    list in the working directory that belongs to another data root is thus left alone.)
+
+    Raises
+    ------
+    InputError : there is no such list, and none can be written
+    """
+    path = Path(name)
+    if path.is_absolute() or path.parent.name not in ("", FOLDER):
+        if not path.is_file():
+            raise InputError("no such list", path=path)
+        return path
+    for root in roots:
+        own = root.path / FOLDER / path.name
+        if own.is_file():
+            return own
+        if path.is_file() and _names_recordings_of(path, root):
+            return path
+        write_lists(root)
+        if own.is_file():
+            return own
+    if path.is_file():
+        return path
+    searched = " and ".join(str(root.path) for root in roots) or "no data root"
+    raise InputError(f"no such list, and nothing to make it from under {searched}", path=path)
+
+
+def read_list(path: str | os.PathLike[str], roots: Sequence[DataRoot] = ()) -> list[Path]:
+    """Audio paths that a list names; empty lines are ignored.
+
+    A relative path is tried from the working directory, from the parent of the list's folder, and from each root.
+
+    Raises
+    ------
+    InputError : no such list, no text file, a path that leads nowhere (with its line), no path at all
+    """
+    found = []
+    for number, line in _lines(path):
+        audio = _resolve(line, Path(path), roots)
+        if audio is None:
+            raise InputError(f"names a file that does not exist: {line}", path=path, place=f"line {number}")
+        found.append(audio)
+    if not found:
+        raise InputError("the list is empty", path=path)
+    return found
+
+
+def _lines(path: str | os.PathLike[str]) -> list[tuple[int, str]]:
+    try:
+        text = Path(path).read_text(encoding="utf-8-sig")
+    except (FileNotFoundError, IsADirectoryError):
+        raise InputError("no such list", path=path) from None
+    except UnicodeDecodeError:
+        raise InputError("is no list of recordings: not a text file", path=path) from None
+    numbered = ((number, line.strip()) for number, line in enumerate(text.split("\n"), start=1))
+    return [(number, line) for number, line in numbered if line]
+
+
+def _resolve(line: str, list_path: Path, roots: Sequence[DataRoot]) -> Path | None:
+    candidates = [Path(line), list_path.parent.parent / line, *(root.path / line for root in roots)]
+    try:
+        return next((candidate for candidate in candidates if candidate.is_file()), None)
+    except (ValueError, OSError):  # a zero byte, a name that is too long
+        return None
+
+
+def _names_recordings_of(path: Path, root: DataRoot) -> bool:
+    inside = root.path.resolve()
+    for _, line in _lines(path):
+        audio = _resolve(line, path, [root])
+        if audio is not None:
+            return inside in audio.resolve().parents
+    return False

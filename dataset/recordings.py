@@ -1,0 +1,342 @@
+"""Recordings: an audio file with its labels, its video and its boxes."""
+
+from __future__ import annotations
+
+import os
+import re
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Generic, TypeVar
+
+import numpy as np
+
+from dataset.layouts import LAYOUTS, DataRoot
+from dataset.lists import read_list
+from util.arrays import ARRAYS, Array
+from util.audio import RATE_HZ, AudioInfo, audio_info
+from util.dialects import read_events
+from util.errors import InputError
+from util.events import EventTable
+
+MAX_BOXES = 6
+_ROOM = re.compile(r"(?:^|_)(room\d+)(?:_|$)")
+Value = TypeVar("Value")
+
+
+@dataclass(frozen=True)
+class Recording:
+    """One clip and the files that belong to it.
+
+    Attributes
+    ----------
+    name : stem of its audio file
+    labels : label csv, None where there is none
+    video : the small video where there is one, else the large one, else None
+    array : what the channels are
+    samples : length at `rate_hz`
+    rate_hz : rate at which it is used; the file may have another
+    file_rate_hz : rate of the file
+    split : "train", "test", "eval", or "" where the folders do not say
+    folder : sub-folder of the split, "dev-train-sony"
+    room : "room21", or "" where the name does not say
+    root : folder above the layout's folders, None outside of a layout
+    dialect : csv dialect of the labels
+    """
+
+    name: str
+    audio: Path
+    labels: Path | None
+    video: Path | None
+    array: Array
+    samples: int
+    rate_hz: int = RATE_HZ
+    file_rate_hz: int = RATE_HZ
+    split: str = ""
+    folder: str = ""
+    room: str = ""
+    root: Path | None = None
+    dialect: str = "starss23"
+
+    @property
+    def duration_s(self) -> float:
+        """Length in seconds."""
+        return self.samples / self.rate_hz
+
+
+def recordings_from_list(
+    lists: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+    roots: Sequence[DataRoot] = (),
+    *,
+    need_labels: bool = False,
+    need_video: bool = False,
+    rate_hz: int = RATE_HZ,
+    mixed: bool = False,
+) -> list[Recording]:
+    """The recordings that one or more lists name, in their order.
+
+    Parameters
+    ----------
+    roots : data roots for relative paths, and for the csv dialect of their layout
+    need_labels, need_video : a recording without them is an error
+    mixed : recordings of several data roots are wanted (flag --mix)
+
+    Raises
+    ------
+    InputError : as `read_list` and `audio_info`; missing labels or video; more than one format; two data roots
+    """
+    paths = [lists] if isinstance(lists, str | os.PathLike) else list(lists)
+    recordings: list[Recording] = []
+    for path in paths:
+        for audio in read_list(path, roots):
+            recordings.append(_recording(audio, roots, rate_hz=rate_hz))
+    first = recordings[0]
+    for recording in recordings:
+        if recording.array != first.array:
+            rule = f"is {recording.array.name}, {first.audio.name} of the same list is {first.array.name}"
+            raise InputError(rule, path=recording.audio)
+        if recording.root != first.root and not mixed:
+            rule = (
+                f"names recordings of two data roots, {first.root} and {recording.root}; give their shares with --mix"
+            )
+            raise InputError(rule, path=paths[0])
+        if need_labels:
+            _need(recording, "labels", "metadata", LAYOUTS["starss23"].labels_of(recording.audio))
+        if need_video:
+            videos = LAYOUTS["starss23"].videos_of(recording.audio)
+            _need(recording, "video", "video", videos[-1] if videos else None, " (or use --no-video)")
+    return recordings
+
+
+def recording_of_file(
+    path: str | os.PathLike[str],
+    *,
+    array: Array | None = None,
+    labels: str | os.PathLike[str] | None = None,
+    video: str | os.PathLike[str] | None = None,
+    rate_hz: int = RATE_HZ,
+) -> Recording:
+    """A recording from anywhere; what is not given is looked up by the layout, where the path fits one.
+
+    Parameters
+    ----------
+    array : None: by the folder (foa_dev ...), else by the number of channels: 4 FOA, 2 binaural
+
+    Raises
+    ------
+    InputError : as `audio_info`; another number of channels than the array has; a file given that does not exist
+    """
+    found = _recording(Path(path), (), rate_hz=rate_hz, array=array)
+    for kind, given in (("labels", labels), ("video", video)):
+        if given is not None:
+            if not Path(given).is_file():
+                raise InputError("no such file", path=given)
+            found = replace(found, **{kind: Path(given)})
+    return found
+
+
+def split_by_room(
+    recordings: Sequence[Recording], *, share: float = 0.2, seed: int = 0
+) -> tuple[list[Recording], list[Recording]]:
+    """Split whole rooms off: (recordings to train on, recordings to choose by), at least one room in each.
+
+    Rooms are taken in an order drawn from the seed until `share` of the total duration is reached; of a room that would
+    overshoot by more than half of itself none is taken while others are left.
+
+    Raises
+    ------
+    InputError : fewer than two rooms
+    """
+    duration_s: dict[tuple[Path | None, str], float] = {}
+    for recording in recordings:
+        key = (recording.root, recording.room or recording.name)
+        duration_s[key] = duration_s.get(key, 0.0) + recording.duration_s
+    rooms = sorted(duration_s, key=str)
+    if len(rooms) < 2:
+        raise InputError(f"recordings of one room ({rooms[0][1] if rooms else 'none'}) cannot be split by room")
+    order = [rooms[index] for index in np.random.default_rng(seed).permutation(len(rooms))]
+    due_s = share * sum(duration_s.values())
+    chosen, total_s = set(), 0.0
+    for room in order:
+        if len(chosen) < len(rooms) - 1 and total_s + duration_s[room] / 2 <= due_s:
+            chosen.add(room)
+            total_s += duration_s[room]
+    if not chosen:
+        chosen.add(min(order, key=lambda room: duration_s[room]))
+    parts: tuple[list[Recording], list[Recording]] = ([], [])
+    for recording in recordings:
+        parts[(recording.root, recording.room or recording.name) in chosen].append(recording)
+    return parts
+
+
+class Labels:
+    """Events of recordings, each csv read once and kept while memory is left for it.
+
+    Parameters
+    ----------
+    class_count : classes must be below it
+    limit_mb : what the tables kept may take together, so that memory does not grow with the data set
+    """
+
+    def __init__(self, class_count: int | None, *, limit_mb: float = 32.0):
+        self.class_count = class_count
+        self._cache: _Cache[EventTable] = _Cache(limit_mb)
+
+    def __call__(self, recording: Recording) -> EventTable:
+        """Events sorted by frame (rows of one frame in the order of the file); none without labels.
+
+        Raises
+        ------
+        InputError : as `read_events`
+        """
+        if recording.labels is None:
+            return EventTable.make()
+        return self._cache.get(recording.labels, lambda: self._read(recording))
+
+    def _read(self, recording: Recording) -> tuple[EventTable, int]:
+        table = read_events(recording.labels, recording.dialect, class_count=self.class_count)
+        table = table[np.argsort(table.frame, kind="stable")]
+        return table, len(table) * 8 * len(EventTable.COLUMNS)
+
+
+class Boxes:
+    """Person boxes of recordings, from the files that the detector left beside the videos.
+
+    Parameters
+    ----------
+    detector : name of the detector, part of the box file's name
+    source : "own"; "empty": no boxes at all; "other": those of the next recording that has video, for scores that show
+        what the picture is worth
+    recordings : those to take another one's boxes from, for `source="other"`; without them, the videos of the same
+        folder that have box files
+    """
+
+    def __init__(
+        self,
+        detector: str,
+        *,
+        source: str = "own",
+        recordings: Sequence[Recording] = (),
+        limit_mb: float = 32.0,
+    ):
+        if source not in ("own", "empty", "other"):
+            raise ValueError(f"source must be own, empty or other, found {source}")
+        self.detector, self.source = detector, source
+        self._cache: _Cache = _Cache(limit_mb)
+        seen = [recording.video for recording in recordings if recording.video is not None]
+        self._other = dict(zip(seen, seen[1:] + seen[:1])) if len(set(seen)) > 1 else {}
+
+    def __call__(self, recording: Recording, time_s: np.ndarray) -> np.ndarray:
+        """Boxes (m, 6, 4) float32 at times (m,) in seconds, fractions of the image; zeros without video.
+
+        Raises
+        ------
+        InputError : as `util.boxes.read_boxes`
+        """
+        time_s = np.asarray(time_s, dtype=np.float64)
+        video = recording.video
+        if video is None or self.source == "empty":
+            return np.zeros((len(time_s), MAX_BOXES, 4), dtype=np.float32)
+        if self.source == "other":
+            video = self._other.get(video) or self._sibling(video)
+        track = self._cache.get(video, lambda: self._read(video))
+        if self.source == "other" and track.end_s > 0:
+            time_s = np.mod(time_s, track.end_s)
+        return np.asarray(track.at(time_s), dtype=np.float32)
+
+    def _sibling(self, video: Path) -> Path:
+        from util.boxes import box_path
+
+        found = sorted(path for path in video.parent.glob("*.mp4") if box_path(path, self.detector).exists())
+        later = [path for path in found if path > video]
+        other = next((path for path in [*later, *found] if path != video), None)
+        if other is None:
+            raise InputError("there is no other video beside it whose boxes could be used", path=video)
+        self._other[video] = other
+        return other
+
+    def _read(self, video: Path) -> tuple[object, int]:
+        from util.boxes import box_path, read_boxes
+
+        track = read_boxes(box_path(video, self.detector))
+        return track, track.boxes.nbytes + track.score.nbytes + track.time_s.nbytes
+
+
+class _Cache(Generic[Value]):
+    """The values used last, as many as fit into a limit; for several threads."""
+
+    def __init__(self, limit_mb: float):
+        self._limit, self._used = limit_mb * 2**20, 0
+        self._values: OrderedDict[Hashable, tuple[Value, int]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, key: Hashable, make: Callable[[], tuple[Value, int]]) -> Value:
+        """The value of a key; `make` gives it and its size in bytes."""
+        with self._lock:
+            if key in self._values:
+                self._values.move_to_end(key)
+                return self._values[key][0]
+        value, size = make()
+        with self._lock:
+            if key not in self._values:
+                self._values[key] = (value, size)
+                self._used += size
+                while self._used > self._limit and len(self._values) > 1:
+                    self._used -= self._values.popitem(last=False)[1][1]
+        return value
+
+
+def _recording(audio: Path, roots: Sequence[DataRoot], *, rate_hz: int, array: Array | None = None) -> Recording:
+    root, layout = None, LAYOUTS["starss23"]
+    found = layout.folder_of(audio)
+    for data_root in roots:
+        place = data_root.layout.folder_of(audio)
+        if place is not None and _same_folder(Path(*audio.parts[: place[2]]), data_root.path):
+            root, layout, found = data_root.path, data_root.layout, place
+    labels, videos, split, folder = None, [], "", ""
+    if found is not None:
+        if root is None:
+            root = Path(*audio.parts[: found[2]])
+        labels, videos = layout.labels_of(audio), layout.videos_of(audio)
+        split, folder = layout.split_of(audio)
+        if array is None and found[0] in ARRAYS:
+            array = ARRAYS[found[0]]
+    info = audio_info(audio, channels=None if array is None else array.channels)
+    if array is None:
+        array = _array_by_channels(info)
+    room = _ROOM.search(audio.stem)
+    return Recording(
+        name=audio.stem,
+        audio=audio,
+        labels=labels if labels is not None and labels.is_file() else None,
+        video=next((video for video in videos if video.is_file()), None),
+        array=array,
+        samples=info.frames_at(rate_hz),
+        rate_hz=rate_hz,
+        file_rate_hz=info.rate_hz,
+        split=split,
+        folder=folder,
+        room=room.group(1) if room else "",
+        root=root,
+        dialect=layout.dialect,
+    )
+
+
+def _array_by_channels(info: AudioInfo) -> Array:
+    by_channels = {4: "foa", 2: "binaural"}
+    if info.channels not in by_channels:
+        rule = f"has {info.channels} channels; 4 (FOA or tetrahedral) or 2 (binaural) are understood"
+        raise InputError(rule, path=info.path)
+    return ARRAYS[by_channels[info.channels]]
+
+
+def _same_folder(first: Path, second: Path) -> bool:
+    return os.path.realpath(first) == os.path.realpath(second)
+
+
+def _need(recording: Recording, kind: str, folder: str, path: Path | None, hint: str = "") -> None:
+    if getattr(recording, kind) is None:
+        where = f"no {folder} folder belongs to it" if path is None else f"{path} does not exist"
+        raise InputError(f"has no {kind}: {where}{hint}", path=recording.audio)
