@@ -15,9 +15,15 @@ NOISE_FFT, NOISE_OVERLAP = 2048, 256
 NOISE_CORNER_HZ = 250.0  # ventilation and traffic: flat below, falling by 5 dB per octave above
 
 
-def _normal(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
-    """Complex normal numbers of unit power, complex64."""
-    return rng.standard_normal((*shape, 2), dtype=np.float32).view(np.complex64)[..., 0] * np.float32(np.sqrt(0.5))
+def _random(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+    """Complex random numbers of unit power, complex64.
+
+    Uniform ones: the waveform sums hundreds of them and is normal all the same, at a third of the cost.
+    """
+    uniform = rng.random((*shape, 2), dtype=np.float32)
+    uniform -= np.float32(0.5)
+    uniform *= np.float32(np.sqrt(6.0))
+    return uniform.view(np.complex64)[..., 0]
 
 
 def _overlap_add(frames: np.ndarray, hop: int) -> np.ndarray:
@@ -42,7 +48,7 @@ def diffuse_tail(receiver: Receiver, room: Room, rng: np.random.Generator, max_o
     longest_s = TAIL_DEPTH * float(rt60_per_frequency(room, np.asarray(room.bands_hz)).max())
     count = int(np.ceil(longest_s * rate_hz / hop)) + 1
     power = late_power(room, max_order, np.arange(count) * hop / rate_hz, frequency_hz) / rate_hz
-    noise = _normal(rng, (len(frequency_hz), receiver.channels, count))
+    noise = _random(rng, (len(frequency_hz), receiver.channels, count))
     mixed = np.matmul(receiver.diffuse_mixing(n_fft), noise.view(np.float32)).view(np.complex64)
     mixed *= np.sqrt(n_fft * power).astype(np.float32).T[:, None, :]
     # sine windows at half overlap: their squares add up to one, and so do the powers of independent frames
@@ -62,7 +68,7 @@ def diffuse_noise(receiver: Receiver, rng: np.random.Generator, samples: int) ->
     hop = NOISE_FFT - NOISE_OVERLAP
     count = -(-samples // hop) + 1
     frequency_hz = fft.rfftfreq(NOISE_FFT, 1.0 / receiver.rate_hz)
-    noise = _normal(rng, (len(frequency_hz), receiver.channels, count))
+    noise = _random(rng, (len(frequency_hz), receiver.channels, count))
     scale = noise_spectrum(frequency_hz, receiver.rate_hz) * np.sqrt(NOISE_FFT)
     mixing = receiver.diffuse_mixing(NOISE_FFT) * scale.astype(np.float32)[:, None, None]
     mixed = np.matmul(mixing, noise.view(np.float32)).view(np.complex64)

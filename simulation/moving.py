@@ -42,11 +42,11 @@ def read_at(
     gain : (points, images) likewise
     out : ((points - 1), images, hop) float32, written
     """
-    phases, taps = table.shape[0] - 1, table.shape[1]
-    last = variants.shape[1] - taps - 1
+    phases = table.shape[0] - 1
+    last = variants.shape[1] - TAPS - 1
     for block in range(out.shape[0]):
         for image in range(out.shape[1]):
-            wave = variants[variant[image]]
+            which = variant[image]
             start = position[block, image]
             step = (position[block + 1, image] - start) / hop
             level = gain[block, image]
@@ -54,12 +54,12 @@ def read_at(
             for sample in range(hop):
                 where = start + step * sample
                 whole = int(np.floor(where))
-                first = whole - taps // 2 + 1
+                first = whole - TAPS // 2 + 1
                 if first < 0 or first > last:
                     out[block, image, sample] = 0.0
                     continue
-                row = table[int((where - whole) * phases + 0.5)]
+                phase = int((where - whole) * phases + 0.5)
                 total = np.float32(0.0)
-                for tap in range(taps):
-                    total += wave[first + tap] * row[tap]
+                for tap in range(TAPS):  # a constant, so that the loop becomes one vector product
+                    total += variants[which, first + tap] * table[phase, tap]
                 out[block, image, sample] = total * np.float32(level + rise * sample)

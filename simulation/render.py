@@ -7,9 +7,11 @@ still tells distance. A clip that would clip nevertheless is turned down as a wh
 from __future__ import annotations
 
 import logging
+import math
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from scipy import fft
@@ -42,6 +44,7 @@ LEAD = 128  # samples before the arrival that a filter may ring
 CONTROL_S = 0.01  # how often a moving source's delays, gains and weights are computed; linear between
 AIR_STEP_M = 4.0  # moving images share the air absorption of the nearest multiple of this distance
 BLOCK_S = 2.0  # of a moving source rendered at a time, to bound memory
+MODE_FILTER_S = 64 / 24000  # of a mode filter to either side; what lies beyond is 70 dB below its peak
 CONVOLUTION_FFT = 65536
 
 _threads = ThreadpoolController()
@@ -202,7 +205,7 @@ def _early_filters(
     direction = image_m / distance_m[:, None]
     filters = []
     for receiver in receivers:
-        rows = receiver.weights(direction).T @ spectra.view(np.float32)
+        rows = receiver.weights(direction) @ spectra.view(np.float32)
         rows = rows.view(np.complex64).reshape(receiver.channels, receiver.modes, -1)
         filters.append(fft.irfft((rows * receiver.mode_spectra(field.n_fft)).sum(axis=1), field.n_fft))
     return filters
@@ -252,7 +255,7 @@ def _add_moving(
         rising = arriving * ramp
         arriving -= rising
         for waveform, receiver in zip(waveforms, receivers):
-            weights = receiver.weights(direction[part]).transpose(0, 2, 1)
+            weights = receiver.weights(direction[part])
             rows = np.matmul(weights[:-1], arriving)
             rows += np.matmul(weights[1:], rising)
             rows = rows.transpose(1, 0, 2).reshape(receiver.rows, -1)
@@ -289,30 +292,28 @@ def _source_variants(field: _Field, sound: np.ndarray, distance_m: np.ndarray) -
     return variants, variant.reshape(-1), LEAD * OVERSAMPLING
 
 
-MODE_FFT = 1024
-
-
 def _add_through_modes(waveform: np.ndarray, start: int, rows: np.ndarray, receiver: Receiver) -> None:
     """Filter weighted signals (rows, samples) by their modes, sum per channel and add at sample `start`."""
-    spectra = _mode_filters(receiver)
-    half = MODE_FFT // 4
-    hop = MODE_FFT - 2 * half
+    half, n_fft, spectra = _mode_filters(receiver)
+    hop = n_fft - 2 * half
     count = -(-rows.shape[1] // hop)
-    padded = np.zeros((rows.shape[0], count * hop), dtype=np.float32)
-    padded[:, : rows.shape[1]] = rows
-    blocks = fft.rfft(padded.reshape(rows.shape[0], count, hop), MODE_FFT)
-    blocks = blocks.reshape(receiver.channels, receiver.modes, count, -1)
-    summed = np.einsum("cmbf,mf->cbf", blocks, spectra)
-    pieces = fft.irfft(summed, MODE_FFT)
+    padded = np.zeros((receiver.rows, count, n_fft), dtype=np.float32)
+    full = rows.shape[1] // hop
+    padded[:, :full, :hop] = rows[:, : full * hop].reshape(receiver.rows, full, hop)
+    padded[:, full:, : rows.shape[1] - full * hop] = rows[:, None, full * hop :]
+    blocks = fft.rfft(padded, overwrite_x=True).reshape(receiver.channels, receiver.modes, count, -1)
+    pieces = fft.irfft(np.einsum("cmbf,mf->cbf", blocks, spectra), n_fft)
     for block in range(count):
         _add_at(waveform, start + block * hop - half, pieces[:, block])
 
 
-def _mode_filters(receiver: Receiver) -> np.ndarray:
-    """Spectra (modes, bins) of the mode filters, delayed by a quarter of MODE_FFT and a half of it long."""
-    half = MODE_FFT // 4
-    filters = np.roll(fft.irfft(receiver.mode_spectra(4 * MODE_FFT), 4 * MODE_FFT), half, axis=-1)[:, : 2 * half]
-    return fft.rfft(filters * np.hanning(2 * half + 1)[:-1].astype(np.float32) ** 0.25, MODE_FFT)
+@lru_cache(maxsize=32)
+def _mode_filters(receiver: Receiver) -> tuple[int, int, np.ndarray]:
+    """Length of the mode filters to either side, FFT size, and their spectra (modes, bins), delayed by that length."""
+    half = math.ceil(MODE_FILTER_S * receiver.rate_hz)
+    n_fft = fft.next_fast_len(16 * half, real=True)
+    filters = np.roll(fft.irfft(receiver.mode_spectra(8 * n_fft), 8 * n_fft), half, axis=-1)[:, : 2 * half]
+    return half, n_fft, fft.rfft(filters, n_fft)
 
 
 def noise_rms(scene: Scene) -> float:
