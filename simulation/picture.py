@@ -2,19 +2,40 @@
 
 from __future__ import annotations
 
+import os
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+import cv2
+import numpy as np
+
+from simulation.picture_motion import PersonMotion
+from simulation.picture_people import Body, Light, Pose, Sprite
+from simulation.picture_room import camera_directions, draw_room
 from simulation.picture_sampling import (
     sample_appearance,
     sample_background,
     sample_thing_appearance,
     thing_place,
 )
+from simulation.scene import Scene
+from util.camera import Camera, Equirectangular
 from util.errors import InputError
 
-__all__ = ["anchor_offset_m", "sample_appearance", "sample_background", "sample_thing_appearance", "thing_place"]
+__all__ = [
+    "Painter", "anchor_offset_m", "frames", "person_boxes", "render_video", "sample_appearance", "sample_background",
+    "sample_thing_appearance", "thing_place",
+]  # fmt: skip
 
-# Height above the floor over stature: adult averages of the anthropometric tables (mouth between chin, 0.87, and eyes, 0.936);
+# Height above the floor over stature: averages of anthropometric tables (mouth between chin, 0.87, and eyes, 0.936);
 # hands while clapping are held in front of the chest, feet sound at the sole.
 ANCHOR_SHARE = {"mouth": 0.893, "hands": 0.70, "feet": 0.02}
+SPRITE_CACHE = 400
+LIGHT_STEP_DEG = 60.0
+# Less than this far away things would fill the picture; they are drawn as if they stood there.
+NEAREST_M = 0.35
 
 
 def anchor_offset_m(anchor: str, height_m: float) -> float:
@@ -32,3 +53,293 @@ def anchor_offset_m(anchor: str, height_m: float) -> float:
     if anchor not in ANCHOR_SHARE:
         raise InputError(f"anchor {anchor!r} is none of {', '.join(ANCHOR_SHARE)}")
     return ANCHOR_SHARE[anchor] * height_m
+
+
+@dataclass
+class _Item:
+    """A sprite in the world: its plane's axis passes through `foot` (x, y, z of the sprite's zero height)."""
+
+    sprite: Sprite
+    foot: np.ndarray
+    source: int
+    person: bool
+
+    @property
+    def distance_m(self) -> float:
+        return max(float(np.hypot(self.foot[0], self.foot[1])), NEAREST_M)
+
+
+@dataclass(frozen=True)
+class _Patch:
+    """Where a sprite lands: rows, columns of the picture, and the picture cut to them (premultiplied BGRA)."""
+
+    rows: slice
+    columns: slice
+    picture: np.ndarray
+
+
+class Painter:
+    """Draws one scene through one camera; the room is drawn once, sprites once per pose.
+
+    Parameters
+    ----------
+    scene : what there is to see
+    camera : how directions land in the picture
+    """
+
+    def __init__(self, scene: Scene, camera: Camera):
+        self.scene, self.camera = scene, camera
+        self.direction = camera_directions(camera)
+        self.flat = np.hypot(self.direction[..., 0], self.direction[..., 1])
+        self.room = draw_room(scene.room, scene.background, camera, clear_xy=self._clear_xy())
+        self.bodies = {person.source: Body(person.appearance, person.height_m) for person in scene.people}
+        self.motions = [PersonMotion(person, scene) for person in scene.people]
+        self._sprites: OrderedDict[tuple, Sprite] = OrderedDict()
+        look = scene.background
+        warmth, strength = float(look.get("warmth", 0.0)), float(look.get("light", 1.0))
+        self.tint = tuple(float(v) * strength for v in (1 - 0.07 * warmth, 1.0, 1 + 0.06 * warmth))
+        self.window_deg = float(look.get("light_deg", 0.0))
+        # One sprite pixel is a little less than one picture pixel at one metre.
+        per_radian = camera.height / np.pi if isinstance(camera, Equirectangular) else camera.focal_px
+        self.sprite_scale = float(np.clip(1.2 * per_radian, 60.0, 420.0))
+
+    def _clear_xy(self) -> np.ndarray:
+        tracks = [person.feet for person in self.scene.people] + [thing.centre for thing in self.scene.things]
+        if not tracks:
+            return np.zeros((0, 2))
+        times = np.linspace(0, self.scene.duration_s, 60)
+        points = [track.at(times if track.moving else np.zeros(1))[:, :2] for track in tracks]
+        return np.unique(np.round(np.concatenate(points), 1), axis=0)
+
+    def _light(self, foot: np.ndarray) -> Light:
+        """Light on a sprite, from the windows' side as seen by the viewer, in steps."""
+        azimuth_deg = np.degrees(np.arctan2(foot[1], foot[0]))
+        relative = np.round((self.window_deg - azimuth_deg) / LIGHT_STEP_DEG) * LIGHT_STEP_DEG
+        # relative 0: the window is behind the person; 90: to the viewer's left.
+        side = np.deg2rad(relative)
+        towards = (-np.sin(side) * 0.6, 0.62, 0.35 + 0.3 * -np.cos(side))
+        return Light(direction=tuple(round(float(v), 3) for v in towards), tint=self.tint)
+
+    def _sprite(self, source: int, pose: Pose, view_deg: float, light: Light) -> Sprite:
+        key = (source, pose, view_deg, light.direction)
+        sprite = self._sprites.get(key)
+        if sprite is None:
+            sprite = self.bodies[source].sprite(pose, view_deg, self.sprite_scale, light)
+            self._sprites[key] = sprite
+            if len(self._sprites) > SPRITE_CACHE:
+                self._sprites.popitem(last=False)
+        else:
+            self._sprites.move_to_end(key)
+        return sprite
+
+    def _items(self, time_s: float) -> list[_Item]:
+        """Everything that is drawn over the room, from far to near."""
+        items = []
+        for motion in self.motions:
+            foot = motion.feet_at(time_s)
+            pose, view_deg = motion.pose_at(time_s)
+            sprite = self._sprite(motion.person.source, pose, view_deg, self._light(foot))
+            items.append(_Item(sprite, foot, motion.person.source, True))
+        return sorted(items, key=lambda item: -item.distance_m)
+
+    # ------------------------------------------------------------------------------------------- projection
+
+    def _project(self, item: _Item, right_up: np.ndarray) -> np.ndarray:
+        """Points on a sprite's plane (n, 2), metres -> pixels (n, 2); x goes on beyond the seam, NaN behind a lens."""
+        distance = item.distance_m
+        ahead = item.foot[:2] / max(float(np.hypot(*item.foot[:2])), 1e-9)
+        aside = np.array([ahead[1], -ahead[0]])
+        flat = distance * ahead + right_up[:, :1] * aside
+        point = np.column_stack([flat, item.foot[2] + right_up[:, 1]])
+        pixel, _ = self.camera.project(point / np.linalg.norm(point, axis=1, keepdims=True))
+        if isinstance(self.camera, Equirectangular):
+            axis = self.camera.project(np.array([*ahead, 0.0]))[0][0]
+            pixel[:, 0] = (
+                axis + np.mod(pixel[:, 0] - axis + self.camera.width / 2, self.camera.width) - self.camera.width / 2
+            )
+        return pixel
+
+    def _patches(self, item: _Item) -> list[_Patch]:
+        """Cast the pixels that a sprite can cover onto its plane and look its colours up."""
+        sprite = item.sprite
+        height, width = sprite.levels[0].shape[:2]
+        right = sprite.left_m + np.linspace(0, width, 5) / sprite.scale
+        up = sprite.top_m - np.linspace(0, height, 9) / sprite.scale
+        pixel = self._project(item, np.stack(np.meshgrid(right, up), axis=-1).reshape(-1, 2))
+        pixel = pixel[np.isfinite(pixel).all(axis=1)]
+        if not len(pixel):
+            return []
+        top = max(int(np.floor(pixel[:, 1].min())) - 1, 0)
+        bottom = min(int(np.ceil(pixel[:, 1].max())) + 1, self.camera.height)
+        first, last = int(np.floor(pixel[:, 0].min())) - 1, int(np.ceil(pixel[:, 0].max())) + 1
+        spans = [(first, last)]
+        if isinstance(self.camera, Equirectangular):
+            w = self.camera.width
+            spans = [(first + k * w, last + k * w) for k in (-1, 0, 1)]
+        # The reduced picture whose pixels are about as large as the screen's.
+        shrink = height / max(float(np.ptp(pixel[:, 1])), 1.0)
+        level = int(np.clip(np.floor(np.log2(max(shrink, 1.0)) + 0.3), 0, len(sprite.levels) - 1))
+        scale = sprite.scale / 2**level
+        distance = item.distance_m
+        ahead = item.foot[:2] / max(float(np.hypot(*item.foot[:2])), 1e-9)
+        patches = []
+        for start, end in spans:
+            columns = slice(max(start, 0), min(end, self.camera.width))
+            if columns.start >= columns.stop or top >= bottom:
+                continue
+            rows = slice(top, bottom)
+            way = self.direction[rows, columns]
+            forward = way[..., 0] * np.float32(ahead[0]) + way[..., 1] * np.float32(ahead[1])
+            reach = np.float32(distance) / np.maximum(forward, np.float32(1e-6))
+            aside = (way[..., 0] * np.float32(ahead[1]) - way[..., 1] * np.float32(ahead[0])) * reach
+            rise = way[..., 2] * reach
+            map_x = (aside - np.float32(sprite.left_m)) * np.float32(scale) - np.float32(0.5)
+            map_y = (np.float32(sprite.top_m + item.foot[2]) - rise) * np.float32(scale) - np.float32(0.5)
+            picture = cv2.remap(
+                sprite.levels[level],
+                map_x,
+                map_y,
+                cv2.INTER_LINEAR,
+                borderMode=cv2.BORDER_CONSTANT,
+                borderValue=(0, 0, 0, 0),
+            )
+            hidden = self.room.depth_m[rows, columns] < reach - 0.05
+            if hidden.any():
+                picture[hidden] = 0
+            patches.append(_Patch(rows, columns, picture))
+        return patches
+
+    def _shadow(self, frame: np.ndarray, item: _Item) -> None:
+        """Darken the floor below somebody, in place: a soft spot."""
+        floor = -self.scene.room.listener_m[2]
+        radius, angle = 0.42, np.linspace(0, 2 * np.pi, 16, endpoint=False)
+        ring = np.column_stack(
+            [item.foot[0] + radius * np.cos(angle), item.foot[1] + radius * np.sin(angle), np.full(16, floor)]
+        )
+        if np.hypot(ring[:, 0], ring[:, 1]).min() < 0.25:
+            return
+        pixel, _ = self.camera.project(ring / np.linalg.norm(ring, axis=1, keepdims=True))
+        if np.isnan(pixel).any():
+            return
+        top, bottom = max(int(pixel[:, 1].min()), 0), min(int(pixel[:, 1].max()) + 1, self.camera.height)
+        x, width = pixel[:, 0], self.camera.width
+        if isinstance(self.camera, Equirectangular) and np.ptp(x) > width / 2:
+            spans = [(0, int(x[x < width / 2].max()) + 1), (int(x[x >= width / 2].min()), width)]
+        else:
+            spans = [(max(int(x.min()), 0), min(int(x.max()) + 1, width))]
+        for first, last in spans:
+            if first >= last or top >= bottom:
+                continue
+            way = self.direction[top:bottom, first:last]
+            reach = np.float32(floor) / np.minimum(way[..., 2], np.float32(-1e-3))
+            across = way[..., 0] * reach - np.float32(item.foot[0])
+            along = way[..., 1] * reach - np.float32(item.foot[1])
+            spot = np.float32(1.0) - np.float32(0.5) * np.exp((across**2 + along**2) * np.float32(-1 / 0.17**2))
+            part = frame[top:bottom, first:last]
+            np.copyto(part, (part * spot[..., None]).astype(np.uint8))
+
+    # ------------------------------------------------------------------------------------------------ drawing
+
+    def frame(self, time_s: float) -> np.ndarray:
+        """The picture at a time: (h, w, 3) BGR uint8, a new array."""
+        frame = self.room.bgr.copy()
+        items = self._items(time_s)
+        for item in items:
+            if item.person:
+                self._shadow(frame, item)
+        for item in items:
+            for patch in self._patches(item):
+                part = frame[patch.rows, patch.columns]
+                alpha = patch.picture[..., 3:]
+                keep = 255 - alpha.astype(np.uint16)
+                # (x * 257 + 257) >> 16 is x / 255 without a division.
+                mixed = ((part * keep) * np.uint32(257) + np.uint32(32896)) >> 16
+                np.copyto(part, cv2.add(patch.picture[..., :3], mixed.astype(np.uint8)))
+        return frame
+
+    def boxes(self, time_s: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Where people are in the picture, as a detector would see them: cut at the seam and at the borders.
+
+        Returns
+        -------
+        boxes : (n, 4) x0, y0, x1, y1 in pixels
+        source : (n,) number of the person
+        visible : (n,) share of the person's pixels that nothing hides, and that lie in this box
+        """
+        items = self._items(time_s)
+        owner = np.full(self.room.depth_m.shape, -1, dtype=np.int32)
+        covered: list[tuple[int, slice, slice, np.ndarray]] = []
+        for index, item in enumerate(items):
+            for patch in self._patches(item):
+                solid = patch.picture[..., 3] > 127
+                owner[patch.rows, patch.columns][solid] = index
+                if item.person:
+                    covered.append((index, patch.rows, patch.columns, solid))
+        boxes, sources, shares = [], [], []
+        for index, item in enumerate(items):
+            if not item.person:
+                continue
+            parts = [entry for entry in covered if entry[0] == index]
+            outline = self._project(item, item.sprite.outline_m)
+            # A part that a wall or a piece of furniture hides was never painted: count from the outline's own area.
+            for _, rows, columns, solid in parts:
+                count = int(solid.sum())
+                if count < 3:
+                    continue
+                mine = (owner[rows, columns] == index) & solid
+                share = mine.sum() / max(sum(int(p[3].sum()) for p in parts), 1)
+                box = self._outline_box(outline, columns)
+                if box is not None:
+                    boxes.append(box)
+                    sources.append(item.source)
+                    shares.append(float(share))
+        return (
+            np.array(boxes, dtype=np.float64).reshape(-1, 4),
+            np.array(sources, dtype=np.int64),
+            np.array(shares, dtype=np.float64),
+        )
+
+    def _outline_box(self, outline: np.ndarray, columns: slice) -> np.ndarray | None:
+        """Box of an outline (n, 2) cut to the picture, of the part on the columns' side of the seam."""
+        outline = outline[np.isfinite(outline).all(axis=1)]
+        if not len(outline):
+            return None
+        width, height = self.camera.width, self.camera.height
+        low, high = outline.min(axis=0), outline.max(axis=0)
+        if isinstance(self.camera, Equirectangular):
+            middle = (columns.start + columns.stop) / 2
+            shift = min(
+                (-width, 0, width),
+                key=lambda s: abs(np.clip((low[0] + high[0]) / 2 + s, low[0] + s, high[0] + s) - middle),
+            )
+            low, high = low + [shift, 0], high + [shift, 0]
+        box = np.array([max(low[0], 0), max(low[1], 0), min(high[0], width), min(high[1], height)])
+        return box if box[2] - box[0] > 0.5 and box[3] - box[1] > 0.5 else None
+
+
+def frames(scene: Scene, camera: Camera, times_s: Sequence[float]) -> Iterator[np.ndarray]:
+    """Pictures (h, w, 3) BGR uint8 of a scene at the given times."""
+    painter = Painter(scene, camera)
+    for time_s in times_s:
+        yield painter.frame(float(time_s))
+
+
+def person_boxes(scene: Scene, camera: Camera, time_s: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Boxes (n, 4) in pixels, sources (n,), visible shares (n,) of the people at a time (see `Painter.boxes`)."""
+    return Painter(scene, camera).boxes(time_s)
+
+
+def render_video(scene: Scene, path: str | os.PathLike[str], *, camera: Camera, fps: Fraction | int = 10) -> None:
+    """Write a scene's video; frame k shows the time (k + 0.5) / fps, the middle of the frame's interval.
+
+    Raises
+    ------
+    InputError : the file cannot be written
+    """
+    from util.video import VideoWriter
+
+    fps = Fraction(fps)
+    count = round(scene.duration_s * fps)
+    with VideoWriter(path, camera.width, camera.height, fps) as writer:
+        for picture in frames(scene, camera, [float((k + Fraction(1, 2)) / fps) for k in range(count)]):
+            writer.write(picture)

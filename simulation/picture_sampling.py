@@ -1,8 +1,8 @@
 """What people, rooms and things look like: parameters drawn from ranges that train and test do not share.
 
 Every continuous parameter's range is cut into equal bins; even bins belong to "train", odd ones to "test". Both splits
-so span the whole range (neither has only dark rooms) and yet no value can occur in both. Seeds of textures and of furniture
-follow the same rule (even and odd numbers).
+so span the whole range (neither has only dark rooms) and yet no value can occur in both. Seeds of textures and of
+furniture follow the same rule (even and odd numbers).
 """
 
 from __future__ import annotations
@@ -151,7 +151,9 @@ def sample_appearance(rng: np.random.Generator, split: str, *, sex: str | None =
         "pattern_m": sample_range(rng, split, 0.05, 0.12),
         "bottom": sample_choice(rng, BOTTOMS[sex]),
         "bottom_hsv": [
-            sample_range(rng, split, 0.55, 0.68) if rng.random() < 0.5 else sample_range(rng, split, 0.0, 1.0, 24),
+            sample_range(rng, split, 14 / 24, 16 / 24, 2)
+            if rng.random() < 0.5
+            else sample_range(rng, split, 0.0, 1.0, 24),
             sample_range(rng, split, 0.05, 0.6),
             sample_range(rng, split, 0.12, 0.7),
         ],
@@ -227,7 +229,9 @@ def sample_thing_appearance(rng: np.random.Generator, split: str, class_name: st
 
 
 def thing_place(appearance: Mapping[str, object]) -> tuple[float, float, float, str]:
-    """Where an object belongs: lowest and highest centre above the floor, its height (`Thing.size_m`), all in metres, and
-    what it stands on or hangs at: "table", "floor" or "wall" (a table or stand is drawn below whatever hangs in the air).
+    """Where an object belongs: lowest and highest centre above the floor, its height (`Thing.size_m`), all in metres,
+    and what it stands on or hangs at: "table", "floor" or "wall".
+
+    A table or stand is drawn below whatever would hang in the air.
     """
     return THING_PLACES.get(str(appearance.get("kind", "box")), THING_PLACES["box"])

@@ -1,0 +1,598 @@
+"""The empty room: every pixel's direction cast onto the shoebox and its furniture, textured and lit, once per clip."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from simulation.picture_sampling import bgr_from_hsv
+from simulation.scene import Room
+from util.camera import Camera, Equirectangular
+
+SUPERSAMPLING = 2
+NOISE_SIZE = 512
+# How far furniture keeps away from the paths of people and things, metres.
+CLEARANCE_M = 0.55
+
+
+@dataclass(frozen=True)
+class Block:
+    """An axis-parallel box in listener coordinates.
+
+    Attributes
+    ----------
+    low, high : corners, metres
+    bgr : colour
+    skin : "plain", "wood", "books", "doors", "cloth", "leaves" (an ellipsoid with holes), "round" (an ellipsoid)
+    """
+
+    low: np.ndarray
+    high: np.ndarray
+    bgr: np.ndarray
+    skin: str = "plain"
+
+
+@dataclass(frozen=True)
+class RoomPicture:
+    """The drawn room: picture (h, w, 3) BGR uint8 and the distance in metres that each pixel shows (h, w) float32."""
+
+    bgr: np.ndarray
+    depth_m: np.ndarray
+
+
+def camera_directions(camera: Camera, supersampling: int = 1) -> np.ndarray:
+    """Directions of the (sub-)pixels' centres: (h * s, w * s, 3) float32."""
+    x = (np.arange(camera.width * supersampling) + 0.5) / supersampling
+    y = (np.arange(camera.height * supersampling) + 0.5) / supersampling
+    return camera.direction(np.stack(np.broadcast_arrays(x[None], y[:, None]), axis=-1)).astype(np.float32)
+
+
+class _Texture:
+    """Cloudy noise and grain, looked up by coordinates in metres."""
+
+    def __init__(self, rng: np.random.Generator):
+        base = rng.standard_normal((NOISE_SIZE, NOISE_SIZE)).astype(np.float32)
+        self.grain = base
+        self.cloud = np.zeros_like(base)
+        for octave, weight in ((4, 0.5), (16, 0.3), (64, 0.2)):
+            small = rng.standard_normal((octave, octave)).astype(np.float32)
+            tiled = np.tile(small, (3, 3))
+            big = cv2.resize(tiled, (3 * NOISE_SIZE, 3 * NOISE_SIZE), interpolation=cv2.INTER_CUBIC)
+            self.cloud += weight * big[NOISE_SIZE : 2 * NOISE_SIZE, NOISE_SIZE : 2 * NOISE_SIZE]
+        self.hash = rng.random((64, 64)).astype(np.float32)
+
+    def look(self, table: np.ndarray, u: np.ndarray, v: np.ndarray, per_m: float) -> np.ndarray:
+        mask = NOISE_SIZE - 1
+        return table[(v * per_m).astype(np.int32) & mask, (u * per_m).astype(np.int32) & mask]
+
+    def cell(self, i: np.ndarray, j: np.ndarray) -> np.ndarray:
+        """A fixed random number per cell of a pattern."""
+        return self.hash[i.astype(np.int32) & 63, j.astype(np.int32) & 63]
+
+
+def _edge(value: np.ndarray, period: float, line: float) -> np.ndarray:
+    """Mask of the lines of a grid: where value modulo period is below line."""
+    return np.mod(value, period) < line
+
+
+class _RoomPainter:
+    """Everything random of one room, drawn in a fixed order so that the same parameters give the same room."""
+
+    def __init__(self, room: Room, look: Mapping, clear_xy: np.ndarray):
+        self.rng = np.random.default_rng(int(look.get("seed", 0)))
+        self.low = -np.array(room.listener_m, dtype=np.float64)
+        self.high = np.array(room.size_m, dtype=np.float64) + self.low
+        self.look = look
+        self.noise = _Texture(self.rng)
+        self.wall_bgr = bgr_from_hsv(look.get("wall_hsv", (0.1, 0.08, 0.85)))
+        self.accent_bgr = bgr_from_hsv(look.get("accent_hsv", (0.55, 0.3, 0.6)))
+        self.floor_bgr = bgr_from_hsv(look.get("floor_hsv", (0.08, 0.4, 0.55)))
+        self.wood_bgr = bgr_from_hsv(look.get("wood_hsv", (0.08, 0.45, 0.5)))
+        self.fabric_bgr = bgr_from_hsv(look.get("fabric_hsv", (0.6, 0.3, 0.5)))
+        self.ceiling_bgr = np.full(3, 255.0 * float(look.get("ceiling_value", 0.9)), dtype=np.float32)
+        self.accent_wall = int(self.rng.integers(4))
+        self.clear_xy = clear_xy
+        self.lamps = self._lamps()
+        self.openings = self._wall_pieces()
+        self.blocks = self._furniture()
+        self.rug = self._rug()
+
+    # --------------------------------------------------------------------------------------------- arrangement
+
+    def _lamps(self) -> np.ndarray:
+        """Centres (n, 3) of ceiling lamps."""
+        size = self.high - self.low
+        count = np.clip(np.round(size[:2] / 2.6).astype(int), 1, 3)
+        x = self.low[0] + size[0] * (np.arange(count[0]) + 0.5) / count[0]
+        y = self.low[1] + size[1] * (np.arange(count[1]) + 0.5) / count[1]
+        grid = np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2)
+        return np.column_stack([grid, np.full(len(grid), self.high[2])])
+
+    def _wall_span(self, wall: int) -> tuple[float, float]:
+        """Extent along a wall: walls 0, 1 are x = low, high (along y), walls 2, 3 are y = low, high (along x)."""
+        axis = 1 if wall < 2 else 0
+        return float(self.low[axis]), float(self.high[axis])
+
+    def _wall_pieces(self) -> list[tuple[str, int, float, float, float, float, np.ndarray]]:
+        """Windows, pictures and boards: (kind, wall, from, to along the wall, bottom, top above the floor, colour)."""
+        pieces = []
+        height = float(self.high[2] - self.low[2])
+        free = {wall: [] for wall in range(4)}
+
+        def place(kind: str, wall: int, width: float, bottom: float, top: float, colour: np.ndarray) -> None:
+            start, end = self._wall_span(wall)
+            if end - start < width + 0.5:
+                return
+            for _ in range(6):
+                left = float(self.rng.uniform(start + 0.2, end - 0.2 - width))
+                if all(left + width + 0.15 < a or left > b + 0.15 for a, b in free[wall]):
+                    free[wall].append((left, left + width))
+                    pieces.append((kind, wall, left, left + width, bottom, min(top, height - 0.15), colour))
+                    return
+
+        window_wall = int(self.rng.integers(4))
+        for _ in range(int(self.look.get("windows", 2))):
+            place("window", window_wall, float(self.rng.uniform(0.9, 1.6)), 0.9, 2.15, self.fabric_bgr)
+        for _ in range(int(self.rng.integers(2, 6))):
+            wall = int(self.rng.integers(4))
+            bottom = float(self.rng.uniform(1.15, 1.4))
+            colour = self.rng.uniform(40, 220, 3).astype(np.float32)
+            kind = "picture" if self.rng.random() < 0.75 else "board"
+            width = float(self.rng.uniform(0.35, 0.9)) * (1.0 if kind == "picture" else 1.6)
+            place(kind, wall, width, bottom, bottom + float(self.rng.uniform(0.4, 0.75)), colour)
+        return pieces
+
+    def _is_clear(self, low: np.ndarray, high: np.ndarray, margin: float = CLEARANCE_M) -> bool:
+        """Whether no path leads through a footprint and nothing that must be seen lies behind it."""
+        if np.all(low[:2] - 0.8 < 0) and np.all(high[:2] + 0.8 > 0):
+            return False
+        if not len(self.clear_xy):
+            return True
+        # Also the way from the listener to each point of a path stays free: people are to be seen.
+        points = (self.clear_xy[None] * np.linspace(0.15, 1.0, 12)[:, None, None]).reshape(-1, 2)
+        inside = np.all((points > low[:2] - margin) & (points < high[:2] + margin), axis=1)
+        return not inside.any()
+
+    def _furniture(self) -> list[Block]:
+        blocks: list[Block] = []
+        taken: list[tuple[np.ndarray, np.ndarray]] = []
+        makers = {
+            "shelf": (1.0, 0.34, 1.9), "cabinet": (1.1, 0.45, 0.9), "sofa": (1.9, 0.85, 0.85),
+            "table": (1.3, 0.75, 0.74), "plant": (0.5, 0.5, 1.3), "wardrobe": (1.1, 0.6, 2.0),
+            "chair": (0.45, 0.48, 0.9), "lamp": (0.38, 0.38, 1.6),
+        }  # fmt: skip
+        tries = round(16 * float(self.look.get("furniture", 0.6)))
+        floor = float(self.low[2])
+        for _ in range(tries):
+            kind = str(self.rng.choice(list(makers)))
+            width, depth, height = np.array(makers[kind]) * self.rng.uniform(0.85, 1.2, 3)
+            wall = int(self.rng.integers(4))
+            start, end = self._wall_span(wall)
+            place = self.rng.uniform()
+            shade = self.rng.uniform(0.75, 1.2)
+            if end - start < width + 0.1 or height > self.high[2] - floor - 0.1:
+                continue
+            left = start + 0.05 + place * (end - start - width - 0.1)
+            low, high = np.zeros(3), np.zeros(3)
+            across, along = (0, 1) if wall < 2 else (1, 0)
+            low[along], high[along] = left, left + width
+            if wall % 2 == 0:
+                low[across], high[across] = self.low[across] + 0.01, self.low[across] + 0.01 + depth
+            else:
+                low[across], high[across] = self.high[across] - 0.01 - depth, self.high[across] - 0.01
+            low[2], high[2] = floor, floor + height
+            if not self._is_clear(low, high):
+                continue
+            if any(np.all((low[:2] < b[:2] + 0.05) & (high[:2] > a[:2] - 0.05)) for a, b in taken):
+                continue
+            covered = [
+                p for p in self.openings if p[0] == "window" and p[1] == wall and p[2] < left + width and p[3] > left
+            ]
+            if covered and height > 1.0:
+                continue
+            taken.append((low, high))
+            blocks += self._piece(kind, low, high, wall, shade)
+        return blocks
+
+    def _piece(self, kind: str, low: np.ndarray, high: np.ndarray, wall: int, shade: float) -> list[Block]:
+        wood, cloth = np.clip(self.wood_bgr * shade, 0, 255), np.clip(self.fabric_bgr * shade, 0, 255)
+        across = 0 if wall < 2 else 1
+        inward = 1.0 if wall % 2 == 0 else -1.0
+
+        def sub(a: Sequence[float], b: Sequence[float], bgr: np.ndarray, skin: str = "wood") -> Block:
+            """A block in the piece's own unit coordinates (along the wall, from the wall inwards, up)."""
+            corners = np.array([a, b], dtype=np.float64)
+            size = high - low
+            along = 1 - across
+            world = np.zeros((2, 3))
+            world[:, along] = low[along] + corners[:, 0] * size[along]
+            if inward > 0:
+                world[:, across] = low[across] + corners[:, 1] * size[across]
+            else:
+                world[:, across] = high[across] - corners[:, 1] * size[across]
+            world[:, 2] = low[2] + corners[:, 2] * size[2]
+            return Block(world.min(axis=0), world.max(axis=0), bgr, skin)
+
+        if kind == "shelf":
+            rows = [sub((0.03, 0.05, 0.05 + 0.19 * k), (0.97, 0.85, 0.20 + 0.19 * k), cloth, "books") for k in range(5)]
+            boards = [sub((0, 0, 0.02 + 0.19 * k), (1, 1, 0.05 + 0.19 * k), wood) for k in range(6)]
+            return [*rows, *boards, sub((0, 0, 0), (0.03, 1, 1), wood), sub((0.97, 0, 0), (1, 1, 1), wood)]
+        if kind in ("cabinet", "wardrobe"):
+            return [sub((0, 0, 0), (1, 1, 1), wood, "doors")]
+        if kind == "sofa":
+            return [
+                sub((0, 0, 0.08), (1, 1, 0.5), cloth, "cloth"),
+                sub((0, 0, 0.08), (1, 0.3, 1), cloth * 0.95, "cloth"),
+                sub((0, 0, 0.08), (0.11, 1, 0.72), cloth * 0.9, "cloth"),
+                sub((0.89, 0, 0.08), (1, 1, 0.72), cloth * 0.9, "cloth"),
+                sub((0.13, 0.3, 0.5), (0.49, 0.95, 0.58), np.clip(cloth * 1.08, 0, 255), "cloth"),
+                sub((0.51, 0.3, 0.5), (0.87, 0.95, 0.58), np.clip(cloth * 1.08, 0, 255), "cloth"),
+            ]
+        if kind in ("table", "chair"):
+            top = 1.0 if kind == "table" else 0.5
+            legs = [
+                sub((x, y, 0), (x + 0.06, y + 0.08, top - 0.03), wood * 0.85)
+                for x in (0.02, 0.92)
+                for y in (0.02, 0.90)
+            ]
+            extra = [sub((0.02, 0.0, top), (0.98, 0.10, 1.0), wood)] if kind == "chair" else []
+            if kind == "table":
+                extra = [
+                    sub((0.15, 0.3, 1.0), (0.32, 0.6, 1.03), self.accent_bgr, "plain"),
+                    sub((0.62, 0.2, 1.0), (0.85, 0.28, 1.38), np.array([32.0, 30, 30]), "plain"),
+                ]
+            return [sub((0, 0, top - 0.05), (1, 1, top), wood), *legs, *extra]
+        if kind == "plant":
+            leaf = np.array([46.0, 108.0, 62.0]) * shade
+            return [
+                sub((0.25, 0.25, 0), (0.75, 0.75, 0.28), np.clip(self.accent_bgr, 0, 255), "plain"),
+                sub((0, 0, 0.25), (1, 1, 1), leaf, "leaves"),
+            ]
+        return [
+            sub((0.46, 0.46, 0.0), (0.54, 0.54, 0.8), np.array([60.0, 60, 62]), "plain"),
+            sub((0.2, 0.2, 0), (0.8, 0.8, 0.02), np.array([60.0, 60, 62]), "plain"),
+            sub((0.05, 0.05, 0.78), (0.95, 0.95, 1.0), np.array([190.0, 222, 240]), "lamp"),
+        ]
+
+    def _rug(self) -> tuple[np.ndarray, np.ndarray, bool] | None:
+        if self.rng.random() < 0.45:
+            return None
+        centre = self.rng.uniform(0.35, 0.65, 2) * (self.high - self.low)[:2] + self.low[:2]
+        half = self.rng.uniform(0.6, 1.3, 2)
+        return centre, half, bool(self.rng.random() < 0.4)
+
+    # ------------------------------------------------------------------------------------------------- drawing
+
+    def _light(self, point: np.ndarray, normal: np.ndarray) -> np.ndarray:
+        """Irradiance factor at points (..., 3) with unit normals (3,) or (..., 3): lamps, sky light, bounce."""
+        total = np.full(point.shape[:-1], 0.60, dtype=np.float32)
+        for lamp in self.lamps:
+            way = (lamp - np.array([0, 0, 0.12]) - point).astype(np.float32)
+            square = np.einsum("...k,...k->...", way, way)
+            cosine = np.einsum("...k,...k->...", way, np.broadcast_to(normal, way.shape).astype(np.float32))
+            total += 0.95 / np.sqrt(len(self.lamps)) * np.clip(cosine, 0, None) / np.sqrt(square) / (square + 1.2)
+        angle = np.deg2rad(float(self.look.get("light_deg", 0.0)))
+        window = np.array([np.cos(angle), np.sin(angle), 0.25])
+        return total + 0.16 * np.clip(np.asarray(normal) @ window, -0.6, 1).astype(np.float32)
+
+    def _wall_colour(self, wall: int, along: np.ndarray, up: np.ndarray) -> np.ndarray:
+        kind = str(self.look.get("wall", "paint"))
+        base = self.wall_bgr
+        if wall == self.accent_wall and kind in ("paint", "plaster"):
+            base = self.accent_bgr * 0.5 + self.wall_bgr * 0.5
+        colour = np.broadcast_to(base, (*along.shape, 3)).astype(np.float32).copy()
+        cloud = self.noise.look(self.noise.cloud, along + 3 * wall, up, 70)
+        shade = 1 + 0.03 * cloud
+        if kind == "wallpaper":
+            stripe = _edge(along, 0.22, 0.11)
+            dots = (np.mod(along, 0.11) - 0.055) ** 2 + (np.mod(up, 0.15) - 0.075) ** 2 < 0.0005
+            colour = np.where((stripe & ~dots)[..., None], colour * 0.92 + self.accent_bgr * 0.06, colour)
+            colour = np.where(dots[..., None], colour * 0.9 + self.accent_bgr * 0.1, colour)
+        elif kind == "brick":
+            row = np.floor(up / 0.075)
+            shifted = along + 0.11 * np.mod(row, 2)
+            mortar = _edge(up, 0.075, 0.010) | _edge(shifted, 0.22, 0.010)
+            brick = 0.8 + 0.35 * self.noise.cell(row, np.floor(shifted / 0.22))
+            tone = self.wall_bgr * np.array([0.55, 0.66, 0.92], dtype=np.float32)
+            colour = np.where(mortar[..., None], self.wall_bgr * 0.95, tone * brick[..., None])
+        elif kind == "panel":
+            low = up < 1.0
+            groove = _edge(along, 0.14, 0.008)
+            wood = self.wood_bgr * (1.05 + 0.12 * self.noise.look(self.noise.cloud, along * 3, up * 0.4, 90))[..., None]
+            colour = np.where(low[..., None], np.where(groove[..., None], wood * 0.6, wood), colour)
+            colour = np.where((np.abs(up - 1.0) < 0.03)[..., None], self.wood_bgr * 0.8, colour)
+        elif kind == "plaster":
+            shade = 1 + 0.06 * cloud + 0.012 * self.noise.look(self.noise.grain, along, up, 160)
+        colour = colour * shade[..., None]
+        board = up < 0.09
+        return np.where(board[..., None], np.where((up > 0.08)[..., None], 120.0, 215.0), colour)
+
+    def _piece_colour(self, piece: tuple, along: np.ndarray, up: np.ndarray) -> np.ndarray:
+        """Colour of a window, picture or board at wall coordinates (absolute, metres)."""
+        kind, wall, left, right, bottom, top, bgr = piece
+        u, v = (along - left) / (right - left), (up - bottom) / (top - bottom)
+        border = np.minimum(np.minimum(along - left, right - along), np.minimum(up - bottom, top - up))
+        if kind == "window":
+            outdoor = str(self.look.get("outdoor", "sky"))
+            sky_top, sky_low, ground = {
+                "sky": ((232, 190, 140), (246, 228, 210), (150, 170, 160)),
+                "garden": ((226, 196, 160), (240, 226, 214), (60, 120, 86)),
+                "street": ((214, 206, 200), (226, 220, 216), (120, 122, 128)),
+                "dusk": ((120, 74, 60), (110, 130, 200), (46, 44, 46)),
+            }[outdoor]
+            mix = np.clip((v - 0.3) / 0.7, 0, 1)[..., None]
+            sky = np.array(sky_low) * (1 - mix) + np.array(sky_top) * mix
+            sky = sky + 14 * np.clip(self.noise.look(self.noise.cloud, along * 2, up * 2, 110), 0, 2)[..., None]
+            hill = 0.30 + 0.08 * np.sin(along * 2.1 + wall) + 0.05 * np.sin(along * 5.3)
+            if outdoor == "street":
+                hill = 0.34 + 0.4 * self.noise.cell(np.floor(along / 0.35), np.floor(along * 0) + wall)
+            texture = 0.8 + 0.25 * self.noise.look(self.noise.cloud, along * 6, up * 6, 100)
+            colour = np.where((v < hill)[..., None], np.array(ground) * texture[..., None], sky)
+            bars = (
+                (np.abs(u - 0.5) * (right - left) < 0.025)
+                | (np.abs(v - 0.55) * (top - bottom) < 0.018)
+                | (border < 0.055)
+            )
+            colour = np.where(bars[..., None], np.where((border < 0.012)[..., None], 150.0, 232.0), colour)
+            curtain = np.minimum(u, 1 - u) * (right - left) < 0.16
+            folds = 0.86 + 0.14 * np.sin(along * 95)
+            return np.where((curtain & (v < 1.01))[..., None], bgr * folds[..., None], colour).astype(np.float32)
+        if kind == "board":
+            marks = (
+                _edge(up, 0.12, 0.02)
+                & (self.noise.cell(np.floor(along / 0.03), np.floor(up / 0.12)) > 0.35)
+                & (v < 0.8)
+            )
+            colour = np.where(marks[..., None], 150.0, 240.0) * np.ones((*along.shape, 3))
+            return np.where((border < 0.03)[..., None], 110.0, colour).astype(np.float32)
+        art = np.stack([self.noise.look(self.noise.cloud, along * s, up * s, 60) for s in (2.0, 3.0, 4.5)], axis=-1)
+        mix = np.clip(v, 0, 1)[..., None]
+        colour = np.clip(bgr * (0.65 + 0.5 * mix) + 60 * art, 0, 255)
+        colour = np.where(((border > 0.03) & (border < 0.075))[..., None], 226.0, colour)
+        return np.where((border < 0.03)[..., None], self.wood_bgr * 0.6, colour).astype(np.float32)
+
+    def _floor_colour(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        kind, step = str(self.look.get("floor", "planks")), float(self.look.get("floor_scale_m", 0.15))
+        base = self.floor_bgr
+        if kind in ("planks", "parquet"):
+            wide = 0.06 + step * 0.35
+            if kind == "parquet":
+                swap = (np.floor(x / (4 * wide)) + np.floor(y / (4 * wide))) % 2 > 0
+                x, y = np.where(swap, y, x), np.where(swap, x, y)
+            row = np.floor(x / wide)
+            length = 4 * wide if kind == "parquet" else 1.1
+            offset = y + length * self.noise.cell(row, row * 0)
+            tone = 0.86 + 0.28 * self.noise.cell(row, np.floor(offset / length))
+            grain = 1 + 0.06 * self.noise.look(self.noise.cloud, x * 7, y * 0.8, 120)
+            seam = _edge(x, wide, 0.004) | _edge(offset, length, 0.005)
+            return np.where(seam[..., None], base * 0.55, base * (tone * grain)[..., None]).astype(np.float32)
+        if kind == "tiles":
+            wide = 0.2 + step
+            tone = 0.93 + 0.12 * self.noise.cell(np.floor(x / wide), np.floor(y / wide))
+            pale = base * 0.35 + 150
+            dark = (np.floor(x / wide) + np.floor(y / wide)) % 2 > 0 if step > 0.3 else np.zeros(x.shape, bool)
+            tile = np.where(dark[..., None], pale * 0.72, pale) * tone[..., None]
+            joint = _edge(x, wide, 0.008) | _edge(y, wide, 0.008)
+            return np.where(joint[..., None], pale * 0.7, tile).astype(np.float32)
+        if kind == "carpet":
+            cloth = self.fabric_bgr * 0.55 + base * 0.35
+            grain = (
+                1
+                + 0.05 * self.noise.look(self.noise.grain, x, y, 110)
+                + 0.05 * self.noise.look(self.noise.cloud, x, y, 90)
+            )
+            return (cloth * grain[..., None]).astype(np.float32)
+        grey = base.mean() * 0.5 + base * 0.3 + 30
+        return (grey * (1 + 0.08 * self.noise.look(self.noise.cloud, x, y, 80))[..., None]).astype(np.float32)
+
+    def _paint_shell(self, direction: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Directions (h, w, 3) -> colours (h, w, 3) float32 and distances (h, w)."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            bound = np.where(direction > 0, self.high, self.low).astype(np.float32)
+            reach = np.where(np.abs(direction) > 1e-7, bound / direction, np.inf)
+        axis = reach.argmin(axis=-1)
+        depth = np.take_along_axis(reach, axis[..., None], axis=-1)[..., 0]
+        point = direction * depth[..., None]
+        side = np.take_along_axis(direction, axis[..., None], axis=-1)[..., 0] > 0
+        colour = np.zeros_like(direction)
+        size = self.high - self.low
+        for wall in range(4):
+            across, along = (0, 1) if wall < 2 else (1, 0)
+            mask = (axis == across) & (side == (wall % 2 == 1))
+            if not mask.any():
+                continue
+            p = point[mask]
+            u, v = p[:, along], p[:, 2] - np.float32(self.low[2])
+            paint = self._wall_colour(wall, u, v)
+            for piece in self.openings:
+                if piece[1] != wall:
+                    continue
+                inside = (u > piece[2]) & (u < piece[3]) & (v > piece[4]) & (v < piece[5])
+                around = np.maximum(np.maximum(piece[2] - u, u - piece[3]), np.maximum(piece[4] - v, v - piece[5]))
+                paint = paint * (1 - 0.25 * np.exp(-np.clip(around, 0, None) / 0.03) * (around > 0))[:, None]
+                if inside.any():
+                    paint[inside] = self._piece_colour(piece, u[inside], v[inside])
+            normal = np.zeros(3)
+            normal[across] = -1.0 if wall % 2 else 1.0
+            corner = np.minimum(u - self.low[along], self.high[along] - u)
+            ceiling = np.minimum(v, size[2] - v)
+            shade = (1 - 0.22 * np.exp(-corner / 0.22)) * (1 - 0.20 * np.exp(-ceiling / 0.18))
+            light = self._light(p, normal) * shade
+            glass = np.zeros(len(p), dtype=bool)
+            for piece in self.openings:
+                if piece[0] == "window" and piece[1] == wall:
+                    glass |= (u > piece[2]) & (u < piece[3]) & (v > piece[4]) & (v < piece[5])
+            light = np.where(glass, 0.98, light)
+            colour[mask] = paint * light[:, None]
+        for top in (False, True):
+            mask = (axis == 2) & (side == top)
+            if not mask.any():
+                continue
+            p = point[mask]
+            edge = np.minimum((p[:, :2] - self.low[:2]).min(axis=1), (self.high[:2] - p[:, :2]).min(axis=1))
+            shade = 1 - 0.22 * np.exp(-edge / 0.25)
+            if top:
+                paint = np.broadcast_to(self.ceiling_bgr, (len(p), 3)) * (0.86 * shade)[:, None]
+                for lamp in self.lamps:
+                    off = np.abs(p[:, :2] - lamp[:2])
+                    glow = np.exp(-np.hypot(off[:, 0], off[:, 1]) / 0.5)
+                    paint = paint * (1 + 0.22 * glow)[:, None]
+                    panel = (off[:, 0] < 0.3) & (off[:, 1] < 0.3)
+                    rim = panel & ((off[:, 0] > 0.28) | (off[:, 1] > 0.28))
+                    paint = np.where(panel[:, None], np.where(rim[:, None], 150.0, 253.0), paint)
+                colour[mask] = paint
+                continue
+            paint = self._floor_colour(p[:, 0] - self.low[0], p[:, 1] - self.low[1])
+            if self.rug is not None:
+                centre, half, is_round = self.rug
+                r = (p[:, :2] - centre) / half
+                far = np.hypot(r[:, 0], r[:, 1]) if is_round else np.abs(r).max(axis=1)
+                weave = (
+                    self.fabric_bgr
+                    * (1 + 0.06 * self.noise.look(self.noise.grain, p[:, 0] + 9, p[:, 1] + 9, 90))[:, None]
+                )
+                band = (far > 0.80) & (far < 0.88)
+                weave = np.where(band[:, None], self.accent_bgr, weave)
+                paint = np.where((far < 1)[:, None], weave, paint)
+            for block in self.blocks:
+                if block.low[2] - self.low[2] > 0.3:
+                    continue
+                gap = np.maximum(np.maximum(block.low[:2] - p[:, :2], p[:, :2] - block.high[:2]), 0)
+                shade = shade * (1 - 0.42 * np.exp(-np.hypot(gap[:, 0], gap[:, 1]) / 0.14))
+            colour[mask] = paint * (self._light(p, np.array([0, 0, 1.0])) * shade)[:, None]
+        return colour, depth.astype(np.float32)
+
+    def _paint_block(self, block: Block, direction: np.ndarray, colour: np.ndarray, depth: np.ndarray) -> None:
+        """Draw a block over what is farther, in place."""
+        middle, half = (block.low + block.high) / 2, (block.high - block.low) / 2
+        if block.skin in ("leaves", "round", "lamp"):
+            scaled = direction / half
+            offset = middle / half
+            a = np.einsum("...k,...k->...", scaled, scaled)
+            b = scaled @ offset
+            square = b * b - a * (offset @ offset - 1)
+            hit = square > 0
+            near = np.where(hit, (b - np.sqrt(np.maximum(square, 0))) / a, np.inf)
+            hit &= (near > 0.05) & (near < depth)
+            if not hit.any():
+                return
+            p = direction[hit] * near[hit][:, None]
+            normal = (p - middle) / half
+            normal /= np.linalg.norm(normal, axis=1, keepdims=True)
+            if block.skin == "leaves":
+                turn = np.arctan2(normal[:, 1], normal[:, 0])
+                leaf = self.noise.cell(np.floor(turn * 9 + normal[:, 2] * 4), np.floor(normal[:, 2] * 9 + 50))
+                fine = self.noise.look(self.noise.cloud, turn + 5, p[:, 2] + 5, 300)
+                keep = leaf + 0.3 * fine > 0.32
+                index = np.flatnonzero(hit)[keep]
+                paint = block.bgr * (0.45 + 0.9 * leaf[keep])[:, None] * self._light(p[keep], normal[keep])[:, None]
+                colour.reshape(-1, 3)[index] = paint
+                depth.reshape(-1)[index] = near[hit][keep]
+                return
+            glow = 1.0 if block.skin == "lamp" else self._light(p, normal)[:, None]
+            colour[hit] = block.bgr * (0.8 + 0.2 * normal[:, 2:3]) * glow
+            depth[hit] = near[hit]
+            return
+        with np.errstate(divide="ignore", invalid="ignore"):
+            inverse = 1.0 / np.where(np.abs(direction) > 1e-7, direction, 1e-7)
+        first, second = block.low * inverse, block.high * inverse
+        enter, leave = np.minimum(first, second), np.maximum(first, second)
+        face = enter.argmax(axis=-1)
+        near, far = enter.max(axis=-1), leave.min(axis=-1)
+        hit = (near < far) & (near > 0.05) & (near < depth)
+        if not hit.any():
+            return
+        near_hit, face_hit, way = near[hit], face[hit], direction[hit]
+        p = way * near_hit[:, None]
+        normal = np.zeros_like(p)
+        normal[np.arange(len(p)), face_hit] = -np.sign(way[np.arange(len(p)), face_hit])
+        u = np.where(face_hit == 0, p[:, 1], p[:, 0])
+        v = np.where(face_hit == 2, p[:, 1], p[:, 2])
+        paint = np.broadcast_to(block.bgr, p.shape).astype(np.float32)
+        if block.skin in ("wood", "doors"):
+            paint = paint * (1 + 0.10 * self.noise.look(self.noise.cloud, u * 6, v * 0.9, 110))[:, None]
+        if block.skin == "doors":
+            wide = float(np.sort(2 * half[:2])[1]) / 2
+            start = np.where(face_hit == 0, block.low[1], block.low[0])
+            inside = np.mod(u - start, wide)
+            line = (inside < 0.012) | (v > block.high[2] - 0.03) | (v < block.low[2] + 0.06)
+            knob = (np.abs(inside - 0.06) < 0.012) & (np.abs(v - middle[2]) < 0.06)
+            paint = np.where((line & (face_hit < 2))[:, None], paint * 0.62, paint)
+            paint = np.where((knob & (face_hit < 2))[:, None], 190.0, paint)
+        elif block.skin == "books":
+            number = np.floor(u / 0.035)
+            tone = np.stack([self.noise.cell(number, number * 0 + k) for k in (1, 7, 13)], axis=-1)
+            tall = self.noise.cell(number, number * 0 + 21) * 0.4 + 0.6
+            share = (p[:, 2] - block.low[2]) / (2 * half[2])
+            paint = np.where((share < tall)[:, None], 40 + 170 * tone, 28.0)
+            paint = np.where(_edge(u, 0.035, 0.004)[:, None], paint * 0.6, paint)
+        elif block.skin == "cloth":
+            paint = paint * (1 + 0.05 * self.noise.look(self.noise.grain, u, v, 120))[:, None]
+            edge = np.minimum(np.minimum(*(np.abs(p[:, k] - block.low[k]) for k in (0, 1))),
+                              np.minimum(*(np.abs(p[:, k] - block.high[k]) for k in (0, 1))))  # fmt: skip
+            paint = paint * (0.88 + 0.12 * np.clip(edge / 0.05, 0, 1))[:, None]
+        low = 1 - 0.3 * np.exp(-(p[:, 2] - self.low[2]) / 0.12) * (face_hit < 2)
+        colour[hit] = paint * (self._light(p, normal) * low)[:, None]
+        depth[hit] = near_hit
+
+    def paint(self, camera: Camera, extra: Sequence[Block]) -> RoomPicture:
+        direction = camera_directions(camera, SUPERSAMPLING)
+        colour, depth = self._paint_shell(direction)
+        rows, columns = depth.shape
+        for block in [*self.blocks, *extra]:
+            for window in _windows_of(block, camera, rows, columns):
+                self._paint_block(block, direction[window], colour[window], depth[window])
+        warmth = float(self.look.get("warmth", 0.0))
+        tint = np.array([1 - 0.07 * warmth, 1.0, 1 + 0.06 * warmth]) * float(self.look.get("light", 1.0))
+        # A photograph's highlights roll off instead of clipping.
+        colour = np.clip(colour * tint.astype(np.float32), 0, None)
+        colour = np.where(colour > 200, 200 + 55 * (1 - np.exp(-(colour - 200) / 55)), colour)
+        size = (camera.width, camera.height)
+        colour = cv2.resize(colour.astype(np.float32), size, interpolation=cv2.INTER_AREA)
+        depth = cv2.resize(depth, size, interpolation=cv2.INTER_NEAREST)
+        grain = self.rng.standard_normal(colour.shape[:2]).astype(np.float32) * 1.6
+        return RoomPicture(np.clip(colour + grain[..., None], 0, 255).astype(np.uint8), depth)
+
+
+def _windows_of(block: Block, camera: Camera, rows: int, columns: int) -> list[tuple[slice, slice]]:
+    """Parts of the (supersampled) picture that a block can cover; two when it crosses the seam."""
+    grid = np.array(np.meshgrid(*(np.linspace(a, b, 5) for a, b in zip(block.low, block.high)))).reshape(3, -1).T
+    pixel, _ = camera.project(grid / np.linalg.norm(grid, axis=1, keepdims=True))
+    scale = rows / camera.height
+    wraps = isinstance(camera, Equirectangular)
+    # Above or below the listener a block may cover a pole: then the whole width counts.
+    over = np.all(block.low[:2] < 0.05) and np.all(block.high[:2] > -0.05)
+    if np.isnan(pixel).any() or over:
+        return [(slice(0, rows), slice(0, columns))]
+    top = max(int(np.floor(pixel[:, 1].min() * scale)) - 4, 0)
+    bottom = min(int(np.ceil(pixel[:, 1].max() * scale)) + 4, rows)
+    x = pixel[:, 0] * scale
+    if wraps and np.ptp(x) > columns / 2:
+        right = x[x > columns / 2].min()
+        left = x[x <= columns / 2].max()
+        return [
+            (slice(top, bottom), slice(max(int(right) - 4, 0), columns)),
+            (slice(top, bottom), slice(0, min(int(left) + 5, columns))),
+        ]
+    first, last = max(int(x.min()) - 4, 0), min(int(np.ceil(x.max())) + 4, columns)
+    if first >= last or top >= bottom:
+        return []
+    return [(slice(top, bottom), slice(first, last))]
+
+
+def draw_room(
+    room: Room, look: Mapping, camera: Camera, *, clear_xy: np.ndarray | None = None, extra: Sequence[Block] = ()
+) -> RoomPicture:
+    """Draw an empty room as the listener sees it.
+
+    Parameters
+    ----------
+    look : of `picture_sampling.sample_background`
+    clear_xy : (n, 2) points on the floor, listener coordinates, that furniture leaves free, and the view of them too
+    extra : further blocks (tables under things)
+    """
+    clear_xy = np.zeros((0, 2)) if clear_xy is None else np.asarray(clear_xy, dtype=np.float64).reshape(-1, 2)
+    return _RoomPainter(room, look, clear_xy).paint(camera, extra)
