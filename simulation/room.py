@@ -17,7 +17,7 @@ BANDS_HZ = (125.0, 250.0, 500.0, 1000.0, 2000.0, 4000.0, 8000.0)
 RT60_PROFILE = (1.15, 1.08, 1.0, 1.0, 0.95, 0.88, 0.75)
 MAX_ABSORPTION = 0.95
 DECAY_60_DB = 6.0 * np.log(10.0)  # energy falls by exp(-DECAY_60_DB) in one reverberation time
-MARGIN_M = 0.05  # nearer to a wall than this nobody stands
+LISTENER_MARGIN_M = 0.1  # a head and its images do not overlap
 
 
 def air_attenuation_per_m(
@@ -125,25 +125,25 @@ def check_room(room: Room) -> None:
     """
     absorption_for_rt60(room.size_m, room.rt60_s, room.bands_hz)
     wall_absorption(room)
-    _check_inside(room, np.zeros((1, 3)), "the listener")
+    _check_inside(room, np.zeros((1, 3)), "the listener", LISTENER_MARGIN_M)
 
 
 def check_inside(room: Room, position_m: np.ndarray, who: str) -> None:
-    """Refuse positions (n, 3), in world axes, that lie outside the room.
+    """Refuse positions (n, 3), in world axes, that lie outside the room; on its walls and floor they may be.
 
     Raises
     ------
     InputError : one does
     """
-    _check_inside(room, np.asarray(position_m, dtype=np.float64).reshape(-1, 3), who)
+    _check_inside(room, np.asarray(position_m, dtype=np.float64).reshape(-1, 3), who, -1e-6)
 
 
-def _check_inside(room: Room, position_m: np.ndarray, who: str) -> None:
+def _check_inside(room: Room, position_m: np.ndarray, who: str, margin_m: float) -> None:
     corner = position_m + np.asarray(room.listener_m)
-    outside = np.any((corner < MARGIN_M) | (corner > np.asarray(room.size_m) - MARGIN_M), axis=-1)
-    if outside.any() or not np.isfinite(corner).all():
+    outside = np.any(~((corner >= margin_m) & (corner <= np.asarray(room.size_m) - margin_m)), axis=-1)
+    if outside.any():
         place = ", ".join(f"{value:.2f}" for value in position_m[np.argmax(outside)])
-        raise InputError(f"{who} at ({place}) m from the listener is outside room '{room.name}' or touches its walls")
+        raise InputError(f"{who} at ({place}) m from the listener is outside room '{room.name}'")
 
 
 @dataclass(frozen=True)
