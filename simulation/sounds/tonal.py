@@ -57,7 +57,9 @@ def phone_trill(rng: np.random.Generator, p: dict[str, float], duration_s: float
     for start_s, length_s in _rings(duration_s, p["on_s"], p["off_s"]):
         length = samples(length_s)
         upper = (np.arange(length) / RATE_HZ * 2 * p["warble_hz"]).astype(int) % 2
-        tone = harmonics(phase_of(p["low_hz"] * np.where(upper, p["ratio"], 1.0)), np.array([1, 0, 0.5, 0, 0.35, 0, 0.2]))
+        tone = harmonics(
+            phase_of(p["low_hz"] * np.where(upper, p["ratio"], 1.0)), np.array([1, 0, 0.5, 0, 0.35, 0, 0.2])
+        )
         add_at(output, samples(start_s), fade(tone, 0.01, 0.03))
     return output
 
@@ -74,7 +76,9 @@ def phone_ringtone(rng: np.random.Generator, p: dict[str, float], duration_s: fl
         for note in motif:
             if now >= duration_s - 0.05:
                 break
-            tone = harmonics(phase_of(p["key_hz"] * 2 ** (note / 12), length), np.array([1, p["bright"], 0.4 * p["bright"]]))
+            tone = harmonics(
+                phase_of(p["key_hz"] * 2 ** (note / 12), length), np.array([1, p["bright"], 0.4 * p["bright"]])
+            )
             add_at(output, samples(now), fade(tone * decay(length, 0.6), 0.003, 0.012))
             now += 1 / p["note_hz"]
         now += p["off_s"]
@@ -187,7 +191,9 @@ def guitar(rng: np.random.Generator, p: dict[str, float], duration_s: float) -> 
             blow[0] = rng.uniform(0.7, 1.0)
             # stiff strings: partials a little sharp, high ones short
             partials = pitch * order * np.sqrt(1 + 1e-4 * order**2)
-            add_at(output, samples(start_s), fade(resonate(blow, partials, p["t60_s"] / (0.7 + 0.3 * order), gains), 0.001))
+            add_at(
+                output, samples(start_s), fade(resonate(blow, partials, p["t60_s"] / (0.7 + 0.3 * order), gains), 0.001)
+            )
     return output
 
 

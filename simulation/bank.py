@@ -1,0 +1,240 @@
+"""Recordings and photographs from the user's folders, each handed to one split only."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from simulation.labels import active_intervals_s
+from simulation.sounds import CLASS_NAMES, RATE_HZ, levelled, sound_class
+from simulation.sounds.primitives import fade
+from simulation.streams import stream
+from util.audio import audio_info, read_audio
+from util.errors import InputError
+from util.files import sha256_of
+
+AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".mp3", ".aif", ".aiff", ".opus")
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
+LONGEST_S = 6.0
+SHORT_S = 1.5  # shorter recordings are played one after another until the event is long enough
+
+
+@dataclass(frozen=True)
+class BankFile:
+    """A recording or a photograph.
+
+    Attributes
+    ----------
+    source : what it stems from; files of one source stay in one split
+    sex : "female" or "male" where the name begins so, else None
+    """
+
+    path: str
+    sha256: str
+    source: str
+    sex: str | None = None
+
+
+@dataclass(frozen=True)
+class Bank:
+    """Files of the user, by split.
+
+    Attributes
+    ----------
+    sounds : (class index, split) -> files; classes that are absent are filled procedurally
+    photos : split -> photographs of people; empty: people are drawn
+    shared : what both splits had to use ("class 3", "photographs"); only ever filled with --allow-few
+    """
+
+    sounds: dict[tuple[int, str], tuple[BankFile, ...]] = field(default_factory=dict)
+    photos: dict[str, tuple[BankFile, ...]] = field(default_factory=dict)
+    shared: tuple[str, ...] = ()
+
+
+def open_banks(
+    sound_bank: str | os.PathLike[str] | None,
+    image_bank: str | os.PathLike[str] | None,
+    *,
+    seed: int,
+    splits: Sequence[str] = ("train", "test"),
+    allow_few: bool = False,
+) -> Bank:
+    """Read both folders and divide their files among the splits.
+
+    Every file is opened once, so that an unreadable one is found before any clip is made.
+
+    Parameters
+    ----------
+    sound_bank : folder with one sub-folder per class, named NN_anything after the class index
+    image_bank : folder with photographs of people, name SEX_ID_N.jpg or anything
+    splits : those that will be made; a single one gets all files
+    allow_few : where there are too few for all splits, let them share (a smoke test, no honest split)
+
+    Raises
+    ------
+    InputError : folder missing or empty, unknown class folder, unreadable file, a class with too few files
+    """
+    sounds: dict[tuple[int, str], tuple[BankFile, ...]] = {}
+    photos: dict[str, tuple[BankFile, ...]] = {}
+    shared: list[str] = []
+    if sound_bank is not None:
+        for index, (folder, files) in _sound_files(Path(sound_bank)).items():
+            what = f"class {index} ({CLASS_NAMES[index]})"
+            divided, common = _divide(files, splits, seed, f"sounds {index}", what, folder, allow_few)
+            sounds.update({(index, split): rows for split, rows in divided.items()})
+            shared += [what] if common else []
+    if image_bank is not None:
+        files = _photo_files(Path(image_bank))
+        photos, common = _divide(files, splits, seed, "photos", "photographs", Path(image_bank), allow_few)
+        shared += ["photographs"] if common else []
+    return Bank(sounds, photos, tuple(shared))
+
+
+def _listed(folder: Path) -> list[Path]:
+    try:
+        return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+    except FileNotFoundError:
+        raise InputError("no such folder", path=folder) from None
+    except NotADirectoryError:
+        raise InputError("is no folder", path=folder) from None
+    except OSError as error:
+        raise InputError(f"cannot be read ({error.strerror})", path=folder) from None
+
+
+def _sound_files(folder: Path) -> dict[int, tuple[Path, list[BankFile]]]:
+    """Class index -> its folder and its files."""
+    found: dict[int, tuple[Path, list[BankFile]]] = {}
+    for child in _listed(folder):
+        if not child.is_dir():
+            continue
+        match = re.match(r"(\d+)(?:\D|$)", child.name)
+        if match is None or int(match[1]) >= len(CLASS_NAMES):
+            rule = f"a class folder is named after its index, 00_... to {len(CLASS_NAMES) - 1:02d}_..."
+            raise InputError(rule, path=child)
+        index = int(match[1])
+        if index in found:
+            raise InputError(f"is the second folder of class {index}, after '{found[index][0].name}'", path=child)
+        files = []
+        for path in _listed(child):
+            if path.suffix.lower() in AUDIO_SUFFIXES:
+                audio_info(path)
+                if not len(active_intervals_s(recording(os.fspath(path)), RATE_HZ)):
+                    raise InputError("is silent", path=path)
+                files.append(BankFile(os.fspath(path), sha256_of(path), path.stem))
+        if not files:
+            raise InputError(f"holds no recording ({', '.join(AUDIO_SUFFIXES)})", path=child)
+        found[index] = (child, files)
+    if not found:
+        raise InputError("is an empty sound bank: no class folder (00_..., 01_...)", path=folder)
+    return found
+
+
+def _photo_files(folder: Path) -> list[BankFile]:
+    files = []
+    for path in _listed(folder):
+        if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file():
+            # by way of numpy: OpenCV's own reader prints its complaints and cannot take every path
+            data = np.frombuffer(path.read_bytes(), dtype=np.uint8)
+            if not len(data) or cv2.imdecode(data, cv2.IMREAD_COLOR) is None:
+                raise InputError("is no picture that can be read", path=path)
+            sex = next((sex for sex in ("female", "male") if path.stem.lower().startswith(sex)), None)
+            files.append(BankFile(os.fspath(path), sha256_of(path), photo_source(path.stem), sex))
+    if not files:
+        raise InputError(f"is an empty image bank: no picture ({', '.join(IMAGE_SUFFIXES)})", path=folder)
+    return files
+
+
+def photo_source(stem: str) -> str:
+    """The photograph that a crop stems from: ID in "anything_ID_N", else the name.
+
+    Crops of one photograph, of several people in it too, share clothes, light and background.
+    """
+    match = re.fullmatch(r".*_(\d+)_\d+", stem)
+    return match[1] if match else stem
+
+
+def _divide(
+    files: list[BankFile],
+    splits: Sequence[str],
+    seed: int,
+    stream_name: str,
+    what: str,
+    folder: Path,
+    allow_few: bool,
+) -> tuple[dict[str, tuple[BankFile, ...]], bool]:
+    """Files by split, and whether the splits had to share them. Equal contents under two names are one source."""
+    groups: dict[str, list[BankFile]] = {}
+    by_content: dict[str, str] = {}
+    for file in files:
+        source = by_content.setdefault(file.sha256, file.source)
+        groups.setdefault(source, []).append(file)
+    sources = sorted(groups)
+    if len(sources) < len(splits):
+        if not allow_few:
+            raise InputError(
+                f"{what}: {len(sources)} source for {len(splits)} splits that must not share one; add recordings or "
+                "pictures, or declare a smoke test with --allow-few",
+                path=folder,
+            )
+        everything = tuple(files)
+        return {split: everything for split in splits}, True
+    order = [sources[i] for i in stream(seed, "bank", stream_name).permutation(len(sources))]
+    # one in four to test, at least one each
+    test = min(max(1, round(len(order) / 4)), len(order) - 1) if len(splits) > 1 else 0
+    parts = {splits[-1]: order[:test], splits[0]: order[test:]} if test else {splits[0]: order}
+    return {split: tuple(file for source in part for file in groups[source]) for split, part in parts.items()}, False
+
+
+@lru_cache(maxsize=64)
+def recording(path: str) -> np.ndarray:
+    """A recording (samples,), float32, mixed to mono at 24 kHz, without the silence around it.
+
+    Raises
+    ------
+    InputError : it cannot be read
+    """
+    mono = read_audio(path, rate_hz=RATE_HZ).mean(axis=0)
+    intervals = active_intervals_s(mono, RATE_HZ)
+    if not len(intervals):
+        return mono[:0]
+    return mono[round(intervals[0, 0] * RATE_HZ) : round(intervals[-1, 1] * RATE_HZ)]
+
+
+def bank_sound(
+    files: Sequence[BankFile], class_index: int, rng: np.random.Generator, duration_s: float
+) -> tuple[np.ndarray, dict]:
+    """One dry sound of a class from recordings: a stretch of a long one, several short ones in a row.
+
+    Returns
+    -------
+    waveform (samples,), float32, at most `duration_s` long, at its emitted level
+    what it is made of: {"sha256": of the files in order, joined by ";", "file": their names}
+    """
+    limit = round(min(duration_s, LONGEST_S) * RATE_HZ)
+    parts: list[np.ndarray] = []
+    used: list[BankFile] = []
+    while not parts or sum(map(len, parts)) < min(round(SHORT_S * RATE_HZ), limit):
+        file = files[int(rng.integers(len(files)))]
+        sound = recording(file.path)
+        if len(sound) > limit:
+            first = int(rng.integers(len(sound) - limit + 1))
+            sound = sound[first : first + limit]
+        if parts:
+            parts.append(np.zeros(round(rng.uniform(0.1, 0.25) * RATE_HZ), dtype=np.float32))
+        parts.append(fade(sound, 0.002, 0.01))
+        used.append(file)
+        if sum(map(len, parts)) > limit - RATE_HZ // 4:
+            break
+    waveform = np.concatenate(parts)
+    if len(waveform) > limit:
+        waveform = fade(waveform[:limit], 0.0, 0.02)
+    level_db = sound_class(class_index).level_db + rng.uniform(-2.0, 2.0)
+    names = {file.sha256: Path(file.path).name for file in used}
+    return levelled(waveform, level_db), {"sha256": ";".join(names), "file": ";".join(names.values())}

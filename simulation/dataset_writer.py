@@ -1,0 +1,329 @@
+"""Write a synthetic data set in the STARSS23 layout: clips in parallel, each whole or not at all, resumable."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import logging
+import multiprocessing
+import os
+import re
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from simulation.bank import Bank, open_banks
+from simulation.compose import compose
+from simulation.labels import label_table, rounded
+from simulation.plan import LEAST_TEST_CLIPS, LEAST_TEST_EVENTS, SPLITS, ClipPlan, make_plan
+from simulation.render import render
+from simulation.scene import Scene
+from simulation.settings import RATE_HZ, Settings
+from simulation.sounds import CLASS_NAMES
+from util.arrays import array_named
+from util.audio import write_audio
+from util.dialects import write_events
+from util.errors import InputError
+from util.files import read_json, write_json, write_text
+
+log = logging.getLogger(__name__)
+
+MARKER = "SYNTHETIC.txt"
+SETTINGS = "settings.json"
+PARTS = "provenance_parts"
+FOLDERS = {"train": "dev-train-sim", "test": "dev-test-sim"}
+NAME = "synthetic audio-visual scenes"
+# Short to train: what the synthetic set needs, where STARSS23 takes 20000 and 1000.
+MAX_ITER, MODEL_SAVE_INTERVAL = 2000, 500
+VERSION = 1  # of the generator: raised when the same settings give other bytes
+_PARTIAL = re.compile(r"^\..+\.partial-\d+(\.\w+)?$")
+_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+PROVENANCE = (
+    "clip", "split", "event", "kind", "class", "class_name", "source", "start_s", "duration_s", "moving", "made_of",
+    "sha256", "parameters", "room", "background_seed",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a call made.
+
+    Attributes
+    ----------
+    made, skipped : clips
+    events : split -> events per class index
+    """
+
+    made: int
+    skipped: int
+    events: dict[str, list[int]]
+
+
+def write_dataset(
+    out: str | os.PathLike[str], settings: Settings, *, processes: int = 1, progress: bool = True
+) -> Summary:
+    """Make the data set, or what an interrupted call with the same settings left to do.
+
+    Parameters
+    ----------
+    out : folder to write to: new, empty, or one that this function began
+    processes : clips made at the same time; the bytes do not depend on it
+
+    Raises
+    ------
+    InputError : bad settings or banks, `out` holds something else or a set with other settings, the disk is full
+    """
+    settings.check()
+    plans = make_plan(settings)
+    splits = [split for split in SPLITS if settings.clips(split)]
+    bank = open_banks(
+        settings.sound_bank, settings.image_bank, seed=settings.seed, splits=splits, allow_few=settings.allow_few
+    )
+    root = Path(out)
+    _claim(root, settings)
+    _sweep(root)
+    write_text(root / "README.md", readme(settings, plans, bank))
+    todo = [plan for plan in plans if not all(path.is_file() for path in clip_files(root, settings, plan))]
+    if todo and len(todo) < len(plans):
+        log.info("%d of %d clips are there already", len(plans) - len(todo), len(plans))
+    _make_all(root, settings, bank, todo, processes, progress)
+    rows = [row for plan in plans for row in read_json(_part(root, plan))]
+    _write_provenance(root / "provenance.csv", rows)
+    write_json(root / "dataset.json", description(settings, bank))
+    events = {
+        split: [sum(r["kind"] == "event" and r["split"] == split and r["class"] == i for r in rows)
+                for i in range(len(CLASS_NAMES))]
+        for split in splits
+    }  # fmt: skip
+    return Summary(len(todo), len(plans) - len(todo), events)
+
+
+def clip_files(root: Path, settings: Settings, plan: ClipPlan) -> list[Path]:
+    """The files of a clip in the order they are written; the label file is the last: where it is, the clip is whole."""
+    folder = FOLDERS[plan.split]
+    files = [root / f"{name}_dev" / folder / f"{plan.name}.wav" for name in settings.formats]
+    if settings.video:
+        files.append(root / "video_dev" / folder / f"{plan.name}.mp4")
+    return [*files, _part(root, plan), root / "metadata_dev" / folder / f"{plan.name}.csv"]
+
+
+def _part(root: Path, plan: ClipPlan) -> Path:
+    return root / PARTS / f"{plan.name}.json"
+
+
+def make_clip(root: Path, settings: Settings, bank: Bank, plan: ClipPlan) -> None:
+    """Compose, render and write one clip."""
+    scene = compose(settings, plan, bank)
+    *_, part, labels = clip_files(root, settings, plan)
+    waveforms = render(scene, [array_named(name) for name in settings.formats], seed=scene.seed)
+    folder = FOLDERS[plan.split]
+    for name, waveform in waveforms.items():
+        write_audio(root / f"{name}_dev" / folder / f"{plan.name}.wav", waveform, RATE_HZ)
+    del waveforms
+    if settings.video:
+        from simulation.picture import render_video  # here: sets without video need neither OpenCV nor a codec
+
+        path = root / "video_dev" / folder / f"{plan.name}.mp4"
+        render_video(scene, path, camera=settings.camera, fps=settings.frames_per_second)
+    write_json(part, provenance_rows(scene))
+    write_events(labels, rounded(label_table(scene)), "starss23")
+
+
+def provenance_rows(scene: Scene) -> list[dict[str, Any]]:
+    """What every event, person and object of a clip was made of: rows of provenance.csv."""
+    common = {"clip": scene.name, "split": scene.split, "room": scene.room.name}
+    common["background_seed"] = scene.background.get("seed", "")
+    rows = []
+    for number, event in enumerate(scene.events):
+        made_of = dict(event.made_of)
+        rows.append(
+            {
+                **common, "event": number, "kind": "event", "class": event.class_index, "class_name": event.class_name,
+                "source": event.source, "start_s": round(event.start_s, 4),
+                "duration_s": round(len(event.sound) / scene.rate_hz, 4), "moving": int(event.trajectory.moving),
+                "made_of": made_of.pop("generator", None) or made_of.pop("file"),
+                "sha256": made_of.pop("sha256", ""), "parameters": made_of,
+            }
+        )  # fmt: skip
+    for kind, actors in (("person", scene.people), ("object", scene.things)):
+        for actor in actors:
+            look = dict(actor.appearance)
+            path = actor.feet if kind == "person" else actor.centre
+            photo = look.pop("photo", None)
+            rows.append(
+                {
+                    **common, "kind": kind, "source": actor.source, "moving": int(path.moving),
+                    "class": getattr(actor, "class_index", ""), "class_name": getattr(actor, "class_name", ""),
+                    "made_of": Path(photo).name if photo else look.pop("kind", "drawn person"),
+                    "sha256": look.pop("sha256", ""), "parameters": look,
+                }
+            )  # fmt: skip
+    return rows
+
+
+def _write_provenance(path: Path, rows: list[dict[str, Any]]) -> None:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, PROVENANCE, restval="", lineterminator="\n")
+    writer.writeheader()
+    for row in rows:
+        writer.writerow({**row, "parameters": json.dumps(row["parameters"])})
+    write_text(path, text.getvalue())
+
+
+def _claim(root: Path, settings: Settings) -> None:
+    """Make the folder ours, or find that it is: nothing is written into a folder that holds something else."""
+    if root.exists() and not root.is_dir():
+        raise InputError("is a file; --out needs a folder", path=root)
+    asked = json.loads(json.dumps({"version": VERSION, **settings.to_dict()}))
+    if (root / MARKER).is_file() and (root / SETTINGS).is_file():
+        found = read_json(root / SETTINGS)
+        different = sorted(key for key in {*found, *asked} if found.get(key) != asked.get(key))
+        if different:
+            changes = ", ".join(f"{key} {found.get(key)} (now {asked.get(key)})" for key in different[:3])
+            rule = f"holds a data set made with other settings: {changes}; choose another --out, or delete it first"
+            raise InputError(rule, path=root)
+        return
+    if root.is_dir():
+        others = sorted(p.name for p in root.iterdir() if p.name != MARKER and not _PARTIAL.match(p.name))
+        if others:
+            rule = f"holds something else ({', '.join(others[:3])}{', ...' if len(others) > 3 else ''}); "
+            raise InputError(rule + "--out must be a new or empty folder", path=root)
+    text = "Everything in this folder is synthetic: made by `python -m simulation`. Keep real recordings elsewhere.\n"
+    write_text(root / MARKER, text)
+    write_json(root / SETTINGS, asked)
+
+
+def _sweep(root: Path) -> None:
+    """Delete the half-written files of an interrupted call."""
+    for folder, _, names in os.walk(root):
+        for name in names:
+            if _PARTIAL.match(name):
+                Path(folder, name).unlink(missing_ok=True)
+
+
+def _make_all(root: Path, settings: Settings, bank: Bank, todo: list[ClipPlan], processes: int, progress: bool) -> None:
+    if not todo:
+        return
+    with tqdm(total=len(todo), unit="clip", desc="clips", disable=not progress) as bar:
+        if min(processes, len(todo)) <= 1:
+            for plan in todo:
+                make_clip(root, settings, bank, plan)
+                bar.update()
+            return
+        with _single_threads():
+            context = multiprocessing.get_context("spawn")
+            pool = ProcessPoolExecutor(min(processes, len(todo)), mp_context=context)
+            try:
+                jobs = {pool.submit(make_clip, root, settings, bank, plan): plan for plan in todo}
+                for job in as_completed(jobs):
+                    job.result()
+                    bar.update()
+            except BrokenProcessPool:
+                rule = (
+                    "a process that made clips was ended from outside (out of memory?); run the same command to go on"
+                )
+                raise InputError(rule) from None
+            finally:
+                pool.shutdown(wait=True, cancel_futures=True)
+
+
+@contextmanager
+def _single_threads() -> Iterator[None]:
+    """Processes that start inside use one thread each for linear algebra: they share the cores already."""
+    before = {name: os.environ.get(name) for name in _THREADS}
+    os.environ.update(dict.fromkeys(_THREADS, "1"))
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+def description(settings: Settings, bank: Bank) -> dict[str, Any]:
+    """Contents of dataset.json: what readers and trainers need to know."""
+    values: dict[str, Any] = {
+        "name": NAME,
+        "synthetic": True,
+        "classes": list(CLASS_NAMES),
+        "detector": "builtin",
+        "max_iter": MAX_ITER,
+        "model_save_interval": MODEL_SAVE_INTERVAL,
+        "layout": "starss23",
+        "smoke_test": bool(bank.shared),
+        "generator_version": VERSION,
+        "settings": settings.to_dict(),
+    }
+    return values
+
+
+def readme(settings: Settings, plans: list[ClipPlan], bank: Bank) -> str:
+    """README.md of the data set."""
+    rooms = {split: sorted({p.room.name for p in plans if p.split == split}) for split in SPLITS}
+    lines = [
+        f"# {NAME[0].upper()}{NAME[1:]}",
+        "",
+        "Made by `python -m simulation`, layout of STARSS23. **Synthetic: scores on it say nothing about real recordings.**",
+        "",
+        f"- {settings.train} training clips ({', '.join(rooms['train']) or 'none'}), {settings.test} test clips "
+        f"({', '.join(rooms['test']) or 'none'}), {settings.seconds:g} s each, 24 kHz: {', '.join(settings.formats)}"
+        + (
+            f", video {settings.width}x{settings.height} at {settings.fps}/s ({settings.view})"
+            if settings.video
+            else ""
+        ),
+        f"- seed {settings.seed}; everything else is in `{SETTINGS}`",
+        "- labels: `metadata_dev/*/*.csv`, rows of frame (100 ms), class, source, azimuth, elevation (degrees), distance (cm)",
+        "- `provenance.csv`: what every event, person, object and room was made of",
+        "",
+        "Train and test share no room, no sound, no picture and no random number; parameters of procedural sounds and of "
+        "drawn people come from disjoint ranges that alternate (see docs/simulation.md of the project).",
+        "",
+    ]
+    if settings.sound_bank is not None:
+        recorded = sorted({index for index, _ in bank.sounds})
+        filled = [f"{i} {name}" for i, name in enumerate(CLASS_NAMES) if i not in recorded]
+        lines.append("Recordings: classes " + ", ".join(f"{i} {CLASS_NAMES[i]}" for i in recorded) + ".")
+        lines.append("Filled procedurally, having no recordings: " + (", ".join(filled) or "none") + ".")
+        lines.append("")
+    if settings.image_bank is not None:
+        lines += ["People are photographs from the image bank; objects and rooms are drawn.", ""]
+    if bank.shared:
+        lines += [
+            f"**Smoke test only: both splits use the same files for {', '.join(bank.shared)} (`--allow-few`).**",
+            "",
+        ]
+    thin = too_thin(plans)
+    if thin:
+        lines += [thin, ""]
+    lines += ["| class | train events | test events |", "|---|---|---|"]
+    for index, name in enumerate(CLASS_NAMES):
+        counts = [sum(p.classes.count(index) for p in plans if p.split == split) for split in SPLITS]
+        lines.append(f"| {index} {name} | {counts[0]} | {counts[1]} |")
+    return "\n".join(lines) + "\n"
+
+
+def too_thin(plans: list[ClipPlan]) -> str:
+    """A sentence where the test split is too small for 6 events of each class in 3 clips, else an empty text."""
+    test = [plan for plan in plans if plan.split == "test"]
+    thin = [
+        index
+        for index in range(len(CLASS_NAMES))
+        if sum(p.classes.count(index) for p in test) < LEAST_TEST_EVENTS
+        or sum(index in p.classes for p in test) < LEAST_TEST_CLIPS
+    ]
+    if not test or not thin:
+        return ""
+    return (
+        f"The test split is small: {len(thin)} of {len(CLASS_NAMES)} classes have fewer than {LEAST_TEST_EVENTS} events or "
+        f"lie in fewer than {LEAST_TEST_CLIPS} clips; its class-wise scores mean little."
+    )

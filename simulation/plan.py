@@ -1,0 +1,149 @@
+"""Who gets what before any clip is made: rooms and clip names, and a balanced deck of classes dealt to the clips."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from simulation.picture import sample_background
+from simulation.room import absorption_for_rt60
+from simulation.scene import Room
+from simulation.settings import LISTENER_HEIGHT_M, LISTENER_OFF_CENTRE, Settings
+from simulation.sounds import CLASS_NAMES, MEAN_DURATION_S
+from simulation.streams import stream
+
+SPLITS = ("train", "test")
+LEAST_TEST_EVENTS, LEAST_TEST_CLIPS = 6, 3
+
+
+@dataclass(frozen=True)
+class ClipPlan:
+    """What is decided about a clip beforehand.
+
+    Attributes
+    ----------
+    name : stem of its files
+    room : shared with the split's other clips of this room
+    background : what the room looks like
+    classes : one class index per event, in no order
+    moving : how many of them move
+    same_class : whether two of one class should sound at once, where the deck gave it a pair
+    """
+
+    name: str
+    split: str
+    room: Room
+    background: dict
+    classes: tuple[int, ...]
+    moving: int
+    same_class: bool
+
+
+def make_plan(settings: Settings) -> list[ClipPlan]:
+    """All clips of the data set, train first.
+
+    Raises
+    ------
+    InputError : no walls give the asked reverberation time in a room of the asked size
+    """
+    plans, first_room = [], 1
+    for split in SPLITS:
+        count = settings.clips(split)
+        if not count:
+            continue
+        rooms = _rooms(settings, split, first_room)
+        first_room += settings.train_rooms if split == "train" else 0
+        rng = stream(settings.seed, split, "deck")
+        sizes = _sizes(rng, count, settings.polyphony * settings.seconds / MEAN_DURATION_S)
+        hands = deal(rng, sizes, len(CLASS_NAMES))
+        movers = _rounded(rng, np.array(sizes) * (0.0 if settings.doa_grid_deg else settings.moving))
+        wanting = _rounded(rng, np.full(count, settings.same_class))
+        fold = 3 if split == "train" else 4
+        made = [0] * len(rooms)
+        for clip in range(count):
+            index = clip % len(rooms)
+            room, background = rooms[index]
+            made[index] += 1
+            name = f"fold{fold}_{room.name}_mix{made[index]:03d}"
+            hand = tuple(hands[clip])
+            plans.append(ClipPlan(name, split, room, background, hand, int(movers[clip]), bool(wanting[clip])))
+    return plans
+
+
+def _rooms(settings: Settings, split: str, first: int) -> list[tuple[Room, dict]]:
+    count = settings.rooms(split)
+    rng = stream(settings.seed, split, "rooms")
+    order = rng.permutation(count)
+    rooms = []
+    for index in range(count):
+        size = tuple(
+            round(float(rng.uniform(*limits)), 2)
+            for limits in (settings.room_m, settings.room_m, settings.room_height_m)
+        )
+        listener = (
+            round(size[0] * (0.5 + rng.uniform(-1, 1) * LISTENER_OFF_CENTRE), 2),
+            round(size[1] * (0.5 + rng.uniform(-1, 1) * LISTENER_OFF_CENTRE), 2),
+            round(float(rng.uniform(*LISTENER_HEIGHT_M)), 2),
+        )
+        low, high = settings.rt60_s
+        # one room out of every part of the range, so that a split has dry and reverberant ones
+        rt60_s = round(float(low + (high - low) * (order[index] + rng.uniform()) / count), 3)
+        room = Room(f"room{first + index}", size, listener, rt60_s, absorption_for_rt60(size, rt60_s))
+        rooms.append((room, sample_background(stream(settings.seed, split, "background", index), split)))
+    return rooms
+
+
+def _rounded(rng: np.random.Generator, values: np.ndarray) -> np.ndarray:
+    """Values -> integers next to them whose running sum follows that of the values (a random phase, no drift)."""
+    edges = np.floor(np.concatenate([[0.0], np.cumsum(values)]) + rng.uniform())
+    return np.diff(edges).astype(np.int64)
+
+
+def _sizes(rng: np.random.Generator, clips: int, mean: float) -> list[int]:
+    """Events per clip: around the mean, one more here and one less there, at least one."""
+    sizes = np.maximum(_rounded(rng, np.full(clips, mean)), 1)
+    if mean >= 4:
+        shift = rng.integers(0, 2, clips // 2)
+        sizes[: clips // 2] += shift
+        sizes[clips // 2 : 2 * (clips // 2)] -= shift
+    return [int(size) for size in rng.permutation(sizes)]
+
+
+def deal(rng: np.random.Generator, sizes: list[int], classes: int) -> list[list[int]]:
+    """Deal a balanced deck: every class equally often (one more for some), in as many clips as it can be.
+
+    Parameters
+    ----------
+    sizes : cards per clip
+
+    Returns
+    -------
+    class indices per clip; each class lies in min(3, clips, its cards) clips or more, which no chance can spoil
+    """
+    total = sum(sizes)
+    deck = np.concatenate([np.tile(np.arange(classes), total // classes), rng.permutation(classes)[: total % classes]])
+    deck = [int(card) for card in rng.permutation(deck)]
+    hands = [[deck.pop() for _ in range(size)] for size in sizes]
+    for index in range(classes):
+        needed = min(LEAST_TEST_CLIPS, len(hands), sum(hand.count(index) for hand in hands))
+        while sum(index in hand for hand in hands) < needed:
+            _spread(hands, index)
+    return hands
+
+
+def _spread(hands: list[list[int]], index: int) -> None:
+    """Bring one card of a class that lies doubled into a clip that has none, for one that is doubled there or common."""
+    giver = max(hands, key=lambda hand: hand.count(index))
+    takers = [hand for hand in hands if index not in hand]
+
+    def clips_with(card: int) -> int:
+        return sum(card in hand for hand in hands)
+
+    # the card given back is the one whose own spread suffers least
+    taker, card = max(
+        ((hand, card) for hand in takers for card in hand),
+        key=lambda pair: (pair[0].count(pair[1]) > 1, clips_with(pair[1])),
+    )
+    giver[giver.index(index)] = card
+    taker[taker.index(card)] = index
