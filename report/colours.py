@@ -17,22 +17,20 @@ STATUS = {
 _CLASSES = (
     "#0072B2 #E69F00 #009E73 #D55E00 #CC79A7 #56B4E9 #882255 #999933 #44AA99 #332288 #AA4499 #DDCC77 #117733 #CC6677"
 ).split()
+# The same idea for dark backgrounds: light enough, and neighbours in the list far apart in hue or lightness.
+_ON_DARK = (
+    "#56B4E9 #F2A33A #2BC59B #F0E442 #EE6A4D #E59ACB #8C9BFF #B9E986 #C79B6D #7FE3E0 #B07BE8 #FFC7B0 #5E9E5A #D9D9E3"
+).split()
 
 
-def class_colours(count: int) -> list[str]:
-    """One colour "#rrggbb" per class, for light backgrounds; beyond the fixed set, hues at golden-ratio steps."""
-    colours = list(_CLASSES[:count])
+def class_colours(count: int, *, dark: bool = False) -> list[str]:
+    """One colour "#rrggbb" per class for a light or a dark background; beyond the fixed set, golden-ratio hues."""
+    colours = list((_ON_DARK if dark else _CLASSES)[:count])
     for index in range(len(colours), count):
-        red, green, blue = colorsys.hls_to_rgb((index * 0.618034) % 1.0, 0.35 + 0.2 * (index % 3) / 2, 0.55)
+        lightness = (0.6 if dark else 0.35) + 0.2 * (index % 3) / 2
+        red, green, blue = colorsys.hls_to_rgb((index * 0.618034) % 1.0, lightness, 0.55)
         colours.append(f"#{round(255 * red):02x}{round(255 * green):02x}{round(255 * blue):02x}")
     return colours
-
-
-def on_dark(colour: str) -> str:
-    """The same hue light enough (lightness at least 0.62) for a dark background."""
-    hue, lightness, saturation = colorsys.rgb_to_hls(*(channel / 255 for channel in rgb(colour)))
-    values = colorsys.hls_to_rgb(hue, max(lightness, 0.62), saturation)
-    return "#" + "".join(f"{round(255 * value):02x}" for value in values)
 
 
 def rgb(colour: str) -> tuple[int, int, int]:

@@ -1,0 +1,173 @@
+"""Sound and picture of a recording as one small mp4 that any browser plays: for embedding into a page."""
+
+from __future__ import annotations
+
+import io
+import math
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import soundfile
+
+from util.arrays import Array
+from util.audio import audio_info
+from util.errors import InputError
+from util.video import decoded_frames, fitted_size, video_info
+
+_BLOCK = 1 << 16
+_CARDIOID_DEG = 75.0
+_PEAK, _MOST_GAIN = 0.8, 30.0
+_COPIED_WIDTH = 1024  # a video up to this width is copied as it is; a larger one is made this wide
+_AAC_RATES_HZ = (48000, 44100, 32000, 24000, 22050, 16000, 12000, 11025, 8000)
+
+
+@dataclass(frozen=True)
+class Media:
+    """mp4 bytes with their MIME type; `duration_s` is that of the sound, or of the picture where there is no sound."""
+
+    content: bytes
+    mime: str
+    video: bool
+    duration_s: float
+
+
+def stereo_gains(channels: int, array: Array | None) -> np.ndarray:
+    """Gains (2, channels) that make left and right of a recording.
+
+    First-order Ambisonics: two virtual cardioids at azimuth +-75 degrees. Capsules: the mean of those on either side.
+    Without an array: two channels are left and right, of others the first goes to both.
+    """
+    if array is not None and array.channels == channels and array.kind == "ambisonics":
+        angle = np.deg2rad(_CARDIOID_DEG)  # channels W, Y, Z, X
+        return 0.5 * np.array([[1, side * np.sin(angle), 0, np.cos(angle)] for side in (1, -1)])
+    if array is not None and array.channels == channels:
+        side = array.directions()[:, 1]
+        sides = np.stack([side > 1e-6, side < -1e-6]).astype(np.float64)
+        sides[sides.sum(axis=1) == 0] = 1.0
+        return sides / sides.sum(axis=1, keepdims=True)
+    gains = np.zeros((2, channels))
+    gains[0, 0], gains[1, 1 if channels == 2 else 0] = 1.0, 1.0
+    return gains
+
+
+def stereo_blocks(path: str | os.PathLike[str], array: Array | None) -> Iterator[np.ndarray]:
+    """A recording as stereo, block by block (2, samples) float32 at its own rate, quiet ones made louder."""
+    info = audio_info(path)
+    gains = stereo_gains(info.channels, array).astype(np.float32)
+    with soundfile.SoundFile(path) as file:
+        peak = 1e-9
+        for block in file.blocks(_BLOCK, dtype="float32", always_2d=True):
+            peak = max(peak, float(np.abs(gains @ block.T).max(initial=0.0)))
+        file.seek(0)
+        gains *= min(_PEAK / peak, _MOST_GAIN)
+        for block in file.blocks(_BLOCK, dtype="float32", always_2d=True):
+            yield np.nan_to_num(gains @ block.T)
+
+
+def browser_media(
+    *,
+    audio: str | os.PathLike[str] | None,
+    video: str | os.PathLike[str] | None,
+    array: Array | None = None,
+    audio_kbps: int = 96,
+) -> Media | None:
+    """One mp4 of a recording's sound (stereo AAC) and picture (H.264), None when there is neither.
+
+    A video that is H.264 in yuv420p and at most 1024 pixels wide is copied, any other is encoded anew.
+
+    Raises
+    ------
+    InputError : a file is missing or cannot be read, an audio rate that AAC does not have
+    """
+    if audio is None and video is None:
+        return None
+    buffer = io.BytesIO()
+    duration_s = 0.0
+    with av.open(buffer, "w", format="mp4") as out:
+        sound = picture = None
+        if video is not None:
+            duration_s = video_info(video).duration_s
+            picture = _copied(out, video) or _encoded(out, video)
+            next(picture)  # streams are made before the first packet is written
+        if audio is not None:
+            duration_s = audio_info(audio).duration_s
+            sound = _aac(out, audio, array, audio_kbps)
+            next(sound)
+        _interleave(out, [packets for packets in (picture, sound) if packets is not None])
+    kind = "video" if video is not None else "audio"
+    return Media(buffer.getvalue(), f"{kind}/mp4", video is not None, duration_s)
+
+
+def _interleave(out: av.container.OutputContainer, sources: list[Iterator[av.Packet | None]]) -> None:
+    """Write the packets of all sources in the order of their times."""
+    heads = [next(source, None) for source in sources]
+    while any(head is not None for head in heads):
+        times = [math.inf if head is None else float((head.dts or 0) * head.time_base) for head in heads]
+        first = int(np.argmin(times))
+        out.mux(heads[first])
+        heads[first] = next(sources[first], None)
+
+
+def _copied(out: av.container.OutputContainer, path: str | os.PathLike[str]) -> Iterator[av.Packet | None] | None:
+    """The packets of a video as they are, after a first None; no iterator where a browser would not play them."""
+    with av.open(Path(path)) as source:
+        stream = source.streams.video[0]
+        context = stream.codec_context
+        if context.name != "h264" or context.pix_fmt != "yuv420p" or context.width > _COPIED_WIDTH:
+            return None
+
+    def packets() -> Iterator[av.Packet | None]:
+        with av.open(Path(path)) as source:
+            stream = source.streams.video[0]
+            target = out.add_stream_from_template(stream)
+            yield None
+            for packet in source.demux(stream):
+                if packet.dts is not None and packet.size:
+                    packet.stream = target
+                    yield packet
+
+    return packets()
+
+
+def _encoded(out: av.container.OutputContainer, path: str | os.PathLike[str]) -> Iterator[av.Packet | None]:
+    """A video made small, as packets after a first None."""
+    info = video_info(path)
+    width = min(info.width, _COPIED_WIDTH) // 2 * 2
+    size = fitted_size(info.width, info.height, width, None, multiple=2)
+    stream = out.add_stream("libx264", rate=info.fps, options={"crf": "27", "preset": "veryfast"})
+    stream.width, stream.height = size
+    stream.pix_fmt = "yuv420p"
+    stream.codec_context.time_base = Fraction(1, 90000)
+    yield None
+    for _, time_s, frame in decoded_frames(path):
+        scaled = frame.reformat(*size, format="yuv420p")
+        scaled.pts, scaled.time_base, scaled.pict_type = round(time_s * 90000), Fraction(1, 90000), 0
+        yield from stream.encode(scaled)
+    yield from stream.encode(None)
+
+
+def _aac(
+    out: av.container.OutputContainer, path: str | os.PathLike[str], array: Array | None, kbps: int
+) -> Iterator[av.Packet | None]:
+    """A recording as stereo AAC packets after a first None."""
+    rate = audio_info(path).rate_hz
+    if rate not in _AAC_RATES_HZ:
+        known = ", ".join(str(value) for value in _AAC_RATES_HZ)
+        raise InputError(f"has a rate of {rate} Hz; the player's sound needs one of {known}", path=path)
+    stream = out.add_stream("aac", rate=rate, layout="stereo")
+    stream.bit_rate = kbps * 1000
+    yield None
+    done = 0
+    for block in stereo_blocks(path, array):
+        frame = av.AudioFrame.from_ndarray(
+            np.ascontiguousarray(block, dtype=np.float32), format="fltp", layout="stereo"
+        )
+        frame.sample_rate, frame.pts, frame.time_base = rate, done, Fraction(1, rate)
+        done += block.shape[1]
+        yield from stream.encode(frame)
+    yield from stream.encode(None)

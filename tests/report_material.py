@@ -1,0 +1,98 @@
+"""A small clip for tests of what people look at: labels, candidates, four-channel sound and a panorama with discs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import soundfile
+
+from output_format.candidates import Candidates
+from util.angles import direction_from_degrees, wrap_azimuth_deg
+from util.boxes import BoxTrack
+from util.camera import Equirectangular
+from util.events import EventTable
+from util.video import VideoWriter
+
+CLASSES = ["female speech", "male speech", "door", "</script><b>bell</b>"]
+DURATION_S, RATE_HZ, FPS = 8.0, 24000, 10
+WIDTH, HEIGHT = 360, 180
+DISC_BGR = (40, 220, 60)
+
+
+@dataclass(frozen=True)
+class Clip:
+    """reference and candidates of one clip, with paths of its sound and picture."""
+
+    reference: EventTable
+    candidates: Candidates
+    audio: Path
+    video: Path
+    boxes: BoxTrack
+
+
+def make_reference() -> EventTable:
+    """One walker who crosses the seam, one speaker at rest, one door, two overlapping speakers of one class."""
+    rows = []
+    for frame in range(int(DURATION_S * 10)):
+        if 5 <= frame < 60:
+            rows.append((frame, 0, 0, float(wrap_azimuth_deg(150 + frame)), 5))
+        if 20 <= frame < 75:
+            rows.append((frame, 1, 1, -40, -10))
+        if 40 <= frame < 55:
+            rows.append((frame, 1, 2, 60, 20))
+        if 62 <= frame < 66:
+            rows.append((frame, 2, 3, 90, 0))
+    frame, class_index, source, azimuth_deg, elevation_deg = np.array(rows).T
+    columns = {"frame": frame, "class_index": class_index, "source": source}
+    return EventTable.make(**columns, azimuth_deg=azimuth_deg, elevation_deg=elevation_deg)
+
+
+def make_candidates(reference: EventTable, *, perfect: bool = False, seed: int = 0) -> Candidates:
+    """Three tracks of noise, with the labels in them: exact, or with errors of every kind."""
+    generator = np.random.default_rng(seed)
+    shape = (int(DURATION_S * 10), len(CLASSES), 3)
+    activity = np.zeros(shape) if perfect else np.abs(generator.normal(0, 0.15, shape)).clip(0, 1)
+    azimuth_deg, elevation_deg = generator.uniform(-180, 180, shape), generator.uniform(-60, 60, shape)
+    for row in range(len(reference)):
+        frame, index, source = (int(getattr(reference, name)[row]) for name in ("frame", "class_index", "source"))
+        for track in [source % 3] if perfect or source == 1 else [source % 3, (source + 1) % 3]:
+            cell = frame, index, track
+            off = 0.0 if perfect else generator.normal(0, 9) + (45 if source == 2 else 0)
+            activity[cell] = 1.0 if perfect else generator.uniform(0.1, 1)
+            azimuth_deg[cell] = wrap_azimuth_deg(reference.azimuth_deg[row] + off)
+            elevation_deg[cell] = reference.elevation_deg[row] + (0 if perfect else generator.normal(0, 4))
+    return Candidates(activity, azimuth_deg, elevation_deg)
+
+
+def make_clip(folder: Path, *, perfect: bool = False) -> Clip:
+    """Write sound and picture; a green disc moves where the labels are."""
+    reference = make_reference()
+    samples = int(DURATION_S * RATE_HZ)
+    time_s = np.arange(samples) / RATE_HZ
+    direction = direction_from_degrees(reference.azimuth_deg, reference.elevation_deg)
+    foa = np.zeros((samples, 4))
+    for row, frame in enumerate(reference.frame):
+        part = slice(int(frame * RATE_HZ / 10), int((frame + 1) * RATE_HZ / 10))
+        tone = 0.1 * np.sin(2 * np.pi * (300 + 200 * reference.class_index[row]) * time_s[part])
+        x, y, z = direction[row]
+        foa[part] += tone[:, None] * np.array([1, y, z, x])
+    soundfile.write(folder / "clip.wav", foa, RATE_HZ)
+    camera = Equirectangular(WIDTH, HEIGHT)
+    with VideoWriter(folder / "clip.mp4", WIDTH, HEIGHT, FPS, crf=12) as writer:
+        for frame in range(int(DURATION_S * FPS)):
+            picture = np.full((HEIGHT, WIDTH, 3), (70, 60, 50), np.uint8)
+            rows = reference.frame == frame * 10 // FPS
+            pixels, _ = camera.project(direction[rows].reshape(-1, 3))
+            for x, y in pixels:
+                for shift in (-WIDTH, 0, WIDTH):
+                    cv2.circle(picture, (round(x + shift), round(y)), 8, DISC_BGR, -1)
+            writer.write(picture)
+    grid_s = np.arange(0, DURATION_S, 0.1)
+    boxes = np.zeros((len(grid_s), 6, 4), np.float32)
+    boxes[20:75, 0] = (0.58, 0.45, 0.64, 0.75)
+    track = BoxTrack(grid_s, boxes, (boxes[..., 0] > 0).astype(np.float32), DURATION_S)
+    candidates = make_candidates(reference, perfect=perfect)
+    return Clip(reference, candidates, folder / "clip.wav", folder / "clip.mp4", track)
