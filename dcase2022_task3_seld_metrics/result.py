@@ -111,6 +111,8 @@ class Result:
 
     def _named_counts(self, sums: Components) -> dict[str, np.ndarray]:
         counts = dict(sums)
+        if self.settings.edition.name == "2025":  # its program has these counters and never adds to them
+            counts |= {name: np.zeros_like(counts[name]) for name in "SDI"}
         if self.settings.edition.name in _SUMMED:
             if "FP_spatial" in counts:  # 2021: a misplaced event is one of the false positives
                 counts["FP"] = counts["FP"] + counts.pop("FP_spatial")
@@ -230,7 +232,7 @@ class Result:
         if jackknife:
             out["jackknife"] = self.jackknife.to_dict()
         if per_file:
-            out["per_file"] = {file: self._plain(one) for file, one in self.per_file.items()}
+            out["per_file"] = {file: self._plain(one, classwise=False) for file, one in self.per_file.items()}
         out["occurring"] = self.occurring
         out["settings"] = self.settings.describe()
         out["classes"] = list(self.classes)
@@ -238,9 +240,9 @@ class Result:
         out["unscored"] = list(self.unscored)
         return out
 
-    def _plain(self, one: Scores) -> dict[str, Any]:
+    def _plain(self, one: Scores, *, classwise: bool = True) -> dict[str, Any]:
         plain: dict[str, Any] = {"overall": one.overall}
-        if self.settings.average == "macro" and one.classwise:
+        if classwise and self.settings.average == "macro" and one.classwise:
             plain["classwise"] = {name: value.tolist() for name, value in one.classwise.items()}
         plain["counts"] = {name: np.asarray(value).tolist() for name, value in one.counts.items()}
         return plain

@@ -9,9 +9,11 @@ import numpy as np
 
 from dcase2022_task3_seld_metrics.batch import LARGEST_FRAME, Batch
 from dcase2022_task3_seld_metrics.distances import polar_to_cartesian
+from dcase2022_task3_seld_metrics.grid import AZIMUTHS, ELEVATIONS, grid_cell
 from dcase2022_task3_seld_metrics.notices import Notices
 from dcase2022_task3_seld_metrics.result import Result
 from dcase2022_task3_seld_metrics.settings import Settings, make_settings
+from dcase2022_task3_seld_metrics.tracks import limit_tracks
 from util.errors import InputError
 from util.events import ANY_CLASS, EventTable
 
@@ -114,7 +116,8 @@ def _score_tables(
                 raise InputError(f"{rule}{settings.edition.frame_s:g} s", path=name)
         batch = _batch(chosen, settings)
         line = np.concatenate([np.arange(len(table)) for table in chosen] or [np.zeros(0, dtype=np.int64)])
-        check_rows(batch, settings, notices, [f"{kind} {name}" for name in names], line, "row")
+        called = [f"{kind} {name}" for name in names]
+        check_rows(batch, settings, notices, called, line, "row", reference=kind == "reference")
         batches.append(batch)
     return _score_batches(names, *batches, settings, notices, unscored, {})
 
@@ -168,7 +171,14 @@ def _some(names: list[str]) -> str:
 
 
 def check_rows(
-    batch: Batch, settings: Settings, notices: Notices, names: list[str], line: np.ndarray, unit: str
+    batch: Batch,
+    settings: Settings,
+    notices: Notices,
+    names: list[str],
+    line: np.ndarray,
+    unit: str,
+    *,
+    reference: bool,
 ) -> None:
     """Refuse or remark rows that the official rules cannot score, or pass over in silence.
 
@@ -199,9 +209,12 @@ def check_rows(
     if edition.unit == "block":
         refuse(outside, f"class must be between 0 and {classes - 1}")
         refuse(batch.frame < -edition.fixed_frames, f"frame must be {-edition.fixed_frames} or more")
-        notices.tell_rows(
-            negative, "negative frame counts from the end of the recording (Q21)", names, batch.file, line, unit
-        )
+        if reference:
+            cell = grid_cell(batch.coordinates[:, 0], batch.coordinates[:, 1], clip=False)
+            off_grid = (cell < 0) | (cell >= AZIMUTHS * ELEVATIONS)
+            refuse(off_grid, "direction is off the grid: azimuth must be -180 to 170, elevation -40 to 40 degrees")
+        rule = "negative frame counts from the end of the recording (Q21)"
+        notices.tell_rows(negative, rule, names, batch.file, line, unit)
         return
     notices.tell_rows(negative, "negative frame is not scored", names, batch.file, line, unit)
     any_class = batch.class_index == ANY_CLASS
@@ -229,4 +242,14 @@ def _score_batches(
             notices.tell(f"reference is empty, nothing is scored there: {_some(empty)}")
     if names and not len(estimated):
         notices.tell("predictions are empty: no recording has a predicted event")
+    if settings.edition.onscreen:
+        reference, estimated = (_at_most_ten(batch, names, notices) for batch in (reference, estimated))
     return Result(settings, tuple(names), settings.count(reference, estimated), tuple(unscored), layout)
+
+
+def _at_most_ten(batch: Batch, names: list[str], notices: Notices) -> Batch:
+    limited, overwriting = limit_tracks(batch)
+    if len(overwriting):
+        rule = f"an 11th row of a class in a frame replaces another (Q15): {len(overwriting)} such rows"
+        notices.tell(rule, path=names[batch.file[overwriting[0]]])
+    return limited

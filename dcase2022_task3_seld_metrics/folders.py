@@ -1,0 +1,129 @@
+"""Folders of csv files: which file belongs to which, read both sides."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from dcase2022_task3_seld_metrics import layout2019
+from dcase2022_task3_seld_metrics.batch import Batch
+from dcase2022_task3_seld_metrics.csvrows import Grammar, read_csv_rows
+from dcase2022_task3_seld_metrics.layouts import AUTO_FORMS, Layout, layout_for, read_side
+from dcase2022_task3_seld_metrics.notices import Notices
+from dcase2022_task3_seld_metrics.scoring import check_rows, matched_names
+from dcase2022_task3_seld_metrics.settings import Settings
+from util.errors import InputError
+
+Folder = str | os.PathLike[str]
+
+
+@dataclass(frozen=True, eq=False)
+class Folders:
+    """Both sides of the recordings that have a prediction, in the order of their names."""
+
+    names: list[str]
+    reference: Batch
+    estimated: Batch
+    unscored: list[str]
+    layout: dict[str, str]
+
+
+def read_folders(
+    reference: Folder,
+    estimated: Folder,
+    settings: Settings,
+    layout: str,
+    notices: Notices,
+    skip_unmatched: bool = False,
+) -> Folders:
+    """Read the csv files of two folders.
+
+    Parameters
+    ----------
+    reference : holds the csv files, or folders that hold them (the later one wins where a name comes twice)
+    estimated : holds the csv files
+
+    Raises
+    ------
+    InputError : no such folder, no csv in it, a prediction without reference, malformed files, an unfit layout
+    """
+    in_2019 = settings.edition.unit == "block"
+    if in_2019 != layout.startswith("m19") and not (in_2019 and layout == "auto"):
+        raise InputError(f"layout {layout} does not fit edition {settings.edition.name}")
+    chosen = None if in_2019 else layout_for(layout, settings)
+    references = find_csv(reference, notices, nested=True)
+    predictions = find_csv(estimated, notices)
+    if chosen is not None and chosen.prefixes:
+        predictions = _named_officially(predictions, chosen, notices)
+    names = matched_names(references, predictions, notices, skip_unmatched)
+    unscored = sorted(set(references) - set(names))
+    paths = [references[name] for name in names], [predictions[name] for name in names]
+    if in_2019:
+        sides = (
+            layout2019.read_references(paths[0], settings.classes, notices, training=layout == "m19-training"),
+            layout2019.read_predictions(paths[1], notices),
+        )
+        words = {"reference": layout2019.HEADER, "prediction": layout2019.PREDICTION}
+        batches, lines = [side[0] for side in sides], [side[1] for side in sides]
+    else:
+        batches, lines, words = _read(paths, chosen, settings, notices)
+    for batch, line, some in zip(batches, lines, paths):
+        check_rows(batch, settings, notices, [str(path) for path in some], line, "line", reference=some is paths[0])
+    return Folders(names, *batches, unscored, words)
+
+
+def _read(
+    paths: tuple[list[Path], list[Path]], layout: Layout | None, settings: Settings, notices: Notices
+) -> tuple[list[Batch], list[np.ndarray], dict[str, str]]:
+    batches, lines, words = [], [], {}
+    for side, some in zip(("reference", "prediction"), paths):
+        rows = read_csv_rows(some, layout.grammar() if layout else _auto_grammar(settings), notices)
+        batch, words[side] = read_side(rows, layout, settings, notices, reference=side == "reference")
+        batches.append(batch)
+        lines.append(rows.line)
+    return batches, lines, words
+
+
+def _auto_grammar(settings: Settings) -> Grammar:
+    if settings.coordinates == "folded":
+        return Grammar({6: (0, 1, 2, 5)}, "maybe", narrow="edition 2025 needs 6")
+    narrow = "the known layouts have 4 to 7"
+    return Grammar({width: (0, 1, 2)[: 2 + (width > 4)] for width in AUTO_FORMS}, "maybe", narrow=narrow)
+
+
+def find_csv(folder: Folder, notices: Notices, *, nested: bool = False) -> dict[str, Path]:
+    """File name -> path of the csv files in a folder; `nested`: also one level down.
+
+    Raises
+    ------
+    InputError : no such folder, or no csv in it
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise InputError("no such folder", path=folder)
+    found: dict[str, Path] = {}
+    below = sorted(path for path in folder.iterdir() if path.is_dir()) if nested else []
+    for place in (folder, *below):
+        for path in sorted(place.iterdir()):
+            if path.suffix.lower() == ".csv" and path.is_file():
+                if path.name in found:
+                    notices.tell(f"replaces the file of the same name in {found[path.name].parent}", path=path)
+                found[path.name] = path
+    if not found:
+        raise InputError("holds no csv file" + (", nor do the folders in it" if nested else ""), path=folder)
+    return found
+
+
+def _named_officially(predictions: dict[str, Path], layout: Layout, notices: Notices) -> dict[str, Path]:
+    kept = {name: path for name, path in predictions.items() if name.startswith(layout.prefixes)}
+    left_out: Sequence[str] = sorted(set(predictions) - set(kept))
+    if left_out:
+        start = " or ".join(layout.prefixes)
+        notices.tell(
+            f"{len(left_out)} predictions are left out: layout {layout.name} wants names that start with {start}"
+        )
+    return kept

@@ -1,0 +1,273 @@
+"""csv layouts: what the columns of references and predictions mean, edition by edition, and the reader that finds out.
+
+The official readers tell layouts apart by the number of columns and pass over rows they do not know; `auto` refuses
+what is not clear, converts what is, and says what it understood.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from dcase2022_task3_seld_metrics.batch import Batch
+from dcase2022_task3_seld_metrics.csvrows import CsvRows, Grammar
+from dcase2022_task3_seld_metrics.distances import cartesian_to_polar, polar_to_cartesian
+from dcase2022_task3_seld_metrics.notices import Notices
+from dcase2022_task3_seld_metrics.settings import Settings
+from util.errors import InputError
+
+_IDS = (0, 1, 2)
+
+
+@dataclass(frozen=True)
+class Form:
+    """Meaning of the values behind frame, class and source.
+
+    Attributes
+    ----------
+    vector : x, y, z; else azimuth and elevation in degrees
+    distance : place of the distance among the values; None: there is none
+    stereo : azimuth, distance in centimetres, onscreen flag
+    """
+
+    title: str
+    vector: bool = False
+    distance: int | None = None
+    stereo: bool = False
+
+
+POLAR_4 = Form("frame,class,azimuth,elevation")
+POLAR = Form("frame,class,source,azimuth,elevation")
+POLAR_FAR = Form("frame,class,source,azimuth,elevation,distance", distance=2)
+VECTOR = Form("frame,class,source,x,y,z", vector=True)
+VECTOR_FAR = Form("frame,class,source,x,y,z,distance", vector=True, distance=3)
+STEREO = Form("frame,class,source,azimuth,distance,onscreen", distance=1, stereo=True)
+
+
+@dataclass(frozen=True)
+class Layout:
+    """One official pair of readers.
+
+    Attributes
+    ----------
+    forms : number of columns -> meaning; rows of other widths are dropped (Q2)
+    vectors : forms of the predictions that its scorer takes: "only" vectors, "any", or "as degrees" (M23s: x and y are
+        taken for azimuth and elevation)
+    vector_references : references may be vectors
+    header : see `Grammar`
+    prefixes : file names start with one of these, others are left out
+    """
+
+    name: str
+    title: str
+    forms: dict[int, Form]
+    vectors: str = "any"
+    vector_references: bool = False
+    header: str = "no"
+    prefixes: tuple[str, ...] = ()
+
+    def grammar(self) -> Grammar:
+        """What its rows look like."""
+        integers = {width: (*_IDS, 5) if form.stereo else _IDS[: 2 + (width > 4)] for width, form in self.forms.items()}
+        if self.header == "always":
+            return Grammar(integers, self.header, wider=True, narrow="a row of layout m25 has 6")
+        return Grammar(integers, self.header)
+
+
+_M23 = {5: POLAR, 6: POLAR_FAR, 7: VECTOR_FAR}
+_SALSA = {4: POLAR_4, 5: POLAR, 6: VECTOR}
+LAYOUTS = {
+    layout.name: layout
+    for layout in (
+        Layout("m20", "DCASE2020 in SALSA", _SALSA, vector_references=True, prefixes=("fold", "mix")),
+        Layout("m21", "DCASE2021 in SALSA", _SALSA, vector_references=True, prefixes=("fold", "mix")),
+        Layout("m22", "DCASE2022 baseline", {5: POLAR, 6: VECTOR}, vectors="only"),
+        Layout("m23", "DCASE2023 baseline", _M23, vectors="only"),
+        Layout("m23s", "audio-visual baseline 2023", {4: POLAR_4, 6: POLAR_FAR, 7: VECTOR_FAR}, vectors="as degrees"),
+        Layout("m24", "DCASE2024 baseline", {4: POLAR_4, **_M23}, vector_references=True),
+        Layout("m25", "DCASE2025 stereo baseline", {6: STEREO}, header="always"),
+    )
+}
+AUTO_FORMS = {4: POLAR_4, 5: POLAR, 6: POLAR_FAR, 7: VECTOR_FAR}  # six columns are looked at more closely
+
+
+def layout_for(name: str, settings: Settings) -> Layout | None:
+    """The layout of that name; None for "auto".
+
+    Raises
+    ------
+    InputError : there is none, or it does not fit the edition
+    """
+    edition = settings.edition
+    if name == "auto":
+        return None
+    if name not in LAYOUTS:
+        known = ", ".join(["auto", "m19", "m19-training", *LAYOUTS])
+        raise InputError(f"unknown layout '{name}'; known are {known}")
+    if (name == "m25") != (settings.coordinates == "folded"):
+        raise InputError(f"layout {name} does not fit edition {edition.name}: its own is {edition.layout}")
+    return LAYOUTS[name]
+
+
+def read_side(
+    rows: CsvRows, layout: Layout | None, settings: Settings, notices: Notices, *, reference: bool
+) -> tuple[Batch, str]:
+    """Rows of references or predictions in the form the counting rules want, and what was understood, in words."""
+    side = "references" if reference else "predictions"
+    if layout is None:
+        forms, unit_m = _understand(rows, settings, side)
+    else:
+        forms, unit_m = layout.forms, (0.01 if reference or layout.header == "always" else 1.0)
+        _refuse_unfit(rows, layout, settings, notices, reference)
+    last_vector = np.isin(rows.last_width, [width for width, form in forms.items() if form.vector])
+    is_vector = np.isin(rows.width, [width for width, form in forms.items() if form.vector])
+    if layout is not None and layout.name == "m24":
+        _tell_mixed(rows, is_vector != last_vector[rows.file], notices)
+        is_vector = last_vector[rows.file]  # the last line decides for the whole file
+    if layout is not None and layout.vectors == "as degrees":
+        is_vector = np.zeros(len(is_vector), dtype=bool)
+    distance = _distances(rows, forms, unit_m, settings.edition.distance_unit_m)
+    if layout is not None and layout.name == "m24":
+        distance[np.isin(rows.width, [width for width, form in forms.items() if form.vector]) != is_vector] = np.nan
+        if settings.distance and not reference:
+            _tell_unit(rows, distance, notices)
+    stereo = any(form.stereo for form in forms.values())
+    batch = Batch(
+        file=rows.file,
+        frame=rows.frame,
+        class_index=rows.class_index,
+        source=rows.source,
+        coordinates=_coordinates(rows.values, is_vector, settings, stereo=stereo),
+        distance=distance,
+        onscreen=rows.values[:, 2] if stereo else np.full(len(distance), np.nan),
+        last_frame=rows.last_frame,
+    )
+    return batch, _words(rows, forms, unit_m)
+
+
+def _coordinates(values: np.ndarray, is_vector: np.ndarray, settings: Settings, *, stereo: bool) -> np.ndarray:
+    """Values (n, 4) -> what the edition compares: (n, 2) degrees or (n, 3) vectors."""
+    if stereo:
+        return np.stack([values[:, 0], np.zeros(len(values))], axis=-1)
+    if settings.coordinates == "polar":
+        polar = values[:, :2].copy()
+        polar[is_vector] = cartesian_to_polar(values[is_vector, :3])
+        return polar
+    vectors = np.zeros((len(values), 3))
+    vectors[~is_vector] = polar_to_cartesian(values[~is_vector, :2])
+    vectors[is_vector] = values[is_vector, :3]
+    if settings.edition.name.startswith("2024"):  # by way of angles, which takes the length out
+        vectors[is_vector] = polar_to_cartesian(cartesian_to_polar(vectors[is_vector]))
+    return vectors
+
+
+def _distances(rows: CsvRows, forms: dict[int, Form], unit_m: float, edition_unit_m: float) -> np.ndarray:
+    """Distances in the unit of the edition; NaN where the row has none."""
+    distance = np.full(len(rows.width), np.nan)
+    for width, form in forms.items():
+        if form.distance is not None:
+            chosen = rows.width == width
+            distance[chosen] = rows.values[chosen, form.distance]
+    if unit_m == edition_unit_m:
+        return distance
+    return distance / 100.0 if unit_m < edition_unit_m else distance * 100.0
+
+
+def _refuse_unfit(rows: CsvRows, layout: Layout, settings: Settings, notices: Notices, reference: bool) -> None:
+    """What the official scorer would crash on."""
+    vector = np.isin(rows.width, [width for width, form in layout.forms.items() if form.vector])
+    if reference:
+        if not layout.vector_references:
+            rule = f"is Cartesian (x,y,z), references of layout {layout.name} are polar (azimuth,elevation)"
+            rows.refuse(vector, rule)
+    elif layout.vectors == "only":
+        rule = f"is polar (azimuth,elevation), predictions of layout {layout.name} are Cartesian (x,y,z)"
+        rows.refuse(~vector, f"{rule}; layout auto converts them")
+    elif layout.vectors == "as degrees":
+        if settings.coordinates != "polar":
+            raise InputError(f"layout {layout.name} compares polar coordinates only; layout auto converts")
+        if vector.any():
+            at = int(np.argmax(vector))
+            rule = "is Cartesian, yet the official program takes x and y for degrees; layout auto converts"
+            notices.tell(rule, path=rows.paths[rows.file[at]], place=f"line {rows.line[at]}")
+    if layout.prefixes and settings.coordinates == "polar":
+        rows.refuse(vector, "is Cartesian (x,y,z): compare Cartesian coordinates, or use layout auto, which converts")
+
+
+def _tell_mixed(rows: CsvRows, mixed: np.ndarray, notices: Notices) -> None:
+    """Files of 2024 in which Cartesian and polar rows meet; the official program misreads one kind."""
+    for index in np.unique(rows.file[mixed]).tolist():
+        at = int(np.argmax(mixed & (rows.file == index)))
+        if rows.width[at] < 6:  # the official reader finds no third value
+            rows.refuse(np.arange(len(mixed)) == at, "is polar in a file whose last line is Cartesian")
+        rule = "Cartesian and polar rows in one file: the official program reads all of them like the last line"
+        notices.tell(rule, path=rows.paths[index], place=f"line {rows.line[at]}")
+
+
+def _tell_unit(rows: CsvRows, distance_m: np.ndarray, notices: Notices) -> None:
+    known = distance_m[np.isfinite(distance_m)]
+    if len(known) and np.median(known) > 20:
+        rule = (
+            f"distances of the predictions look like centimetres (median {np.median(known):g}), layout m24 reads metres"
+        )
+        notices.tell(rule, path=rows.paths[0].parent)
+
+
+def _understand(rows: CsvRows, settings: Settings, side: str) -> tuple[dict[int, Form], float]:
+    """Meaning of the rows of one side and unit of its distances, found out from the values.
+
+    Raises
+    ------
+    InputError : files of different layouts, or values that fit several or none
+    """
+    stereo = settings.coordinates == "folded"
+    if not len(rows.width):
+        return ({6: STEREO} if stereo else AUTO_FORMS), 0.01
+    width = int(rows.width[0])
+    rule = f"has another number of columns than the first row of the {side} ({width}); one layout at a time"
+    rows.refuse(rows.width != width, rule)
+    first = np.arange(len(rows.width)) == 0
+    if stereo and width != 6:
+        rows.refuse(first, f"has {width} columns, edition 2025 needs 6: {STEREO.title}")
+    form = STEREO if stereo else AUTO_FORMS[width]
+    if width == 6 and not stereo:
+        form = VECTOR if _are_vectors(rows, rows.values[:, :3], side) else POLAR_FAR
+    if form.vector:
+        rule = "x, y and z must be at most 2 in size; are these degrees?"
+        rows.refuse((np.abs(rows.values[:, :3]) > 2).any(axis=1), rule)
+    elif not form.stereo:
+        rows.refuse(np.abs(rows.values[:, 1]) > 90, "elevation must be between -90 and 90 degrees")
+    if not form.vector:
+        rows.refuse(np.abs(rows.values[:, 0]) > 360, "azimuth must be an angle in degrees")
+    unit_m = 0.01
+    if form.distance is not None and settings.distance:
+        middle = float(np.median(rows.values[:, form.distance]))
+        if 15 < middle < 30:
+            unclear = f"distances of the {side} may be metres or centimetres (median {middle:g}); say which by --layout"
+            rows.refuse(first, unclear)
+        unit_m = 1.0 if middle <= 15 else 0.01
+    return {width: form}, unit_m
+
+
+def _are_vectors(rows: CsvRows, values: np.ndarray, side: str) -> bool:
+    """Whether six columns end in x, y, z (all small, not all whole numbers), not azimuth, elevation, distance."""
+    small = bool((np.abs(values) <= 2).all())
+    if small and (values != np.rint(values)).any():
+        return True
+    if not (np.abs(values[:, :2]) > 2).any():
+        at = np.arange(len(values)) == 0
+        rows.refuse(at, f"{side} may be {VECTOR.title} or {POLAR_FAR.title}; say which by --layout")
+    return False
+
+
+def _words(rows: CsvRows, forms: dict[int, Form], unit_m: float) -> str:
+    """What was read, in words."""
+    if not len(rows.width):
+        return "no rows"
+    words = []
+    for width in np.unique(rows.width).tolist():
+        form = forms[width]
+        unit = {1.0: " (m)", 0.01: " (cm)"}[unit_m] if form.distance is not None else ""
+        words.append(form.title.replace("distance", f"distance{unit}"))
+    return " and ".join(words)
