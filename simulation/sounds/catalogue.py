@@ -127,7 +127,7 @@ _CLASSES = (
             "lowest_hz": _log(110, 240), "note_hz": Range(1.3, 3.0), "vibrato_hz": Range(4.5, 6.5),
             "body_hz": _log(300, 700)}, ("cello",)),
         Generator("instrument/drum", impacts.drum, {
-            "skin_hz": _log(90, 190), "beat_hz": Range(4.0, 6.5), "t60_s": Range(0.25, 0.6),
+            "skin_hz": _log(90, 190), "beat_hz": Range(4.0, 6.5), "t60_s": Range(0.4, 0.9),
             "slap": Range(0.4, 1.0)}, ("drum",)))),
     SoundClass(10, "Water tap, faucet", "object", (2.5, 6.0), -2.0, 0.0, (
         Generator("water tap", noises.water_tap, {

@@ -107,14 +107,14 @@ def door(rng: np.random.Generator, p: dict[str, float], duration_s: float) -> np
     wood = p["wood_hz"] * np.array([1.0, 1.43, 2.2, 3.1, 4.7])
     creak = resonate(train, wood, np.array([0.03, 0.025, 0.02, 0.015, 0.012]), np.array([1.0, 0.9, 0.8, 0.6, 0.5]))
     shape = np.interp(np.linspace(0, 1, creak_count), (0, 0.1, 0.5, 0.9, 1), (0.2, 0.7, 0.5, 1.0, 0.4))
-    add_at(output, samples(0.22), fade(unit(creak) * shape, 0.02, 0.04), 0.45)
+    add_at(output, samples(0.22), fade(unit(creak) * shape, 0.02, 0.04), 0.9)
     length = samples(0.72)
     slam = resonate(_tap(rng, length), p["boom_hz"] * np.array([1.0, 1.7, 2.6, 3.8]), np.full(4, p["slam_t60_s"]))
     rattle = noise(rng, length, 200, 4500, 1) * decay(length, 0.45 * p["slam_t60_s"], 0.001)
     slam = unit(slam) + 1.2 * unit(rattle)
     latch = resonate(_tap(rng, samples(0.05)), rng.uniform(1500, 3000, 3), np.full(3, 0.03))
     add_at(slam, samples(rng.uniform(0.04, 0.07)), unit(latch), 0.8)
-    add_at(output, samples(slam_s), fade(slam, 0.001, 0.1), 1.6)
+    add_at(output, samples(slam_s), fade(np.tanh(0.35 * slam), 0.001, 0.1), 4.0)
     return output
 
 

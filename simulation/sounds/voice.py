@@ -46,7 +46,8 @@ def _formant_gains(formants_hz: np.ndarray) -> np.ndarray:
         damping = (np.float32(bandwidth) / formant.astype(np.float32))[:, None]
         square = ratio * ratio
         gains /= np.sqrt((1 - square) ** 2 + damping**2 * square)
-    return gains
+    # a cascade of four resonances lacks those above them, which keep real voices from falling off so steeply
+    return gains * (1 + (frequency / fourth.astype(np.float32)) ** 2) ** 1.7
 
 
 def _glottal(rng: np.random.Generator, pitch_hz: np.ndarray, breath: float) -> np.ndarray:
@@ -167,6 +168,6 @@ def laughter(rng: np.random.Generator, p: dict[str, float], duration_s: float) -
         now += gasp
     f0 = p["f0_hz"] * _curve(knots, pitch, time_s)
     source = unit(_glottal(rng, f0, 0.15)) * _curve(knots, voice, time_s)
-    source += 0.5 * noise(rng, count, 400, 7000) * _curve(knots, breath, time_s)
+    source += 0.35 * noise(rng, count, 400, 9000) * _curve(knots, breath, time_s)
     formants = np.broadcast_to(vowel, (len(frame_times_s(count)), 3))
     return fade(shape_spectrum(source, _formant_gains(formants)), 0.005, 0.05)
