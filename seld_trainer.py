@@ -90,7 +90,8 @@ class SELDTrainer:
     ):
         self.fabric, self.model, self.settings = fabric, model, settings
         self.make_loader, self.run_dir, self.description = make_loader, Path(run_dir), description
-        self.on_checkpoint, self.on_loss, self.log_interval = on_checkpoint, on_loss, log_interval
+        self.on_checkpoint, self.on_loss = on_checkpoint, on_loss
+        self.log_interval = min(log_interval, settings.model_save_interval)
         optimiser = make_optimiser(model, settings, model.system.stages[0].recipe)
         self.wrapped, self.optimiser = fabric.setup(model, optimiser)
         self.iteration = 0
