@@ -163,7 +163,7 @@ def test_capsules_follow_the_analytic_response(array, moving):
         angle = np.arccos(np.clip(array.directions() @ direction, -1, 1))
         expected = sphere_response(frequency_hz[band], angle, array.radius_m, array.baffle)
         error = np.abs((np.fft.rfft(found) / np.fft.rfft(free))[:, band] - expected)
-        assert error.max() < 0.01, (array.name, azimuth_deg, float(error.max()))
+        assert error.max() < 0.002, (array.name, azimuth_deg, float(error.max()))
 
 
 def test_foa_intensity_points_at_the_label():

@@ -1,0 +1,106 @@
+"""Speed and memory of the simulator on one core: `python -m bench.simulation`.
+
+Sound: a 30 s clip at 24 kHz with 12 events (42 s of sound, 15 s of it moving) in a room of 0.4 s, rendered for FOA,
+MIC and binaural together. The target is 20 times real time per core and less than 1 GB. The floor is what the same
+arithmetic (matrix products, interpolation, Fourier transforms) takes on this machine without any traffic between them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import time
+
+import numpy as np
+from scipy import fft
+from threadpoolctl import threadpool_limits
+
+from simulation.receivers import receiver_for
+from simulation.render import MAX_ORDER, render
+from simulation.room import absorption_for_rt60, image_sources
+from simulation.scene import Event, Room, Scene, Trajectory
+from util.arrays import ARRAYS
+from util.cli import run_main
+
+RATE_HZ, SECONDS = 24000, 30.0
+TARGET = 20.0
+
+
+def sound_scene(seed: int = 0, events: int = 12, moving: int = 4) -> Scene:
+    """A busy clip of noise bursts, `moving` of them walking around the listener."""
+    rng = np.random.default_rng(seed)
+    size_m = (6.0, 5.0, 3.0)
+    room = Room("bench", size_m, (2.9, 2.4, 1.5), 0.4, absorption_for_rt60(size_m, 0.4))
+    made = []
+    for number in range(events):
+        seconds = rng.uniform(2.0, 4.5)
+        sound = 0.05 * rng.standard_normal(int(seconds * RATE_HZ)).astype(np.float32)
+        path = Trajectory(np.zeros(1), rng.uniform([-2, -2, -0.5], [2, 2, 0.5])[None])
+        if number < moving:
+            time_s = np.linspace(0.0, SECONDS, 301)
+            angle = 0.5 * time_s
+            path = Trajectory(time_s, np.stack([1.5 * np.cos(angle), 1.5 * np.sin(angle), 0 * angle], axis=-1))
+        made.append(Event(0, "noise", rng.uniform(0, SECONDS - seconds), sound, {}, path, "object", number))
+    return Scene("bench", "train", 7, SECONDS, RATE_HZ, room, tuple(made), (), (), 25.0)
+
+
+def sound_floor_s(scene: Scene) -> float:
+    """Seconds that the clip's arithmetic takes at the speeds measured here for large products and transforms."""
+    with threadpool_limits(1):
+        a, b = np.ones((512, 512), np.float32), np.ones((512, 2048), np.float32)
+        flop_s = 2 * a.shape[0] * a.shape[1] * b.shape[1] / _best(lambda: a @ b)
+    waves = np.ones((16, 65536), np.float32)
+    point_s = _best(lambda: fft.irfft(fft.rfft(waves), 65536)) / (2 * waves.size)  # per point of one transform
+    receivers = [receiver_for(array, scene.rate_hz) for array in ARRAYS.values()]
+    rows, channels = sum(r.rows for r in receivers), sum(r.channels for r in receivers)
+    images = len(image_sources(scene.room, MAX_ORDER).order)
+    moving = sum(len(e.sound) for e in scene.events if e.trajectory.moving)
+    every = sum(len(e.sound) for e in scene.events)
+    flop = moving * images * (4 * rows + 2 * 8)  # two products of the cross-faded weights; eight taps
+    points = moving * (rows + channels) + every * (1 + channels) + scene.duration_s * scene.rate_hz * channels
+    return flop / flop_s + points * point_s
+
+
+def _best(work, rounds: int = 5) -> float:
+    """Shortest of several runs, in seconds of processor time."""
+    taken = []
+    for _ in range(rounds):
+        start = time.process_time()
+        work()
+        taken.append(time.process_time() - start)
+    return min(taken)
+
+
+def bench_sound() -> None:
+    """Print what the sound of the clip costs."""
+    scene, arrays = sound_scene(), list(ARRAYS.values())
+    start = time.process_time()
+    render(scene, arrays)
+    first_s = time.process_time() - start
+    clip_s = _best(lambda: render(scene, arrays), rounds=3)
+    still = sound_scene(moving=0)
+    still_s = _best(lambda: render(still, arrays), rounds=3)
+    floor_s = sound_floor_s(scene)
+    memory_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(f"sound, {SECONDS:g} s clip, {' + '.join(a.name for a in arrays)}, one core (processor time)")
+    print(f"  4 of 12 events moving   {clip_s:6.2f} s  {SECONDS / clip_s:6.1f} x real time  (target {TARGET:g} x)")
+    print(f"  none moving             {still_s:6.2f} s  {SECONDS / still_s:6.1f} x real time")
+    print(f"  first clip of a process {first_s:6.2f} s  (tables; compilation where it is not cached)")
+    print(f"  floor                   {floor_s:6.2f} s  -> {clip_s / floor_s:.1f} times the floor")
+    print(f"  peak memory of the process {memory_mb:.0f} MB (target < 1024)")
+
+
+PARTS = {"sound": bench_sound}
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Run the parts asked for."""
+    parser = argparse.ArgumentParser(prog="python -m bench.simulation", description=__doc__.splitlines()[0])
+    parser.add_argument("--part", choices=list(PARTS), help="default: all")
+    asked = parser.parse_args(argv).part
+    for part in [asked] if asked else PARTS:
+        PARTS[part]()
+
+
+if __name__ == "__main__":
+    raise SystemExit(run_main(main))
