@@ -1,0 +1,66 @@
+"""Several processes train as one: the same windows together, the same weights, the gradients of the joint batch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from lightning_fabric import Fabric
+from lightning_fabric.strategies import DDPStrategy
+
+from dataset.lists import list_file
+from dataset.recordings import recordings_from_list
+from job.data import open_roots, random_windows, training_loader
+from seld_trainer import SELDTrainer, TrainingSettings
+from system import Model, system_named
+from tests.tiny import tiny_root
+
+STEPS, BATCH = 2, 4
+SETTINGS = TrainingSettings(max_iter=STEPS, model_save_interval=STEPS, learning_rate=1e-3, weight_decay=1e-6)
+
+
+def _train(fabric: Fabric, root: str, out: str) -> None:
+    """Two steps, batch-norm statistics frozen; windows, first gradients and last weights go to a file per process."""
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    roots, args = open_roots({"data_root": [root], "batch_size": BATCH, "no_video": True})
+    listed = list_file("dcase2023t3_foa_devtrain.txt", roots)
+    recordings = recordings_from_list(listed, roots, need_labels=True)
+    array = recordings[0].array
+    settings = {"base_channel": 0, "fft_size": 512, "stft_hop_size": 240}
+    model = Model(system_named("crnn"), array, roots[0].classes, settings, visual=False)
+    trainer = SELDTrainer(fabric, model, SETTINGS, make_loader=lambda step: None, run_dir=Path(out), description={})
+    model.train()
+    for module in model.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.eval()
+    windows, gradients = [], None
+    plan = random_windows(args, recordings, roots)
+    with training_loader(args, recordings, plan, model, rank=fabric.global_rank, world=fabric.world_size) as loader:
+        for batch in loader:
+            windows.append(batch["window"])
+            trainer.step(batch)
+            trainer.iteration += 1
+            if gradients is None:
+                gradients = {name: value.grad.clone() for name, value in model.network.named_parameters()}
+            if trainer.iteration == STEPS:
+                break
+    torch.save(
+        {"windows": torch.cat(windows), "gradients": gradients, "weights": model.network.state_dict()},
+        Path(out) / f"{fabric.world_size}_{fabric.global_rank}.pth",
+    )
+
+
+def test_two_processes_train_as_one(tmp_path):
+    root = str(tiny_root(tmp_path / "data"))
+    Fabric(accelerator="cpu", devices=1).launch(_train, root, str(tmp_path))
+    strategy = DDPStrategy(start_method="spawn", process_group_backend="gloo")
+    Fabric(accelerator="cpu", devices=2, strategy=strategy).launch(_train, root, str(tmp_path))
+    one, first, second = (torch.load(tmp_path / f"{name}.pth") for name in ("1_0", "2_0", "2_1"))
+    together = torch.cat([first["windows"], second["windows"]]).sort().values
+    assert torch.equal(together, one["windows"].sort().values) and len(together) == STEPS * BATCH
+    for name, value in one["gradients"].items():
+        assert torch.equal(first["gradients"][name], second["gradients"][name]), name
+        torch.testing.assert_close(first["gradients"][name], value, rtol=1e-4, atol=1e-7)
+    for name, value in first["weights"].items():
+        assert torch.equal(value, second["weights"][name]), name
