@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from torch import Tensor, nn
-from torch.nn import functional
 
+from net.conv_block import conv_norm_relu_pool
 from net.layers import EMBEDDING, AudioVisualNetwork
 
 
@@ -25,7 +25,7 @@ class ConvEncoder(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         blocks = ((self.conv1, self.bn1), (self.conv2, self.bn2), (self.conv3, self.bn3))
         for (conv, bn), pool in zip(blocks, self.POOLS):
-            x = functional.max_pool2d(functional.relu(bn(conv(x))), pool)
+            x = conv_norm_relu_pool(x, conv, bn, pool)
         return x.mean(dim=3)
 
 

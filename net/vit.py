@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from net.conv_block import conv_norm_relu_pool
 from net.layers import EMBEDDING, AudioVisualNetwork, TransformerBlock
 
 
@@ -30,7 +31,7 @@ class TimeTokenEncoder(nn.Module):
         nn.init.trunc_normal_(self.position, std=0.02)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = functional.max_pool2d(functional.relu(self.bn1(self.conv1(x))), (1, 4))
+        x = conv_norm_relu_pool(x, self.conv1, self.bn1, (1, 4))
         x = self.embed(x.transpose(1, 2).flatten(2)) + self.position
         x = self.block1(x)
         x = functional.max_pool2d(x, (4, 1))
