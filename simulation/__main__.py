@@ -45,52 +45,114 @@ def parser() -> argparse.ArgumentParser:
     group.add_argument("--train", type=int, default=d.train, metavar="N", help="training clips (fold3, dev-train-sim)")
     group.add_argument("--test", type=int, default=d.test, metavar="N", help="test clips (fold4, dev-test-sim)")
     group.add_argument("--seconds", type=float, default=d.seconds, metavar="S", help="length of a clip")
-    group.add_argument("--formats", default=",".join(d.formats), metavar="A,B",
-                       help=f"arrays that record every clip, of {', '.join(ARRAYS)}")  # fmt: skip
+    group.add_argument(
+        "--formats",
+        default=",".join(d.formats),
+        metavar="A,B",
+        help=f"arrays that record every clip, of {', '.join(ARRAYS)}",
+    )
     group.add_argument(
         "--seed", type=int, default=d.seed, help="everything random derives from it: same seed, same bytes"
     )
-    group.add_argument("--processes", type=int, default=None, metavar="N",
-                       help="clips made at the same time (default: the number of cores); does not change the result")  # fmt: skip
+    group.add_argument(
+        "--processes",
+        type=int,
+        default=None,
+        metavar="N",
+        help="clips made at the same time (default: the number of cores); does not change the result",
+    )
     group.add_argument("--quiet", action="store_true", help="no progress bar")
 
     group = command.add_argument_group("scenes")
-    group.add_argument("--overlap", type=int, default=d.overlap, metavar="N",
-                       help="most events at one time; STARSS23 mostly has up to 3")  # fmt: skip
-    group.add_argument("--polyphony", type=float, default=d.polyphony, metavar="X",
-                       help="mean number of events at one time; decides how many events a clip gets")  # fmt: skip
-    group.add_argument("--same-class", type=float, default=d.same_class, metavar="SHARE",
-                       help="share of the clips in which two events of one class should sound at once (what Multi-ACCDOA "
-                       "is for)")  # fmt: skip
-    group.add_argument("--moving", type=float, default=d.moving, metavar="SHARE",
-                       help="share of the events whose source moves; footsteps first")  # fmt: skip
-    group.add_argument("--distance", type=float, nargs=2, default=d.distance_m, metavar=("NEAR", "FAR"),
-                       help="distances of the sources in metres")  # fmt: skip
-    group.add_argument("--doa-grid", type=float, default=None, metavar="DEG",
-                       help="only directions whose azimuth and elevation are multiples of this; nothing moves then. With "
-                       "--doa-offset this makes the experiment with unseen directions: train on one grid, test between")  # fmt: skip
+    group.add_argument(
+        "--overlap",
+        type=int,
+        default=d.overlap,
+        metavar="N",
+        help="most events at one time; STARSS23 mostly has up to 3",
+    )
+    group.add_argument(
+        "--polyphony",
+        type=float,
+        default=d.polyphony,
+        metavar="X",
+        help="mean number of events at one time; decides how many events a clip gets",
+    )
+    group.add_argument(
+        "--same-class",
+        type=float,
+        default=d.same_class,
+        metavar="SHARE",
+        help="share of the clips in which two events of one class should sound at once (what Multi-ACCDOA is for)",
+    )
+    group.add_argument(
+        "--moving",
+        type=float,
+        default=d.moving,
+        metavar="SHARE",
+        help="share of the events whose source moves; footsteps first",
+    )
+    group.add_argument(
+        "--distance",
+        type=float,
+        nargs=2,
+        default=d.distance_m,
+        metavar=("NEAR", "FAR"),
+        help="distances of the sources in metres",
+    )
+    group.add_argument(
+        "--doa-grid",
+        type=float,
+        default=None,
+        metavar="DEG",
+        help="only directions whose azimuth and elevation are multiples of this; nothing moves then. With "
+        "--doa-offset this makes the experiment with unseen directions: train on one grid, test between",
+    )
     group.add_argument(
         "--doa-offset", type=float, default=d.doa_offset_deg, metavar="DEG", help="shifts the direction grid"
     )
 
     group = command.add_argument_group("rooms")
-    group.add_argument("--train-rooms", type=int, default=d.train_rooms, metavar="N",
-                       help="rooms of the training clips; several, so that a validation split by room is possible")  # fmt: skip
+    group.add_argument(
+        "--train-rooms",
+        type=int,
+        default=d.train_rooms,
+        metavar="N",
+        help="rooms of the training clips; several, so that a validation split by room is possible",
+    )
     group.add_argument("--test-rooms", type=int, default=d.test_rooms, metavar="N", help="rooms of the test clips")
-    group.add_argument("--room-size", type=float, nargs=2, default=d.room_m, metavar=("LOW", "HIGH"),
-                       help="length and width in metres")  # fmt: skip
-    group.add_argument("--room-height", type=float, nargs=2, default=d.room_height_m, metavar=("LOW", "HIGH"),
-                       help="in metres")  # fmt: skip
-    group.add_argument("--rt60", type=float, nargs=2, default=d.rt60_s, metavar=("LOW", "HIGH"),
-                       help="reverberation time at mid frequencies in seconds: how long until an echo has fallen by 60 dB "
-                       "(0.2 a furnished bedroom, 0.6 an empty office)")  # fmt: skip
-    group.add_argument("--noise", type=float, nargs=2, default=d.noise_db, metavar=("LOW", "HIGH"),
-                       help="how many dB the diffuse ambient noise lies below the events' mean level")  # fmt: skip
+    group.add_argument(
+        "--room-size", type=float, nargs=2, default=d.room_m, metavar=("LOW", "HIGH"), help="length and width in metres"
+    )
+    group.add_argument(
+        "--room-height", type=float, nargs=2, default=d.room_height_m, metavar=("LOW", "HIGH"), help="in metres"
+    )
+    group.add_argument(
+        "--rt60",
+        type=float,
+        nargs=2,
+        default=d.rt60_s,
+        metavar=("LOW", "HIGH"),
+        help="reverberation time at mid frequencies in seconds: how long until an echo has fallen by 60 dB "
+        "(0.2 a furnished bedroom, 0.6 an empty office)",
+    )
+    group.add_argument(
+        "--noise",
+        type=float,
+        nargs=2,
+        default=d.noise_db,
+        metavar=("LOW", "HIGH"),
+        help="how many dB the diffuse ambient noise lies below the events' mean level",
+    )
 
     group = command.add_argument_group("picture")
     group.add_argument("--no-video", action="store_true", help="sound and labels only (several times as fast)")
-    group.add_argument("--view", choices=("equirectangular", "perspective"), default=d.view,
-                       help="the whole sphere as in STARSS23, or an ordinary camera as in the DCASE2025 stereo data")  # fmt: skip
+    group.add_argument(
+        "--view",
+        choices=("equirectangular", "perspective"),
+        default=d.view,
+        help="the whole sphere as in STARSS23, or an ordinary camera as in the DCASE2025 stereo data",
+    )
     group.add_argument("--width", type=int, default=d.width, metavar="PX", help="of the video")
     group.add_argument("--height", type=int, default=d.height, metavar="PX", help="of the video")
     group.add_argument(
@@ -99,19 +161,35 @@ def parser() -> argparse.ArgumentParser:
     group.add_argument(
         "--fov", type=float, default=d.fov_deg, metavar="DEG", help="horizontal field of view (perspective)"
     )
-    group.add_argument("--yaw", type=float, default=d.yaw_deg, metavar="DEG",
-                       help="azimuth that the camera looks to, counter-clockwise (perspective)")  # fmt: skip
+    group.add_argument(
+        "--yaw",
+        type=float,
+        default=d.yaw_deg,
+        metavar="DEG",
+        help="azimuth that the camera looks to, counter-clockwise (perspective)",
+    )
 
     group = command.add_argument_group("your own material")
-    group.add_argument("--sound-bank", default=None, metavar="DIR",
-                       help="dry recordings, one sub-folder per class named NN_anything after the class index, any rate; "
-                       "classes without a folder are made procedurally")  # fmt: skip
-    group.add_argument("--image-bank", default=None, metavar="DIR",
-                       help="photographs of people to draw them from; crops ID of one photograph are named NAME_ID_N, and "
-                       "names that begin with female or male go with such voices")  # fmt: skip
-    group.add_argument("--allow-few", action="store_true",
-                       help="let train and test share files of a class that has too few for both: a smoke test, no honest "
-                       "split, and marked as such")  # fmt: skip
+    group.add_argument(
+        "--sound-bank",
+        default=None,
+        metavar="DIR",
+        help="dry recordings, one sub-folder per class named NN_anything after the class index, any rate; "
+        "classes without a folder are made procedurally",
+    )
+    group.add_argument(
+        "--image-bank",
+        default=None,
+        metavar="DIR",
+        help="photographs of people to draw them from; crops ID of one photograph are named NAME_ID_N, and "
+        "names that begin with female or male go with such voices",
+    )
+    group.add_argument(
+        "--allow-few",
+        action="store_true",
+        help="let train and test share files of a class that has too few for both: a smoke test, no honest "
+        "split, and marked as such",
+    )
     return command
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 from collections.abc import Sequence
@@ -56,6 +57,14 @@ class Bank:
     sounds: dict[tuple[int, str], tuple[BankFile, ...]] = field(default_factory=dict)
     photos: dict[str, tuple[BankFile, ...]] = field(default_factory=dict)
     shared: tuple[str, ...] = ()
+
+    def digest(self) -> str:
+        """One hash of which files serve which split; "" without files."""
+        used = [(f"{index} {split}", files) for (index, split), files in self.sounds.items()] + list(
+            self.photos.items()
+        )
+        lines = sorted(f"{name} {file.sha256}" for name, files in used for file in files)
+        return hashlib.sha256("\n".join(lines).encode()).hexdigest() if lines else ""
 
 
 def open_banks(

@@ -112,7 +112,7 @@ def lay_out(rng: np.random.Generator, plan: ClipPlan, settings: Settings) -> lis
     """When the events of a clip sound: never more than `overlap` at once, by construction.
 
     Every event goes into one of `overlap` lanes, in each of which one follows another; what is left of a lane becomes
-    the pauses between. Where two of a class should sound at once, the first of several layouts in which they do is taken.
+    the pauses between. Where two of a class should sound at once, the first of several layouts that does so is taken.
     """
     best: list[Slot] = []
     wish = plan.same_class and len(set(plan.classes)) < len(plan.classes)
@@ -174,7 +174,7 @@ def _same_class_s(slots: list[Slot]) -> float:
 def cast(rng: np.random.Generator, slots: list[Slot], *, one_anchor: bool = False) -> tuple[list[Actor], list[Actor]]:
     """Who makes the events: people, silent ones too, and objects.
 
-    There are twice as many people as ever sound at once, at least two: at any time at least as many are silent as sound.
+    There are twice as many people as ever sound at once, at least two: at least as many are silent as sound, always.
 
     Parameters
     ----------

@@ -9,6 +9,9 @@ import logging
 import multiprocessing
 import os
 import re
+import signal
+import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -87,7 +90,7 @@ def write_dataset(
         settings.sound_bank, settings.image_bank, seed=settings.seed, splits=splits, allow_few=settings.allow_few
     )
     root = Path(out)
-    _claim(root, settings)
+    _claim(root, settings, bank)
     _sweep(root)
     write_text(root / "README.md", readme(settings, plans, bank))
     todo = [plan for plan in plans if not all(path.is_file() for path in clip_files(root, settings, plan))]
@@ -177,11 +180,11 @@ def _write_provenance(path: Path, rows: list[dict[str, Any]]) -> None:
     write_text(path, text.getvalue())
 
 
-def _claim(root: Path, settings: Settings) -> None:
+def _claim(root: Path, settings: Settings, bank: Bank) -> None:
     """Make the folder ours, or find that it is: nothing is written into a folder that holds something else."""
     if root.exists() and not root.is_dir():
         raise InputError("is a file; --out needs a folder", path=root)
-    asked = json.loads(json.dumps({"version": VERSION, **settings.to_dict()}))
+    asked = json.loads(json.dumps({"version": VERSION, **settings.to_dict(), "bank": bank.digest()}))
     if (root / MARKER).is_file() and (root / SETTINGS).is_file():
         found = read_json(root / SETTINGS)
         different = sorted(key for key in {*found, *asked} if found.get(key) != asked.get(key))
@@ -219,19 +222,30 @@ def _make_all(root: Path, settings: Settings, bank: Bank, todo: list[ClipPlan], 
             return
         with _single_threads():
             context = multiprocessing.get_context("spawn")
-            pool = ProcessPoolExecutor(min(processes, len(todo)), mp_context=context)
+            count = min(processes, len(todo))
+            pool = ProcessPoolExecutor(count, mp_context=context, initializer=_stay_with, initargs=(os.getpid(),))
             try:
                 jobs = {pool.submit(make_clip, root, settings, bank, plan): plan for plan in todo}
                 for job in as_completed(jobs):
                     job.result()
                     bar.update()
             except BrokenProcessPool:
-                rule = (
-                    "a process that made clips was ended from outside (out of memory?); run the same command to go on"
-                )
+                rule = "a process that made clips was ended from outside (out of memory?); the same command goes on"
                 raise InputError(rule) from None
             finally:
                 pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _stay_with(parent: int) -> None:
+    """In a process of the pool: leave interrupts to the parent, and end when it is gone (killed, say)."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 @contextmanager
@@ -272,7 +286,7 @@ def readme(settings: Settings, plans: list[ClipPlan], bank: Bank) -> str:
     lines = [
         f"# {NAME[0].upper()}{NAME[1:]}",
         "",
-        "Made by `python -m simulation`, layout of STARSS23. **Synthetic: scores on it say nothing about real recordings.**",
+        "Made by `python -m simulation`, layout of STARSS23. **Synthetic: scores on it say nothing about recordings.**",
         "",
         f"- {settings.train} training clips ({', '.join(rooms['train']) or 'none'}), {settings.test} test clips "
         f"({', '.join(rooms['test']) or 'none'}), {settings.seconds:g} s each, 24 kHz: {', '.join(settings.formats)}"
@@ -282,11 +296,11 @@ def readme(settings: Settings, plans: list[ClipPlan], bank: Bank) -> str:
             else ""
         ),
         f"- seed {settings.seed}; everything else is in `{SETTINGS}`",
-        "- labels: `metadata_dev/*/*.csv`, rows of frame (100 ms), class, source, azimuth, elevation (degrees), distance (cm)",
+        "- labels: `metadata_dev/*/*.csv`: frame (100 ms), class, source, azimuth, elevation (degrees), distance (cm)",
         "- `provenance.csv`: what every event, person, object and room was made of",
         "",
-        "Train and test share no room, no sound, no picture and no random number; parameters of procedural sounds and of "
-        "drawn people come from disjoint ranges that alternate (see docs/simulation.md of the project).",
+        "Train and test share no room, no sound, no picture and no random number; parameters of procedural sounds and "
+        "of drawn people come from disjoint ranges that alternate (see docs/simulation.md of the project).",
         "",
     ]
     if settings.sound_bank is not None:
@@ -324,6 +338,6 @@ def too_thin(plans: list[ClipPlan]) -> str:
     if not test or not thin:
         return ""
     return (
-        f"The test split is small: {len(thin)} of {len(CLASS_NAMES)} classes have fewer than {LEAST_TEST_EVENTS} events or "
-        f"lie in fewer than {LEAST_TEST_CLIPS} clips; its class-wise scores mean little."
+        f"Small test split: {len(thin)} of {len(CLASS_NAMES)} classes have fewer than {LEAST_TEST_EVENTS} events "
+        f"or lie in fewer than {LEAST_TEST_CLIPS} clips; its class-wise scores mean little."
     )

@@ -107,8 +107,8 @@ def grid_spot(
             options.append((first, last, sine, cosine))
     if not options:
         raise InputError(
-            f"--doa-grid {grid_deg:g} --doa-offset {offset_deg:g}: no direction of this grid fits a source {low:+.2f} to "
-            f"{high:+.2f} m above the listener, {near:g} to {far:g} m away"
+            f"--doa-grid {grid_deg:g} --doa-offset {offset_deg:g}: no direction of this grid fits a source {low:+.2f} "
+            f"to {high:+.2f} m above the listener, {near:g} to {far:g} m away"
         )
     first, last, sine, cosine = options[int(rng.integers(len(options)))]
     distance = rng.uniform(first, last)

@@ -133,7 +133,7 @@ def deal(rng: np.random.Generator, sizes: list[int], classes: int) -> list[list[
 
 
 def _spread(hands: list[list[int]], index: int) -> None:
-    """Bring one card of a class that lies doubled into a clip that has none, for one that is doubled there or common."""
+    """Bring one card of a class that lies doubled into a clip that has none, for one that is common."""
     giver = max(hands, key=lambda hand: hand.count(index))
     takers = [hand for hand in hands if index not in hand]
 

@@ -115,7 +115,7 @@ class Settings:
             (1 <= self.overlap <= 8, f"--overlap must be between 1 and 8, got {self.overlap}"),
             (
                 0 < self.polyphony <= 0.8 * self.overlap,
-                f"--polyphony must be above 0 and at most 0.8 x --overlap = {0.8 * self.overlap:g}, got {self.polyphony:g}",
+                f"--polyphony is above 0, at most 0.8 x --overlap: {0.8 * self.overlap:g}, got {self.polyphony:g}",
             ),
             (0 <= self.moving <= 1, f"--moving is a share between 0 and 1, got {self.moving:g}"),
             (0 <= self.same_class <= 1, f"--same-class is a share between 0 and 1, got {self.same_class:g}"),

@@ -66,7 +66,7 @@ def _start_stop(count: int, up_s: float, down_s: float) -> np.ndarray:
 
 
 def vacuum(rng: np.random.Generator, p: dict[str, float], duration_s: float) -> np.ndarray:
-    """A vacuum cleaner: whining motor, broad rush of air, moved to and fro. Parameters: motor_hz, air_hz, air, stroke_hz."""
+    """A vacuum cleaner: whining motor, rush of air, moved to and fro. Parameters: motor_hz, air_hz, air, stroke_hz."""
     count = samples(duration_s)
     speed = _start_stop(count, 0.5, 0.6)
     stroke = 1 + 0.25 * np.sin(phase_of(p["stroke_hz"], count) + rng.uniform(0, 2 * np.pi))
@@ -85,7 +85,7 @@ def blender(rng: np.random.Generator, p: dict[str, float], duration_s: float) ->
 
 
 def microwave(rng: np.random.Generator, p: dict[str, float], duration_s: float) -> np.ndarray:
-    """A microwave oven: mains hum, fan, click of the relay. Parameters: motor_hz (hum), air, air_hz, wobble_hz (turntable)."""
+    """A microwave oven: mains hum, fan, click of the relay. Parameters: motor_hz, air, air_hz, wobble_hz (plate)."""
     count = samples(duration_s)
     wobble = 1 + 0.15 * np.sin(phase_of(p["wobble_hz"], count))
     sound = _machine(rng, duration_s, np.full(count, p["motor_hz"]), 0.9, 20, (150.0, p["air_hz"]), p["air"]) * wobble

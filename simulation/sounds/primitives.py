@@ -93,7 +93,7 @@ def decay(count: int, t60_s: float, attack_s: float = 0.0) -> np.ndarray:
 
 
 def harmonics(phase: np.ndarray, gains: np.ndarray) -> np.ndarray:
-    """Sum over k of gains[k - 1] * sin(k * phase); phase (n,) in radians, by the sine recurrence (one sine, one cosine)."""
+    """Sum over k of gains[k - 1] * sin(k * phase); phase (n,) in radians; by recurrence from one sine and cosine."""
     twice, previous, current = 2 * np.cos(phase), np.zeros_like(phase), np.sin(phase)
     output = gains[0] * current
     for gain in gains[1:]:

@@ -14,8 +14,8 @@ BINS = 8
 class Range:
     """A range cut into equal bins: even ones belong to "train", odd ones to "test".
 
-    The bins alternate, so that a model that has heard train finds test between what it knows, not beyond it. The edges of
-    every bin stay free (a tenth of its width on each side): values of the two splits are never closer than a fifth of a bin.
+    The bins alternate, so that a model that has heard train finds test between what it knows, not beyond it. The edges
+    of every bin stay free (a tenth of its width on each side): values of the two splits keep a fifth of a bin apart.
 
     Attributes
     ----------

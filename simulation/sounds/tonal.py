@@ -35,7 +35,7 @@ def _rings(duration_s: float, on_s: float, off_s: float) -> list[tuple[float, fl
 
 
 def phone_bell(rng: np.random.Generator, p: dict[str, float], duration_s: float) -> np.ndarray:
-    """A desk telephone with two gongs and a clapper. Parameters: gong_hz, ratio (second gong), clapper_hz, on_s, off_s."""
+    """A desk telephone: two gongs and a clapper. Parameters: gong_hz, ratio (second gong), clapper_hz, on_s, off_s."""
     count = samples(duration_s)
     blows = np.zeros((2, count))
     for start_s, length_s in _rings(duration_s, p["on_s"], p["off_s"]):
@@ -65,8 +65,9 @@ def phone_trill(rng: np.random.Generator, p: dict[str, float], duration_s: float
 
 
 def phone_ringtone(rng: np.random.Generator, p: dict[str, float], duration_s: float) -> np.ndarray:
-    """A mobile telephone: one quick motif of bright notes, again and again. Parameters: key_hz, note_hz (notes per second),
-    off_s (pause between repeats), bright (level of the overtones).
+    """A mobile telephone: one quick motif of bright notes, again and again.
+
+    Parameters: key_hz, note_hz (notes per second), off_s (pause between repeats), bright (level of the overtones).
     """
     output = np.zeros(samples(duration_s))
     motif = rng.choice(PENTATONIC, size=int(rng.integers(6, 11)))
@@ -125,7 +126,7 @@ def door_bell(rng: np.random.Generator, p: dict[str, float], duration_s: float) 
 
 
 def music(rng: np.random.Generator, p: dict[str, float], duration_s: float) -> np.ndarray:
-    """A band from a loudspeaker: chords, bass, drums. Parameters: tempo_hz (beats per second), root_hz, drums, bright."""
+    """A band from a loudspeaker: chords, bass, drums. Parameters: tempo_hz (beats), root_hz, drums, bright."""
     count = samples(duration_s)
     output, beat_s = np.zeros(count), 1 / p["tempo_hz"]
     roots = rng.permutation([0, 5, 7, 9])
@@ -180,7 +181,7 @@ def _melody(rng: np.random.Generator, duration_s: float, note_hz: float) -> list
 
 
 def guitar(rng: np.random.Generator, p: dict[str, float], duration_s: float) -> np.ndarray:
-    """Plucked strings. Parameters: lowest_hz, note_hz (notes per second), pluck (where the string is plucked), t60_s."""
+    """Plucked strings. Parameters: lowest_hz, note_hz (notes per second), pluck (where along the string), t60_s."""
     output = np.zeros(samples(duration_s))
     order = np.arange(1, 13)
     gains = np.abs(np.sin(np.pi * order * p["pluck"])) / order

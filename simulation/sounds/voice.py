@@ -67,8 +67,8 @@ def _curve(times_s: list[float], values: list, at_s: np.ndarray) -> np.ndarray:
 def speech(rng: np.random.Generator, p: dict[str, float], duration_s: float) -> np.ndarray:
     """Nonsense sentences: syllables of consonant and vowel, phrase melody, short breaths between phrases.
 
-    Parameters: f0_hz (mean pitch), tract (formants relative to the male average), syllable_hz, liveliness (pitch range),
-    breath.
+    Parameters: f0_hz (mean pitch), tract (formants relative to the male average), syllable_hz, liveliness (range of
+    the pitch), breath.
     """
     count = samples(duration_s)
     time_s = np.arange(count) / RATE_HZ
