@@ -143,7 +143,7 @@ def read_side(
         onscreen=rows.values[:, 2] if stereo else np.full(len(distance), np.nan),
         last_frame=rows.last_frame,
     )
-    return batch, _words(rows, forms, unit_m)
+    return batch, _words(rows, forms, unit_m if settings.distance else None)
 
 
 def _coordinates(values: np.ndarray, is_vector: np.ndarray, settings: Settings, *, stereo: bool) -> np.ndarray:
@@ -261,13 +261,13 @@ def _are_vectors(rows: CsvRows, values: np.ndarray, side: str) -> bool:
     return False
 
 
-def _words(rows: CsvRows, forms: dict[int, Form], unit_m: float) -> str:
-    """What was read, in words."""
+def _words(rows: CsvRows, forms: dict[int, Form], unit_m: float | None) -> str:
+    """What was read, in words; unit None: distances are not used."""
     if not len(rows.width):
         return "no rows"
     words = []
     for width in np.unique(rows.width).tolist():
         form = forms[width]
-        unit = {1.0: " (m)", 0.01: " (cm)"}[unit_m] if form.distance is not None else ""
+        unit = {1.0: " (m)", 0.01: " (cm)", None: " (unused)"}[unit_m]
         words.append(form.title.replace("distance", f"distance{unit}"))
     return " and ".join(words)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -17,6 +19,16 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _SUMMED = ("2020", "2021")  # editions whose official programs count over all classes
+
+
+def group_of(name: str, key: str) -> str | None:
+    """The number behind `key` in a file name: ("fold4_room23_mix001.csv", "room") -> "23"; None where there is none."""
+    found = re.search(rf"(?:^|_|\b){re.escape(key)}(\d+)", name)
+    return found.group(1) if found else None
+
+
+def _numbered(group: str) -> tuple[int, str]:
+    return (int(group), group) if group.isdigit() else (-1, group)
 
 
 @dataclass(frozen=True, eq=False)
@@ -205,6 +217,28 @@ class Result:
         }
         unscored = tuple(sorted({*self.unscored, *other.unscored} - set(files.tolist())))
         return Result(self.settings, tuple(files[order].tolist()), components, unscored, self.layout)
+
+    def select(self, files: Sequence[str]) -> Result:
+        """The result of some of the recordings."""
+        chosen = set(files)
+        unknown = sorted(chosen - set(self.files))
+        if unknown:
+            raise ValueError(f"not among the recordings scored: {', '.join(unknown[:3])}")
+        rows = np.array([index for index, name in enumerate(self.files) if name in chosen], dtype=np.int64)
+        components = {name: value[rows] for name, value in self.components.items()}
+        return Result(self.settings, tuple(self.files[row] for row in rows), components, (), self.layout)
+
+    def groups(self, key: str = "room") -> dict[str, Result]:
+        """Results of the recordings whose names say `<key><number>` ("fold4_room23_mix001" -> room 23), by the number.
+
+        The official report looks at one character of the name, so that rooms 2 and 23 fall together (Q12).
+        """
+        found: dict[str, list[str]] = {}
+        for name in self.files:
+            found.setdefault(group_of(name, key) or "none", []).append(name)
+        return {
+            group: self.select(names) for group, names in sorted(found.items(), key=lambda item: _numbered(item[0]))
+        }
 
     def to_frame(self, rows: str = "classwise") -> pd.DataFrame:
         """Table of scores.
