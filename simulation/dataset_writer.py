@@ -92,6 +92,8 @@ def write_dataset(
     root = Path(out)
     _claim(root, settings, bank)
     _sweep(root)
+    # before any clip: a set that is not finished yet must say that it is synthetic, too
+    write_json(root / "dataset.json", description(settings, bank))
     write_text(root / "README.md", readme(settings, plans, bank))
     todo = [plan for plan in plans if not all(path.is_file() for path in clip_files(root, settings, plan))]
     if todo and len(todo) < len(plans):
@@ -99,7 +101,6 @@ def write_dataset(
     _make_all(root, settings, bank, todo, processes, progress)
     rows = [row for plan in plans for row in read_json(_part(root, plan))]
     _write_provenance(root / "provenance.csv", rows)
-    write_json(root / "dataset.json", description(settings, bank))
     events = {
         split: [sum(r["kind"] == "event" and r["split"] == split and r["class"] == i for r in rows)
                 for i in range(len(CLASS_NAMES))]
@@ -265,7 +266,7 @@ def _single_threads() -> Iterator[None]:
 
 def description(settings: Settings, bank: Bank) -> dict[str, Any]:
     """Contents of dataset.json: what readers and trainers need to know."""
-    values: dict[str, Any] = {
+    return {
         "name": NAME,
         "synthetic": True,
         "classes": list(CLASS_NAMES),
@@ -277,7 +278,6 @@ def description(settings: Settings, bank: Bank) -> dict[str, Any]:
         "generator_version": VERSION,
         "settings": settings.to_dict(),
     }
-    return values
 
 
 def readme(settings: Settings, plans: list[ClipPlan], bank: Bank) -> str:

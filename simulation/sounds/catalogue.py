@@ -104,11 +104,11 @@ _CLASSES = (
         Generator("domestic/kettle", noises.kettle, {
             "motor_hz": _log(95, 125), "air_hz": _log(600, 1400), "air": Range(1.0, 2.0),
             "bubble_hz": Range(12, 30)}, ("kettle",)))),
-    SoundClass(6, "Walk, footsteps", "feet", (2.5, 5.5), -2.0, 6.0, (
+    SoundClass(6, "Footsteps", "feet", (2.5, 5.5), -2.0, 6.0, (
         Generator("footsteps", impacts.footsteps, {
             "rate_hz": Range(1.8, 2.5), "thump_hz": _log(75, 160), "click_hz": _log(900, 2200),
             "scuff": Range(0.15, 0.5), "toe_s": Range(0.08, 0.14)}),)),
-    SoundClass(7, "Door, open or close", "object", (1.8, 3.6), 2.0, 0.0, (
+    SoundClass(7, "Door", "object", (1.8, 3.6), 2.0, 0.0, (
         Generator("door", impacts.door, {
             "creak_hz": _log(35, 110), "wood_hz": _log(350, 900), "boom_hz": _log(55, 110),
             "slam_t60_s": Range(0.25, 0.5)}),)),
@@ -129,7 +129,7 @@ _CLASSES = (
         Generator("instrument/drum", impacts.drum, {
             "skin_hz": _log(90, 190), "beat_hz": Range(4.0, 6.5), "t60_s": Range(0.4, 0.9),
             "slap": Range(0.4, 1.0)}, ("drum",)))),
-    SoundClass(10, "Water tap, faucet", "object", (2.5, 6.0), -2.0, 0.0, (
+    SoundClass(10, "Water tap", "object", (2.5, 6.0), -2.0, 0.0, (
         Generator("water tap", noises.water_tap, {
             "hiss_hz": _log(2600, 5600), "bubbles_hz": _log(15, 60), "bubble_hz": _log(500, 1400),
             "gurgle": Range(0.15, 0.6)}),)),
