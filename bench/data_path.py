@@ -1,0 +1,174 @@
+"""How many training windows per second the data path gives: reading, labels, boxes, features.
+
+python bench/data_path.py                      FOA, as training does it
+python bench/data_path.py --format binaural --clips 500 --threads 2
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import resource
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Make clips (one file, hard-linked), run the loader with features, print windows per second by part."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--format", choices=["foa", "mic", "binaural"], default="foa", help="audio format [foa]")
+    parser.add_argument("--clips", type=int, default=50, help="number of one-minute clips, hard links [50]")
+    parser.add_argument("--seconds", type=float, default=60.0, help="length of the clips in seconds [60]")
+    parser.add_argument("--rate", type=int, default=24000, help="sampling rate of the files in Hz [24000]")
+    parser.add_argument("--batch-size", type=int, default=16, help="windows per batch [16]")
+    parser.add_argument("--batches", type=int, default=60, help="batches to time [60]")
+    parser.add_argument("--workers", type=int, default=1, help="threads of the loader [1]")
+    parser.add_argument("--threads", type=int, default=None, help="threads of torch [number of cores]")
+    parser.add_argument("--swap", action="store_true", help="with the channel swap")
+    args = parser.parse_args(argv)
+
+    import torch
+
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    with tempfile.TemporaryDirectory() as folder:
+        return _run(args, Path(folder))
+
+
+def _run(args: argparse.Namespace, folder: Path) -> int:
+    import torch
+
+    from dataset.augment import ChannelSwap
+    from dataset.loader import TrainingLoader
+    from dataset.recordings import Boxes, Labels, recordings_from_list
+    from dataset.windows import RandomWindows
+    from feature.boxes import box_vectors
+    from feature.phasediff import AmplitudePhaseDifference
+    from output_format.formats import MultiAccdoa
+
+    listed = make_clips(folder, args.format, args.clips, args.seconds, args.rate)
+    baseline_mb = _resident_mb()
+    recordings = recordings_from_list(listed, need_labels=True, need_video=True)
+    array = recordings[0].array
+    plan = RandomWindows(recordings, seed=0)
+    output_format = MultiAccdoa(13)
+    feature = AmplitudePhaseDifference(array.channels)
+
+    def batches(count: int, *, workers: int) -> TrainingLoader:
+        return TrainingLoader(
+            recordings,
+            plan,
+            batch_size=args.batch_size,
+            labels=Labels(13),
+            encode=output_format.encode,
+            boxes=Boxes("builtin"),
+            augment=ChannelSwap(array, seed=0) if args.swap else None,
+            stop_step=count,
+            workers=workers,
+        )
+
+    def rate(body: object, batch: dict | None = None) -> tuple[float, float]:
+        """(windows per second, ms of CPU per window) of one part, on the loader's batches or over and over on one."""
+        start, busy = time.perf_counter(), time.process_time()
+        if batch is None:
+            with batches(args.batches, workers=args.workers) as loader:
+                for each in loader:
+                    body(each)
+        else:
+            for _ in range(args.batches):
+                body(batch)
+        windows = args.batches * args.batch_size
+        return windows / (time.perf_counter() - start), 1000 * (time.process_time() - busy) / windows
+
+    def whole(batch: dict) -> None:
+        with torch.inference_mode():
+            feature(batch["waveform"])
+            box_vectors(batch["boxes"])
+            output_format.target(batch["labels"], torch.device("cpu"))
+
+    with batches(3, workers=0) as loader:
+        for batch in loader:
+            whole(batch)  # warm: the page cache, the label and box caches partly
+    with torch.inference_mode():
+        parts = {
+            "read, labels, boxes": rate(lambda _: None),
+            "feature": rate(lambda b: feature(b["waveform"]), batch),
+            "box vectors": rate(lambda b: box_vectors(b["boxes"]), batch),
+            "labels expanded": rate(lambda b: output_format.target(b["labels"], torch.device("cpu")), batch),
+        }
+    total = rate(whole)
+    print(
+        f"data path, {args.format}, {args.clips} clips of {args.seconds:g} s at {args.rate} Hz, "
+        f"batch {args.batch_size}; {os.cpu_count()} cores, "
+        f"{torch.get_num_threads()} torch and {args.workers} loader threads, float32"
+    )
+    for name, (value, cpu_ms) in parts.items():
+        print(f"  {name:20s} {value:8.0f} windows/s alone, {cpu_ms:6.3f} ms of CPU per window")
+    print(f"  {'data path':20s} {total[0]:8.0f} windows/s (asked: 700), {total[1]:6.3f} ms of CPU per window")
+    print(f"  resident memory {_resident_mb():.0f} MB, {_resident_mb() - baseline_mb:.0f} MB above the imports")
+    return 0
+
+
+def make_clips(folder: Path, format: str, clips: int, seconds: float, rate_hz: int) -> Path:
+    """A data root of clips that are hard links of one, with labels and boxes; the path of its training list."""
+    import numpy as np
+
+    from util.arrays import ARRAYS
+    from util.audio import write_audio
+    from util.boxes import BoxTrack, box_path, write_boxes
+    from util.dialects import write_events
+    from util.events import EventTable
+
+    rng = np.random.default_rng(0)
+    waveform = 0.1 * rng.standard_normal((ARRAYS[format].channels, round(seconds * rate_hz)))
+    frames = np.repeat(np.arange(round(10 * seconds)), 2)
+    count = len(frames)
+    events = EventTable.make(
+        frame=frames,
+        class_index=rng.integers(0, 13, count),
+        source=np.tile([0, 1], count // 2),
+        azimuth_deg=rng.integers(-180, 180, count),
+        elevation_deg=rng.integers(-90, 91, count),
+        distance_m=rng.integers(50, 400, count) / 100,
+    )
+    times = np.arange(0, seconds, 0.1)
+    boxes = np.sort(rng.random((len(times), 6, 4)), axis=-1)[..., [0, 1, 2, 3]].astype(np.float32)
+    track = BoxTrack(times, boxes, np.full((len(times), 6), 0.5, np.float32), seconds, {"detector": "builtin"})
+    lines, first = [], {}
+    for index in range(clips):
+        stem = f"dev-train-x/fold3_room{index % 9 + 1}_mix{index + 1:04d}"
+        audio = folder / f"{format}_dev" / f"{stem}.wav"
+        video = folder / "video_360x180_dev" / f"{stem}.mp4"
+        paths = {
+            "audio": audio,
+            "labels": folder / "metadata_dev" / f"{stem}.csv",
+            "video": video,
+            "boxes": box_path(video, "builtin"),
+        }
+        for kind, path in paths.items():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if index:
+                os.link(first[kind], path)
+        if not index:
+            first = paths
+            write_audio(audio, waveform, rate_hz)
+            write_events(paths["labels"], events)
+            video.touch()
+            write_boxes(paths["boxes"], track)
+        lines.append(f"{audio}\n")
+    listed = folder / "list_dataset" / "bench.txt"
+    listed.parent.mkdir()
+    listed.write_text("".join(lines))
+    return listed
+
+
+def _resident_mb() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
