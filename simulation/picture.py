@@ -11,22 +11,28 @@ from fractions import Fraction
 import cv2
 import numpy as np
 
-from simulation.picture_motion import PersonMotion
-from simulation.picture_people import Body, Light, Pose, Sprite
-from simulation.picture_room import camera_directions, draw_room
+from simulation.picture_motion import PersonMotion, ThingMotion
+from simulation.picture_people import Body, Pose
+from simulation.picture_photos import PhotoBody
+from simulation.picture_room import Block, camera_directions, draw_room
 from simulation.picture_sampling import (
+    bgr_from_hsv,
     sample_appearance,
     sample_background,
     sample_thing_appearance,
     thing_place,
 )
-from simulation.scene import Scene
+from simulation.picture_sprites import Light, Sprite
+from simulation.picture_things import bottom_m, stand_of, thing_sprite
+from simulation.scene import Scene, Thing
+from util.angles import direction_from_degrees
 from util.camera import Camera, Equirectangular
 from util.errors import InputError
+from util.events import EventTable
 
 __all__ = [
-    "Painter", "anchor_offset_m", "frames", "person_boxes", "render_video", "sample_appearance", "sample_background",
-    "sample_thing_appearance", "thing_place",
+    "Painter", "anchor_offset_m", "frames", "label_overlay", "person_boxes", "render_video", "sample_appearance",
+    "sample_background", "sample_thing_appearance", "thing_place",
 ]  # fmt: skip
 
 # Height above the floor over stature: averages of anthropometric tables (mouth between chin, 0.87, and eyes, 0.936);
@@ -91,9 +97,15 @@ class Painter:
         self.scene, self.camera = scene, camera
         self.direction = camera_directions(camera)
         self.flat = np.hypot(self.direction[..., 0], self.direction[..., 1])
-        self.room = draw_room(scene.room, scene.background, camera, clear_xy=self._clear_xy())
-        self.bodies = {person.source: Body(person.appearance, person.height_m) for person in scene.people}
+        self.stands = {thing.source: self._stand(thing) for thing in scene.things}
+        tables = [block for thing in scene.things for block in self._table(thing)]
+        self.room = draw_room(scene.room, scene.background, camera, clear_xy=self._clear_xy(), extra=tables)
+        self.bodies = {
+            person.source: (PhotoBody if "photo" in person.appearance else Body)(person.appearance, person.height_m)
+            for person in scene.people
+        }
         self.motions = [PersonMotion(person, scene) for person in scene.people]
+        self.thing_motions = [ThingMotion(thing, scene) for thing in scene.things]
         self._sprites: OrderedDict[tuple, Sprite] = OrderedDict()
         look = scene.background
         warmth, strength = float(look.get("warmth", 0.0)), float(look.get("light", 1.0))
@@ -110,6 +122,40 @@ class Painter:
         times = np.linspace(0, self.scene.duration_s, 60)
         points = [track.at(times if track.moving else np.zeros(1))[:, :2] for track in tracks]
         return np.unique(np.round(np.concatenate(points), 1), axis=0)
+
+    def _above_floor_m(self, thing: Thing) -> float:
+        return float(thing.centre.position_m[0, 2] + self.scene.room.listener_m[2])
+
+    def _stand(self, thing: Thing) -> str | None:
+        low = -np.array(self.scene.room.listener_m)[:2]
+        high = low + np.array(self.scene.room.size_m)[:2]
+        place = thing.centre.position_m[0, :2]
+        near_wall = bool(np.minimum(place - low, high - place).min() < 0.35)
+        kind = str(thing.appearance.get("kind", "box"))
+        return stand_of(kind, thing.size_m, self._above_floor_m(thing), near_wall, thing.centre.moving)
+
+    def _table(self, thing: Thing) -> list[Block]:
+        """The table that a thing stands on, as blocks of the room."""
+        if self.stands[thing.source] != "table":
+            return []
+        kind = str(thing.appearance.get("kind", "box"))
+        centre = thing.centre.position_m[0]
+        top, floor = centre[2] - bottom_m(kind, thing.size_m), -self.scene.room.listener_m[2]
+        half = np.array([0.27, 0.27]) + (0.35 * thing.size_m if kind != "keyboard" else 0.45)
+        look = thing.appearance
+        wood = bgr_from_hsv(look.get("wood_hsv", (0.07, 0.5, 0.5)))
+
+        def block(low: tuple, high: tuple, bgr: np.ndarray) -> Block:
+            return Block(np.array(low), np.array(high), bgr, "wood")
+
+        x0, y0 = centre[:2] - half
+        x1, y1 = centre[:2] + half
+        legs = [
+            block((x, y, floor), (x + 0.05, y + 0.05, top - 0.04), wood * 0.8)
+            for x in (x0, x1 - 0.05)
+            for y in (y0, y1 - 0.05)
+        ]
+        return [block((x0, y0, top - 0.04), (x1, y1, top), wood), *legs]
 
     def _light(self, foot: np.ndarray) -> Light:
         """Light on a sprite, from the windows' side as seen by the viewer, in steps."""
@@ -132,6 +178,31 @@ class Painter:
             self._sprites.move_to_end(key)
         return sprite
 
+    def _thing_sprite(self, motion: ThingMotion, time_s: float, centre: np.ndarray) -> Sprite:
+        thing = motion.thing
+        active, step, opening = motion.state_at(time_s)
+        distance = max(float(np.hypot(centre[0], centre[1])), NEAREST_M)
+        # From above a thing shows its top; steps keep the number of sprites small while it moves.
+        pitch_deg = float(np.clip(np.round(np.degrees(np.arctan2(-centre[2], distance)) / 4) * 4, -24, 32))
+        light = self._light(centre)
+        key = ("thing", thing.source, active, step, opening, pitch_deg, light.direction)
+        if key not in self._sprites:
+            self._sprites[key] = thing_sprite(
+                thing.appearance,
+                thing.size_m,
+                above_floor_m=self._above_floor_m(thing),
+                active=active,
+                step=step,
+                opening=opening,
+                view_deg=motion.view_deg,
+                pitch_deg=0.0 if str(thing.appearance.get("kind")) in ("door", "knock_door") else pitch_deg,
+                # Small things are drawn finer.
+                scale=float(np.clip(self.sprite_scale * 1.2, 60, 240 / thing.size_m)),
+                light=light,
+                pole=self.stands[thing.source] == "pole",
+            )
+        return self._sprites[key]
+
     def _items(self, time_s: float) -> list[_Item]:
         """Everything that is drawn over the room, from far to near."""
         items = []
@@ -140,6 +211,9 @@ class Painter:
             pose, view_deg = motion.pose_at(time_s)
             sprite = self._sprite(motion.person.source, pose, view_deg, self._light(foot))
             items.append(_Item(sprite, foot, motion.person.source, True))
+        for motion in self.thing_motions:
+            centre = motion.centre_at(time_s)
+            items.append(_Item(self._thing_sprite(motion, time_s, centre), centre, motion.thing.source, False))
         return sorted(items, key=lambda item: -item.distance_m)
 
     # ------------------------------------------------------------------------------------------- projection
@@ -343,3 +417,40 @@ def render_video(scene: Scene, path: str | os.PathLike[str], *, camera: Camera, 
     with VideoWriter(path, camera.width, camera.height, fps) as writer:
         for picture in frames(scene, camera, [float((k + Fraction(1, 2)) / fps) for k in range(count)]):
             writer.write(picture)
+
+
+def label_overlay(
+    frame: np.ndarray, events: EventTable, camera: Camera, *, label_frame: int, names: Sequence[str] | None = None
+) -> np.ndarray:
+    """A frame with the labels of one label frame drawn on it: a ring at each position, class and angles beside.
+
+    Parameters
+    ----------
+    frame : (h, w, 3) BGR uint8; stays as it is
+    events : labels in degrees
+    label_frame : which label frame the picture shows
+    names : of the classes; their numbers where None
+    """
+    picture = frame.copy()
+    size = camera.height / 480
+    table = events[events.frame == label_frame]
+    for k in range(len(table)):
+        azimuth, elevation = float(table.azimuth_deg[k]), float(table.elevation_deg[k])
+        pixel, visible = camera.project(direction_from_degrees(azimuth, 0.0 if np.isnan(elevation) else elevation))
+        if not visible or np.isnan(pixel).any():
+            continue
+        number = int(table.class_index[k])
+        hue = np.uint8([[[int(number * 67 % 180), 210, 255]]])
+        bgr = tuple(int(v) for v in cv2.cvtColor(hue, cv2.COLOR_HSV2BGR)[0, 0])
+        centre = tuple(round(float(v)) for v in pixel)
+        cv2.circle(picture, centre, round(9 * size), (0, 0, 0), max(round(3 * size), 1), cv2.LINE_AA)
+        cv2.circle(picture, centre, round(9 * size), bgr, max(round(1.5 * size), 1), cv2.LINE_AA)
+        text = f"{names[number] if names is not None else number} {azimuth:.0f}, {elevation:.0f}"
+        (wide, tall), _ = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, 0.42 * size, 1)
+        corner = (
+            min(centre[0] + round(13 * size), camera.width - wide - 2),
+            max(centre[1] - round(6 * size), tall + 2),
+        )
+        cv2.putText(picture, text, corner, cv2.FONT_HERSHEY_SIMPLEX, 0.42 * size, (0, 0, 0), 3, cv2.LINE_AA)
+        cv2.putText(picture, text, corner, cv2.FONT_HERSHEY_SIMPLEX, 0.42 * size, bgr, 1, cv2.LINE_AA)
+    return picture

@@ -1,4 +1,4 @@
-"""What people do at a time: walking, speaking, clapping, in step with the sounds of their events."""
+"""What people and things do at a time, in step with the sounds of their events."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import numpy as np
 from scipy.signal import find_peaks
 
 from simulation.picture_people import WALK_PHASES, Pose
-from simulation.scene import Event, Person, Scene
+from simulation.picture_things import OPENINGS, STEPS
+from simulation.scene import Event, Person, Scene, Thing
 
 ENVELOPE_HZ = 50
 WALKING_MPS = 0.15
@@ -103,3 +104,31 @@ class PersonMotion:
             if not self.moving:
                 cycle = time_s * 0.9
         return int(np.floor(cycle * WALK_PHASES)) % WALK_PHASES
+
+
+class ThingMotion:
+    """Where a thing is and what it does, as functions of time."""
+
+    def __init__(self, thing: Thing, scene: Scene):
+        self.thing = thing
+        self.events = [_EventMotion(event, scene.rate_hz) for event in scene.events if event.source == thing.source]
+        # Turned a little away from the listener, so that it is seen to be a solid; doors in walls face the room.
+        rng = np.random.default_rng(int(thing.appearance.get("seed", 0)))
+        self.view_deg = float(np.round(rng.uniform(-28, 28)))
+
+    def centre_at(self, time_s: float) -> np.ndarray:
+        """(3,) metres."""
+        return self.thing.centre.at(time_s)
+
+    def state_at(self, time_s: float) -> tuple[bool, int, int]:
+        """Whether it sounds, the step of its movement, how far a door is open (0 to OPENINGS - 1)."""
+        event = next((m for m in self.events if m.active(time_s)), None)
+        if event is None:
+            return False, 0, 0
+        share = (time_s - event.start_s) / max(event.end_s - event.start_s, 1e-3)
+        opening = round((OPENINGS - 1) * np.sin(np.pi * share) ** 0.7)
+        if "knock" in event.event.class_name.lower():
+            near_s = float(np.abs(event.onset_s - time_s).min()) if len(event.onset_s) else 1.0
+            return True, int(near_s < 0.06), 0
+        is_door = str(self.thing.appearance.get("kind")) == "door"
+        return True, 0 if is_door else int(time_s * 10 + 0.5) % STEPS, opening if is_door else 0

@@ -7,12 +7,12 @@ Body frame: x forward, y left, z up, in units of the stature, the floor at z = 0
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-import cv2
 import numpy as np
 
 from simulation.picture_sampling import bgr_from_hsv
+from simulation.picture_sprites import Light, Sprite, draw_quads, quads_of, tube, unit
 
 MOUTH_Z, HANDS_Z = 0.893, 0.70
 HEAD_CENTRE = np.array([0.012, 0.0, 0.9335])
@@ -21,7 +21,6 @@ UPPER_ARM, FOREARM, HAND = 0.172, 0.150, 0.098
 THIGH, SHANK = 0.245, 0.246
 HIP_Z, SHOULDER_Z = 0.525, 0.806
 WALK_PHASES = 10
-SUPERSAMPLING = 3
 
 SKIN_BGR = np.array([[205, 224, 250], [175, 200, 238], [140, 172, 222], [100, 136, 192], [66, 96, 150], [42, 62, 104]])
 HAIR_BGR = np.array([[22, 22, 26], [30, 38, 52], [36, 56, 88], [50, 84, 130], [96, 144, 190], [120, 124, 130]])
@@ -43,104 +42,14 @@ class Pose:
     mouth: int = 0
 
 
-@dataclass
-class Sprite:
-    """A picture on an upright plane through the body's axis, facing the listener.
-
-    Attributes
-    ----------
-    levels : premultiplied BGRA uint8 pictures, each half the size of the one before
-    scale : pixels per metre of the first level
-    left_m, top_m : the picture's corner: metres to the right of the axis, metres above the floor
-    outline_m : (n, 2) points (right, up) around the opaque part, for boxes
-    """
-
-    levels: list[np.ndarray]
-    scale: float
-    left_m: float
-    top_m: float
-    outline_m: np.ndarray = field(default_factory=lambda: np.zeros((0, 2)))
-
-
-def make_sprite(picture: np.ndarray, scale: float, left_m: float, top_m: float, *, centre: bool = True) -> Sprite:
-    """Premultiplied BGRA (h, w, 4) -> sprite with its reduced levels and outline.
-
-    With `centre` the opaque part's horizontal middle is put on the axis: the label's azimuth is the box centre's.
-    """
-    opaque = picture[:, :, 3] > 100
-    rows = np.flatnonzero(opaque.any(axis=1))
-    if rows.size == 0:
-        return Sprite([picture], scale, left_m, top_m)
-    first = opaque[rows].argmax(axis=1)
-    last = picture.shape[1] - opaque[rows][:, ::-1].argmax(axis=1)
-    if centre:
-        left_m = -(first.min() + last.max()) / 2 / scale
-    keep = np.unique(np.concatenate([np.linspace(0, rows.size - 1, 40).astype(int), [first.argmin(), last.argmax()]]))
-    up = top_m - (rows[keep] + 0.5) / scale
-    up[0], up[-1] = top_m - rows[0] / scale, top_m - (rows[-1] + 1) / scale
-    outline = np.concatenate(
-        [
-            np.stack([left_m + first[keep] / scale, up], axis=-1),
-            np.stack([left_m + last[keep] / scale, up], axis=-1),
-        ]
-    )
-    levels = [picture]
-    while min(levels[-1].shape[:2]) >= 16:
-        height, width = levels[-1].shape[:2]
-        even = cv2.copyMakeBorder(levels[-1], 0, height % 2, 0, width % 2, cv2.BORDER_CONSTANT, value=(0, 0, 0, 0))
-        levels.append(cv2.resize(even, (even.shape[1] // 2, even.shape[0] // 2), interpolation=cv2.INTER_AREA))
-    return Sprite(levels, scale, left_m, top_m, outline)
-
-
-# ---------------------------------------------------------------------------------------------------- surfaces
-
-
-def _unit(vector: np.ndarray) -> np.ndarray:
-    return vector / np.maximum(np.linalg.norm(vector, axis=-1, keepdims=True), 1e-9)
-
-
-def tube(
-    path: np.ndarray, radii: np.ndarray, front: np.ndarray, rings: int, segments: int, smooth: int = 1
-) -> np.ndarray:
-    """Skin of a bent tube with elliptical cross-section.
-
-    Parameters
-    ----------
-    path : (k, 3) control points of the centre line
-    radii : (j, 3) rows of (place along the tube 0..1, radius sideways, radius towards `front`)
-    front : (3,) direction that cross-sections are aligned to
-    smooth : how often the centre line's corners are rounded
-
-    Returns
-    -------
-    vertices (rings, segments + 1, 3); the last column repeats the first; column 0 faces `front`
-    """
-    length = np.concatenate([[0], np.cumsum(np.linalg.norm(np.diff(path, axis=0), axis=1))])
-    place = np.linspace(0, 1, rings)
-    line = np.stack([np.interp(place * length[-1], length, path[:, axis]) for axis in range(3)], axis=-1)
-    for _ in range(smooth):
-        line[1:-1] = (line[:-2] + 2 * line[1:-1] + line[2:]) / 4
-    tangent = _unit(np.gradient(line, axis=0))
-    ahead = _unit(front - (tangent @ front)[:, None] * tangent)
-    side = np.cross(ahead, tangent)
-    angle = np.linspace(0, 2 * np.pi, segments + 1)
-    sideways = np.interp(place, radii[:, 0], radii[:, 1])
-    forwards = np.interp(place, radii[:, 0], radii[:, 2])
-    return (
-        line[:, None]
-        + (sideways[:, None] * np.sin(angle))[..., None] * side[:, None]
-        + (forwards[:, None] * np.cos(angle))[..., None] * ahead[:, None]
-    )
-
-
 def _arm(shoulder: np.ndarray, wrist: np.ndarray, hint: np.ndarray) -> np.ndarray:
     """Two-link inverse kinematics: (shoulder, elbow, wrist), the elbow bent towards `hint`; the reach is limited."""
     way = wrist - shoulder
     distance = min(float(np.linalg.norm(way)), (UPPER_ARM + FOREARM) * 0.999)
-    way = _unit(way)
+    way = unit(way)
     along = (UPPER_ARM**2 - FOREARM**2 + distance**2) / (2 * distance)
     out = np.sqrt(max(UPPER_ARM**2 - along**2, 0.0))
-    bend = _unit(hint - (hint @ way) * way)
+    bend = unit(hint - (hint @ way) * way)
     return np.stack([shoulder, shoulder + along * way + out * bend, shoulder + distance * way])
 
 
@@ -220,7 +129,7 @@ def _joints(pose: Pose, shoulder_y: float, hip_y: float) -> _Joints:
             wrist = shoulder + np.array([0.025, sign * 0.035, -0.316])
         arm = _arm(shoulder, wrist, hint)
         arms.append(arm)
-        hands.append(_unit(arm[2] - arm[1] if hand is None else hand))
+        hands.append(unit(arm[2] - arm[1] if hand is None else hand))
     return _Joints(arms, hands, legs, toes, lean=0.0)
 
 
@@ -251,7 +160,7 @@ class Body:
         self.garment = str(self.look.get("top", "tee"))
         self.lower = str(self.look.get("bottom", "trousers"))
         self.folds = rng.uniform(0, 2 * np.pi, (6, 3))
-        self._poses: dict[Pose, tuple[np.ndarray, np.ndarray]] = {}
+        self._poses: dict[Pose, tuple[np.ndarray, np.ndarray, np.ndarray]] = {}
 
     # ------------------------------------------------------------------ surfaces with colours
 
@@ -379,7 +288,7 @@ class Body:
             place = np.linspace(0, 1, 30)[:, None]
             colour = np.where((place < cover)[..., None], cloth, self.skin) * np.ones((30, 15, 1))
             parts.append((skin, colour * self._shade_folds(skin, 0.0 if skirt else 0.13)[..., None]))
-            toe = _unit(toe)
+            toe = unit(toe)
             heel = leg[2] + np.array([0, 0, -0.016]) - 0.042 * toe
             sole = np.array(
                 [
@@ -478,6 +387,8 @@ class Body:
                 "ponytail": 0.09,
                 "bun": 0.09,
             }[style]
+            # The skull below takes the hair's colour too: no skin shows through where the shell is thin.
+            paint(np.clip((up - line) / 0.04, 0, 1), self.hair * 0.9)
             grow = 1 + thick * np.clip((up - line) / 0.25, 0, 1) ** 0.5
             shell = HEAD_CENTRE + shape * HEAD_RADII * grow[..., None]
             strands = 1 + 0.16 * np.sin(around * 23 + self.folds[3, 0]) * np.ones_like(up) + 0.10 * np.sin(up * 19)
@@ -519,25 +430,16 @@ class Body:
             parts.append((ear, np.broadcast_to(self.skin * 0.92, (6, 9, 3))))
         return parts
 
-    def quads(self, pose: Pose) -> tuple[np.ndarray, np.ndarray]:
-        """Corners (n, 4, 3) in body units and colours (n, 3), BGR, of a posed body, unlit."""
+    def quads(self, pose: Pose) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Corners (n, 4, 3) in body units, colours (n, 3), BGR, unlit, and layers (n,) of a posed body."""
         if pose in self._poses:
             return self._poses[pose]
         wide = 1 + 0.5 * (self.build - 1)
         joints = _joints(pose, (0.090 if self.female else 0.103) * wide, (0.050 if self.female else 0.048) * wide)
         parts = [self._torso(), *self._limbs(joints), *self._head(pose.mouth)]
-        corners, colours = [], []
-        for skin, colour in parts:
-            corners.append(
-                np.stack([skin[:-1, :-1], skin[1:, :-1], skin[1:, 1:], skin[:-1, 1:]], axis=2).reshape(-1, 4, 3)
-            )
-            middle = (colour[:-1, :-1] + colour[1:, 1:]) / 2
-            colours.append(middle.reshape(-1, 3))
-        quads, colour = np.concatenate(corners), np.concatenate(colours)
-        good = np.isfinite(quads).all(axis=(1, 2))
         if len(self._poses) > 64:
             self._poses.clear()
-        self._poses[pose] = quads[good], colour[good]
+        self._poses[pose] = quads_of(parts)
         return self._poses[pose]
 
     def sprite(self, pose: Pose, view_deg: float, scale: float, light: Light) -> Sprite:
@@ -548,56 +450,9 @@ class Body:
         view_deg : angle from the way to the listener to the body's front, counter-clockwise from above
         scale : pixels per metre
         """
-        quads, colour = self.quads(pose)
+        quads, colour, _ = self.quads(pose)
         return draw_quads(quads * self.height_m, colour, view_deg, scale, light)
 
 
 def _gradient(table: np.ndarray, place: float) -> np.ndarray:
     return np.array([np.interp(place * (len(table) - 1), np.arange(len(table)), table[:, c]) for c in range(3)])
-
-
-@dataclass(frozen=True)
-class Light:
-    """Light on sprites: where from as seen by the viewer (right, up, near), strength and tint (BGR factors)."""
-
-    direction: tuple[float, float, float] = (-0.45, 0.62, 0.64)
-    ambient: float = 0.52
-    strength: float = 0.62
-    tint: tuple[float, float, float] = (1.0, 1.0, 1.0)
-
-
-def draw_quads(quads: np.ndarray, colour: np.ndarray, view_deg: float, scale: float, light: Light) -> Sprite:
-    """Paint lit quads (n, 4, 3), metres, from far to near into a sprite seen from `view_deg`; colours (n, 3) BGR."""
-    view = np.deg2rad(view_deg)
-    right = quads[..., 0] * np.sin(view) + quads[..., 1] * np.cos(view)
-    near = quads[..., 0] * np.cos(view) - quads[..., 1] * np.sin(view)
-    up = quads[..., 2]
-    points = np.stack([right, up, near], axis=-1)
-    normal = np.cross(points[:, 2] - points[:, 0], points[:, 3] - points[:, 1])
-    size = np.linalg.norm(normal, axis=-1)
-    normal /= np.maximum(size, 1e-12)[:, None]
-    # Tubes are wound so that normals point outwards.
-    seen = (normal[:, 2] > -0.05) & (size > 1e-12)
-    points, normal, colour = points[seen], normal[seen], colour[seen]
-    towards = np.array(light.direction) / np.linalg.norm(light.direction)
-    diffuse = np.clip(normal @ towards * 0.75 + 0.25, 0, 1)
-    sky = 0.5 + 0.5 * normal[:, 1]
-    edge = 0.80 + 0.20 * np.clip(normal[:, 2], 0, 1)
-    lit = (light.ambient * (0.62 + 0.38 * sky) + light.strength * diffuse) * edge
-    colour = np.clip(colour * lit[:, None] * np.array(light.tint), 0, 255)
-    margin = 0.03
-    left_m, top_m = points[..., 0].min() - margin, points[..., 1].max() + margin
-    width = int(np.ceil((points[..., 0].max() + margin - left_m) * scale))
-    height = int(np.ceil((top_m - points[..., 1].min() + margin) * scale))
-    fine = scale * SUPERSAMPLING
-    canvas = np.zeros((height * SUPERSAMPLING, width * SUPERSAMPLING, 4), dtype=np.uint8)
-    shift = 3
-    pixels = np.stack([points[..., 0] - left_m, top_m - points[..., 1]], axis=-1) * (fine * (1 << shift))
-    # fillConvexPoly covers pixels whose index is inside: half a pixel less puts centres at index + 0.5.
-    pixels = np.round(pixels - (1 << shift) / 2).astype(np.int32)
-    order = np.argsort(points[..., 2].mean(axis=1), kind="stable")
-    fill = cv2.fillConvexPoly
-    for corners, bgr in zip(pixels[order], colour[order].tolist()):
-        fill(canvas, corners, (*bgr, 255.0), cv2.LINE_8, shift)
-    picture = cv2.resize(canvas, (width, height), interpolation=cv2.INTER_AREA)
-    return make_sprite(picture, scale, left_m, top_m)
