@@ -28,38 +28,50 @@ def read_at(
     variant: np.ndarray,
     position: np.ndarray,
     gain: np.ndarray,
-    hop: int,
     table: np.ndarray,
-    out: np.ndarray,
+    falling: np.ndarray,
+    rising: np.ndarray,
 ) -> None:
-    """Read waveforms at moving positions, with moving gains.
+    """Read waveforms at moving positions, with moving gains, faded out and in over every block.
 
     Parameters
     ----------
-    variants : (variants, samples) float32, waveforms to read from, zero-padded by more than TAPS at both ends
+    variants : (variants, samples) float32, waveforms to read from; outside they are silent
     variant : (images,) which of them each image reads
-    position : (points, images) where to read at every `hop`-th output sample, in samples of `variants`; linear between
-    gain : (points, images) likewise
-    out : ((points - 1), images, hop) float32, written
+    position : (blocks + 1, images) where to read at the beginning of every block, in samples of `variants`; linear
+        between
+    gain : (blocks + 1, images) likewise
+    table : of `interpolation_table`
+    falling, rising : (blocks, images, hop) float32, written: what is read times 1 - k / hop, and times k / hop
     """
-    phases = table.shape[0] - 1
-    last = variants.shape[1] - TAPS - 1
-    for block in range(out.shape[0]):
-        for image in range(out.shape[1]):
+    hop = falling.shape[2]
+    last = variants.shape[1] - TAPS
+    for block in range(falling.shape[0]):
+        for image in range(falling.shape[1]):
             which = variant[image]
             start = position[block, image]
             step = (position[block + 1, image] - start) / hop
-            level = gain[block, image]
-            rise = (gain[block + 1, image] - level) / hop
+            level = np.float32(gain[block, image])
+            rise = np.float32((gain[block + 1, image] - gain[block, image]) / hop)
+            lowest, highest = min(start, start + hop * step), max(start, start + hop * step)
+            inside = lowest >= TAPS and highest < last
+            if not inside and (highest < 0 or lowest > last):
+                falling[block, image] = 0.0
+                rising[block, image] = 0.0
+                continue
             for sample in range(hop):
                 where = start + step * sample
-                whole = int(np.floor(where))
-                first = whole - TAPS // 2 + 1
-                if first < 0 or first > last:
-                    out[block, image, sample] = 0.0
+                if not inside and (where < TAPS or where >= last):
+                    falling[block, image, sample] = 0.0
+                    rising[block, image, sample] = 0.0
                     continue
-                phase = int((where - whole) * phases + 0.5)
+                whole = np.int64(where)
+                first = whole - TAPS // 2 + 1
+                phase = np.int64((where - whole) * PHASES + 0.5)
                 total = np.float32(0.0)
                 for tap in range(TAPS):  # a constant, so that the loop becomes one vector product
                     total += variants[which, first + tap] * table[phase, tap]
-                out[block, image, sample] = total * np.float32(level + rise * sample)
+                total *= level + rise * np.float32(sample)
+                share = total * np.float32(sample / hop)
+                rising[block, image, sample] = share
+                falling[block, image, sample] = total - share

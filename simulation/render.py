@@ -29,7 +29,7 @@ from simulation.room import (
     wall_absorption,
     wall_and_air_response,
 )
-from simulation.scene import Event, Room, Scene
+from simulation.scene import Event, Room, Scene, Trajectory
 from util.arrays import SPEED_OF_SOUND_M_S, Array
 from util.errors import InputError
 
@@ -43,7 +43,7 @@ NEAREST_M = 0.25  # 1 / r stops growing here
 LEAD = 128  # samples before the arrival that a filter may ring
 CONTROL_S = 0.01  # how often a moving source's delays, gains and weights are computed; linear between
 AIR_STEP_M = 4.0  # moving images share the air absorption of the nearest multiple of this distance
-BLOCK_S = 2.0  # of a moving source rendered at a time, to bound memory
+PIECE_S, BLOCK_S = 20.0, 2.0  # of a moving source filtered, and rendered, at a time, to bound memory
 MODE_FILTER_S = 64 / 24000  # of a mode filter to either side; what lies beyond is 70 dB below its peak
 CONVOLUTION_FFT = 65536
 
@@ -162,7 +162,10 @@ def _add_event(
     if not sound.size:
         return
     if event.trajectory.moving:
-        _add_moving(waveforms, receivers, field, event, sound)
+        piece = round(PIECE_S * field.rate_hz)
+        for begin in range(0, len(sound), piece):
+            start_s = event.start_s + begin / field.rate_hz
+            _add_moving(waveforms, receivers, field, event.trajectory, start_s, sound[begin : begin + piece])
         early = [np.zeros((receiver.channels, 0), dtype=np.float32) for receiver in receivers]
     else:
         fraction = event.start_s * field.rate_hz - first
@@ -230,43 +233,45 @@ def _add_at(waveform: np.ndarray, start: int, piece: np.ndarray) -> None:
 
 
 def _add_moving(
-    waveforms: list[np.ndarray], receivers: Sequence[Receiver], field: _Field, event: Event, sound: np.ndarray
+    waveforms: list[np.ndarray],
+    receivers: Sequence[Receiver],
+    field: _Field,
+    path: Trajectory,
+    start_s: float,
+    sound: np.ndarray,
 ) -> None:
     """Images of a moving source: each reads the sound at its retarded time; Doppler shift and all."""
     rate_hz = field.rate_hz
     hop = round(CONTROL_S * rate_hz)
     reach_m = float(np.linalg.norm((field.max_order + 1) * np.asarray(field.room.size_m)))
-    nearest = int(np.floor(event.start_s * rate_hz))
+    first = int(np.floor(start_s * rate_hz))
     count = -(-(len(sound) + int(reach_m / SPEED_OF_SOUND_M_S * rate_hz) + 2 * LEAD) // hop)
-    count = min(count, -(-(waveforms[0].shape[1] - nearest + LEAD) // hop))
-    time_s = (nearest + np.arange(count + 1) * hop) / rate_hz  # of arrival
-    emitted_s, image_m, distance_m = _retarded(field.images, event, time_s)
+    count = min(count, -(-(waveforms[0].shape[1] - first + LEAD) // hop))
+    time_s = (first + np.arange(count + 1) * hop) / rate_hz  # of arrival
+    emitted_s, image_m, distance_m = _retarded(field.images, path, time_s)
     variants, variant, pad = _source_variants(field, sound, distance_m)
-    position = (emitted_s - event.start_s) * (rate_hz * OVERSAMPLING) + pad
+    position = (emitted_s - start_s) * (rate_hz * OVERSAMPLING) + pad
     gain = 1.0 / np.maximum(distance_m, NEAREST_M)
     direction = (image_m / distance_m[..., None]).astype(np.float32)
-    ramp = np.arange(hop, dtype=np.float32) / hop
     blocks = max(1, int(BLOCK_S * rate_hz / hop))
+    falling, rising = np.empty((2, min(blocks, count), len(field.images.order), hop), dtype=np.float32)
     for begin in range(0, count, blocks):
-        end = min(begin + blocks, count)
-        arriving = np.empty((end - begin, len(field.images.order), hop), dtype=np.float32)
-        part = slice(begin, end + 1)
-        read_at(variants, variant, position[part], gain[part], hop, interpolation_table(), arriving)
-        rising = arriving * ramp
-        arriving -= rising
+        size = min(blocks, count - begin)
+        part = slice(begin, begin + size + 1)
+        read_at(variants, variant, position[part], gain[part], interpolation_table(), falling[:size], rising[:size])
         for waveform, receiver in zip(waveforms, receivers):
             weights = receiver.weights(direction[part])
-            rows = np.matmul(weights[:-1], arriving)
-            rows += np.matmul(weights[1:], rising)
-            rows = rows.transpose(1, 0, 2).reshape(receiver.rows, -1)
-            _add_through_modes(waveform, nearest + begin * hop, rows, receiver)
+            rows = np.empty((receiver.rows, size, hop), dtype=np.float32)
+            np.matmul(weights[:-1], falling[:size], out=rows.transpose(1, 0, 2))
+            rows += np.matmul(weights[1:], rising[:size]).transpose(1, 0, 2)
+            _add_through_modes(waveform, first + begin * hop, rows.reshape(receiver.rows, -1), receiver)
 
 
-def _retarded(images: Images, event: Event, time_s: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _retarded(images: Images, path: Trajectory, time_s: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """For arrivals at time_s (n,): when each image emitted them (n, images), where it was then, and how far that is."""
     emitted_s = np.repeat(time_s[:, None], len(images.order), axis=1)
     for _ in range(3):  # each round shrinks the error by speed / speed of sound
-        image_m = event.trajectory.at(emitted_s) * images.sign + images.offset_m
+        image_m = path.at(emitted_s) * images.sign + images.offset_m
         distance_m = np.linalg.norm(image_m, axis=-1)
         emitted_s = time_s[:, None] - distance_m / SPEED_OF_SOUND_M_S
     return emitted_s, image_m, distance_m
@@ -287,8 +292,11 @@ def _source_variants(field: _Field, sound: np.ndarray, distance_m: np.ndarray) -
     spectrum = fft.rfft(np.concatenate([np.zeros(LEAD, dtype=np.float32), sound]), n_fft)
     reflection, air = wall_and_air_response(field.room, field.rate_hz, n_fft)
     spectrum = spectrum * anti_alias(fft.rfftfreq(n_fft, 1.0 / field.rate_hz), field.rate_hz) * OVERSAMPLING
-    spectra = spectrum * np.exp(kinds[:, :1] * reflection + kinds[:, 1:] * AIR_STEP_M * air)
-    variants = fft.irfft(spectra.astype(np.complex64), n_fft * OVERSAMPLING)
+    reflected = np.exp(np.arange(field.max_order + 1)[:, None] * reflection) * spectrum
+    through_air = np.exp(np.arange(step.min(), step.max() + 1)[:, None] * AIR_STEP_M * air)
+    spectra = reflected.astype(np.complex64)[kinds[:, 0]]
+    spectra *= through_air.astype(np.complex64)[kinds[:, 1] - step.min()]
+    variants = fft.irfft(spectra, n_fft * OVERSAMPLING)
     return variants, variant.reshape(-1), LEAD * OVERSAMPLING
 
 
