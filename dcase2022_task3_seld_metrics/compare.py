@@ -53,7 +53,7 @@ class Comparison:
     def by_group(self) -> dict[str, Interval]:
         """Score -> interval of B minus A, leaving out one room at a time; empty without rooms.
 
-        Recordings of one room resemble each other: this interval, mostly the wider one, is the honest one for new rooms.
+        Recordings of one room resemble each other: this interval, mostly the wider, is the honest one for new rooms.
         """
         return self._intervals(list(self.groups.values())) if self.groups else {}
 

@@ -92,19 +92,24 @@ def _count_blocks(
     return {name: count.astype(np.float64) for name, count in counts.items()}
 
 
-def _count_directions(
-    reference: np.ndarray, estimated: np.ndarray, files: int, classes: int, frames: int
-) -> dict[str, np.ndarray]:
+def frame_losses_deg(
+    truth: Cells, truth_points: np.ndarray, found: Cells, found_points: np.ndarray, frames: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Assign points to points in every frame, whatever their class (Q24).
+
+    Parameters
+    ----------
+    truth, found : cells whose key is the frame
+    truth_points, found_points : prepared coordinates of all points, sorted by frame
+
+    Returns
+    -------
+    Sum of the assigned distances in degrees, number of true and of found points; each (frames,)
+    """
     distance = PolarDistance()
-
-    def points(entries: np.ndarray) -> tuple[Cells, np.ndarray]:
-        frame = entries // (AZIMUTHS * ELEVATIONS * classes)
-        return Cells.of(frame), distance.prepare(cell_angles_deg(entries % (AZIMUTHS * ELEVATIONS)))
-
-    (truth, truth_points), (found, found_points) = points(reference), points(estimated)
-    counts = np.zeros((2, files * frames), dtype=np.int64)
+    counts = np.zeros((2, frames), dtype=np.int64)
     counts[0, truth.key], counts[1, found.key] = truth.count, found.count
-    loss_deg = np.zeros(files * frames)
+    loss_deg = np.zeros(frames)
     in_truth, in_found = common(truth.key, found.key)
     rows, columns = truth.count[in_truth], found.count[in_found]
     for shape in np.unique(np.stack([rows, columns], axis=1), axis=0).tolist():
@@ -114,10 +119,21 @@ def _count_directions(
         cost = distance.between(first[:, :, None], second[:, None, :])
         row, column = assign(cost)
         loss_deg[truth.key[in_truth[chosen]]] = cost[np.arange(len(chosen))[:, None], row, column].sum(axis=1)
-    expected, predicted = counts.reshape(2, files, frames)
+    return loss_deg, counts[0], counts[1]
+
+
+def _count_directions(
+    reference: np.ndarray, estimated: np.ndarray, files: int, classes: int, frames: int
+) -> dict[str, np.ndarray]:
+    def points(entries: np.ndarray) -> tuple[Cells, np.ndarray]:
+        frame = entries // (AZIMUTHS * ELEVATIONS * classes)
+        return Cells.of(frame), PolarDistance().prepare(cell_angles_deg(entries % (AZIMUTHS * ELEVATIONS)))
+
+    sides = frame_losses_deg(*points(reference), *points(estimated), files * frames)
+    loss_deg, expected, predicted = (side.reshape(files, frames) for side in sides)
     less, more = expected - predicted, predicted - expected
     per_frame = {
-        "doa_loss_pred": loss_deg.reshape(files, frames),
+        "doa_loss_pred": loss_deg,
         "doa_loss_pred_cnt": predicted,  # every predicted entry, matched or not (Q25)
         "nb_good_pks": expected == predicted,
         "nb_frames": np.ones((files, frames)),
