@@ -1,0 +1,458 @@
+"""What an evaluation page shows, as numbers: scores, confusion, errors by place, floors and ceilings of a run."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.optimize import linear_sum_assignment
+
+from dcase2022_task3_seld_metrics import Result, score
+from dcase2022_task3_seld_metrics.jackknife import Interval, jackknife
+from output_format.candidates import Candidates, merge
+from output_format.formats import OUTPUT_FORMATS
+from report.matching import match
+from util.angles import angle_between_deg, degrees_from_direction, direction_from_degrees
+from util.arrays import Array
+from util.audio import audio_info, read_audio
+from util.dialects import read_events
+from util.errors import InputError
+from util.events import EventTable
+from util.files import read_json
+
+SCORES = ("SELD", "F", "ER", "LE", "LR")
+
+
+@dataclass(frozen=True, eq=False)
+class ClipResult:
+    """One recording: what the network said and what the labels say.
+
+    Attributes
+    ----------
+    about : the json beside the raw output
+    raw : path of the raw output
+    """
+
+    name: str
+    about: dict[str, Any]
+    raw: Path
+    candidates: Candidates
+    estimated: EventTable
+    reference: EventTable
+
+    def path(self, kind: str) -> Path | None:
+        """The recording's file of a kind ("recording", "video", "labels") if it is still there."""
+        given = self.about.get(kind)
+        return Path(given) if given and Path(given).is_file() else None
+
+    @property
+    def array(self) -> Array | None:
+        """What the channels of its audio are."""
+        return Array.from_dict(self.about["array"]) if self.about.get("array") else None
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """One evaluation of one run: the clips of a raw_* folder and what is known of the run.
+
+    Attributes
+    ----------
+    name : what the page calls it
+    folder : the raw_* folder
+    remarks : lines of its result file that say how the scores were made
+    args : the run's resolved configuration
+    """
+
+    name: str
+    folder: Path
+    clips: tuple[ClipResult, ...]
+    classes: tuple[str, ...]
+    thresholds: np.ndarray
+    unification_deg: float
+    remarks: tuple[str, ...]
+    args: dict[str, Any]
+
+    @property
+    def edition(self) -> dict[str, str]:
+        """The metrics' settings of the run."""
+        return {"edition": self.args.get("edition", "2023"), "average": self.args.get("average", "macro")}
+
+    def score(self, estimate: Callable[[ClipResult], EventTable] | None = None) -> Result:
+        """Official scores of the clips, of the run's own events or of those that `estimate` gives."""
+        reference = {clip.name: clip.reference for clip in self.clips}
+        estimated = {clip.name: clip.estimated if estimate is None else estimate(clip) for clip in self.clips}
+        return score(reference, estimated, classes=self.classes, **self.edition)
+
+    @cached_property
+    def result(self) -> Result:
+        """Official scores of the run's own events."""
+        return self.score()
+
+
+def load_evaluation(path: Path, *, name: str | None = None, only: str | None = None) -> Evaluation:
+    """Read an evaluation.
+
+    Parameters
+    ----------
+    path : a run folder (its newest raw_* folder is taken), or a raw_* folder
+    only : of a run folder, the raw_* folder whose name holds this text
+
+    Raises
+    ------
+    InputError : there is no raw output, or none with labels; a file is damaged
+    """
+    folder = _raw_folder(Path(path), only)
+    files = sorted(folder.glob("*.npy"))
+    if not files:
+        raise InputError("holds no raw output (.npy)", path=folder)
+    clips = [clip for clip in map(_load_clip, files) if clip is not None]
+    if not clips:
+        raise InputError("no recording of it has labels: there is nothing to compare with", path=folder)
+    about = clips[0].about
+    run_dir = folder.parent
+    args = read_json(run_dir / "args.json") if (run_dir / "args.json").is_file() else {}
+    result_file = run_dir / f"result_{folder.name.removeprefix('raw_')}.txt"
+    remarks = ()
+    if result_file.is_file():
+        lines = result_file.read_text(encoding="utf-8").splitlines()
+        remarks = tuple(line[1:].strip() for line in lines if line.startswith("#"))
+    return Evaluation(
+        name=name or run_dir.name,
+        folder=folder,
+        clips=tuple(clips),
+        classes=tuple(about["classes"]),
+        thresholds=np.asarray(about["thresholds"], dtype=np.float64),
+        unification_deg=float(about["unification_deg"]),
+        remarks=remarks,
+        args=args,
+    )
+
+
+def _raw_folder(path: Path, only: str | None) -> Path:
+    if not path.is_dir():
+        raise InputError("no such folder", path=path)
+    if any(path.glob("*.npy")):
+        return path
+    folders = [folder for folder in path.glob("raw_*") if folder.is_dir() and (only is None or only in folder.name)]
+    if not folders:
+        wanted = "" if only is None else f" whose name holds '{only}'"
+        raise InputError(f"holds no raw_* folder{wanted}: evaluate the run first (python seld.py -eval)", path=path)
+    # A score with the clips' own boxes is the run's; those with empty or other boxes are shown beside it.
+    own = [folder for folder in folders if not folder.name.endswith("-boxes")] or folders
+    return max(own, key=lambda folder: folder.stat().st_mtime)
+
+
+def with_other_boxes(evaluation: Evaluation) -> list[Evaluation]:
+    """The same checkpoint on the same list with other person boxes, where it was evaluated so."""
+    folders = sorted(evaluation.folder.parent.glob(f"{evaluation.folder.name}_*-boxes"))
+    others = []
+    for folder in folders:
+        boxes = folder.name.removeprefix(evaluation.folder.name + "_").removesuffix("-boxes")
+        others.append(load_evaluation(folder, name=boxes))
+    return others
+
+
+def load_clip(raw: Path) -> ClipResult:
+    """One raw output with its json; without labels the reference is empty.
+
+    Raises
+    ------
+    InputError : a file is missing or damaged
+    """
+    about = read_json(raw.with_suffix(".json"))
+    try:
+        output_format = OUTPUT_FORMATS[about["format"]](len(about["classes"]))
+        thresholds = np.asarray(about["thresholds"], dtype=np.float64)
+        candidates = output_format.candidates(np.load(raw, allow_pickle=False))
+        estimated = merge(candidates, thresholds, float(about["unification_deg"]))
+    except (KeyError, TypeError, ValueError, EOFError, OSError) as error:
+        raise InputError(f"is no raw output that its json describes ({error})", path=raw) from None
+    reference = EventTable.make(frame_s=candidates.frame_s)
+    labels = about.get("labels")
+    if labels and Path(labels).is_file():
+        dialect = about.get("label_dialect", "starss23")
+        reference = read_events(labels, dialect, class_count=len(about["classes"]))
+    return ClipResult(raw.stem, about, raw, candidates, estimated, reference)
+
+
+def _load_clip(raw: Path) -> ClipResult | None:
+    clip = load_clip(raw)
+    if clip.about.get("labels") and clip.path("labels") is None:
+        raise InputError("the labels of a recording are not there any more; run this where they are", path=clip.raw)
+    return clip if clip.about.get("labels") else None
+
+
+def paired_difference(first: Result, second: Result, name: str) -> Interval:
+    """Jackknife interval of the difference (second minus first) of a score on the same recordings.
+
+    Raises
+    ------
+    InputError : the recordings differ
+    """
+    if first.files != second.files:
+        raise InputError("runs on different recordings cannot be compared pairwise")
+    one, other = first.jackknife.overall[name], second.jackknife.overall[name]
+    return jackknife(other.value - one.value, other.leave_one_out - one.leave_one_out)
+
+
+# ---- floors and ceilings ---------------------------------------------------------------------------------------------
+
+
+def bounds(evaluation: Evaluation) -> list[tuple[str, str, Result]]:
+    """Scores that say what the run's scores are worth: (name, explanation, result), floors before ceilings."""
+    rows = [
+        (
+            "always the same",
+            "the most frequent classes, always, in front of the listener: hears nothing (chosen on these labels)",
+            _always_the_same(evaluation),
+        ),
+        (
+            "constant front",
+            "every event detected, always in front: knows no direction",
+            lambda clip: clip.reference.replace(
+                azimuth_deg=np.zeros(len(clip.reference)), elevation_deg=np.zeros(len(clip.reference))
+            ),
+        ),
+        (
+            "intensity direction, true activity",
+            "every event detected, at the direction of the sound intensity: no learning (FOA only)",
+            _intensity if all(_is_foa(clip) for clip in evaluation.clips) else None,
+        ),
+        (
+            "true activity, predicted direction",
+            "every event detected, where the network points: ceiling of detection",
+            _true_activity,
+        ),
+        (
+            "predicted activity, true direction",
+            "what the network detects, at its true place: ceiling of localisation",
+            _true_direction,
+        ),
+    ]
+    return [(name, text, evaluation.score(rule)) for name, text, rule in rows if rule is not None]
+
+
+def _always_the_same(evaluation: Evaluation) -> Callable[[ClipResult], EventTable]:
+    count = np.zeros(len(evaluation.classes))
+    frames = 0
+    for clip in evaluation.clips:
+        count += np.bincount(clip.reference.class_index, minlength=len(count))
+        frames += len(np.unique(clip.reference.frame))
+    sources = max(1, round(count.sum() / max(frames, 1)))
+    chosen = np.argsort(-count, kind="stable")[:sources]
+
+    def rule(clip: ClipResult) -> EventTable:
+        length = int(clip.reference.frame.max(initial=-1)) + 1
+        frame = np.repeat(np.arange(length), len(chosen))
+        zeros = np.zeros(len(frame))
+        index = np.tile(chosen, length)
+        return EventTable.make(
+            frame=frame, class_index=index, azimuth_deg=zeros, elevation_deg=zeros, frame_s=clip.reference.frame_s
+        )
+
+    return rule
+
+
+def _is_foa(clip: ClipResult) -> bool:
+    audio = clip.path("recording")
+    return audio is not None and clip.array is not None and clip.array.kind == "ambisonics"
+
+
+def _intensity(clip: ClipResult) -> EventTable:
+    """The labels' activity at the direction of the active intensity of each frame, 100 Hz to 5 kHz."""
+    table = clip.reference
+    if not len(table):
+        return table
+    audio = clip.path("recording")
+    rate = 24000
+    hop = round(table.frame_s * rate)
+    count = int(table.frame.max()) + 1
+    frames = max(count, math.ceil(audio_info(audio).duration_s / table.frame_s))
+    waveform = read_audio(audio, frames=frames * hop, rate_hz=rate, channels=4)
+    window = np.hanning(hop).astype(np.float32)
+    spectrum = np.fft.rfft(waveform.reshape(4, frames, hop) * window, axis=-1)
+    hertz = np.fft.rfftfreq(hop, 1 / rate)
+    w, y, z, x = spectrum[..., (hertz > 100) & (hertz < 5000)]
+    intensity = np.stack([np.sum((np.conj(w) * axis).real, axis=-1) for axis in (x, y, z)], axis=-1)
+    azimuth_deg, elevation_deg = degrees_from_direction(intensity)
+    return table.replace(azimuth_deg=azimuth_deg[table.frame], elevation_deg=elevation_deg[table.frame])
+
+
+def _true_activity(clip: ClipResult) -> EventTable:
+    """Each label at the direction of the network's track for it: tracks are assigned to labels, strongest first."""
+    table, candidates = clip.reference, clip.candidates
+    azimuth_deg, elevation_deg = np.zeros(len(table)), np.zeros(len(table))
+    inside = table.frame < len(candidates.activity)
+    order = np.lexsort((table.class_index, table.frame))
+    keys = table.frame[order] * len(clip.about["classes"]) + table.class_index[order]
+    for rows in np.split(order, np.flatnonzero(np.diff(keys)) + 1) if len(order) else []:
+        if not inside[rows[0]]:
+            continue
+        cell = table.frame[rows[0]], table.class_index[rows[0]]
+        strongest = np.argsort(-candidates.activity[cell], kind="stable")
+        picked = np.resize(strongest[: len(rows)], len(rows))
+        azimuth_deg[rows], elevation_deg[rows] = (
+            candidates.azimuth_deg[cell][picked],
+            candidates.elevation_deg[cell][picked],
+        )
+    return table.replace(azimuth_deg=azimuth_deg, elevation_deg=elevation_deg)
+
+
+def _true_direction(clip: ClipResult) -> EventTable:
+    table, found = clip.estimated, match(clip.reference, clip.estimated).estimated
+    azimuth_deg, elevation_deg = table.azimuth_deg.copy(), table.elevation_deg.copy()
+    matched = found >= 0
+    azimuth_deg[matched] = clip.reference.azimuth_deg[found[matched]]
+    elevation_deg[matched] = clip.reference.elevation_deg[found[matched]]
+    return table.replace(azimuth_deg=azimuth_deg, elevation_deg=elevation_deg)
+
+
+# ---- where the errors are --------------------------------------------------------------------------------------------
+
+
+def confusion(evaluation: Evaluation, *, within_deg: float = 20.0) -> np.ndarray:
+    """Rows of the reference by what stands at their place: (classes + 1, classes + 1) counts.
+
+    In every frame references and predictions of any class are assigned to each other within `within_deg`, those of one
+    class first. Last column: reference with nothing there; last row: prediction where nothing is.
+    """
+    count = len(evaluation.classes)
+    matrix = np.zeros((count + 1, count + 1), dtype=np.int64)
+    for clip in evaluation.clips:
+        reference, estimated = clip.reference, clip.estimated
+        first = direction_from_degrees(reference.azimuth_deg, reference.elevation_deg).reshape(-1, 3)
+        second = direction_from_degrees(estimated.azimuth_deg, estimated.elevation_deg).reshape(-1, 3)
+        lonely = np.ones(len(reference), dtype=bool)
+        false = np.ones(len(estimated), dtype=bool)
+        at_reference, at_estimated = _rows_by_frame(reference), _rows_by_frame(estimated)
+        for frame, rows in at_reference.items():
+            columns = at_estimated.get(frame)
+            if columns is None:
+                continue
+            angle = angle_between_deg(first[rows][:, None], second[columns][None])
+            other = reference.class_index[rows][:, None] != estimated.class_index[columns][None]
+            cost = np.where(angle <= within_deg, angle + 1e3 * other, 1e7)
+            for row, column in zip(*linear_sum_assignment(cost)):
+                if angle[row, column] <= within_deg:
+                    r, e = rows[row], columns[column]
+                    matrix[reference.class_index[r], estimated.class_index[e]] += 1
+                    lonely[r] = false[e] = False
+        matrix[:count, count] += np.bincount(reference.class_index[lonely], minlength=count)
+        matrix[count, :count] += np.bincount(estimated.class_index[false], minlength=count)
+    return matrix
+
+
+def _rows_by_frame(table: EventTable) -> dict[int, np.ndarray]:
+    order = np.argsort(table.frame, kind="stable")
+    frames, starts = np.unique(table.frame[order], return_index=True)
+    return dict(zip(frames.tolist(), np.split(order, starts[1:])))
+
+
+@dataclass(frozen=True)
+class Binned:
+    """A quantity of matched pairs by bins: (bins,) arrays; NaN where a bin is empty.
+
+    `count` and `references` are the pairs and the reference rows of a bin; `recall` is count / references.
+    """
+
+    centre: np.ndarray
+    label: list[str]
+    median: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    count: np.ndarray
+    references: np.ndarray
+
+    @property
+    def recall(self) -> np.ndarray:
+        """Share of the reference rows of a bin that were detected, at any distance."""
+        return self.count / np.where(self.references > 0, self.references, np.nan)
+
+
+def errors_by_place(evaluation: Evaluation) -> dict[str, Binned]:
+    """Angular error of matched pairs (same frame and class) against what the reference says of the source.
+
+    "azimuth", "elevation", "sources" (sounding at once), and "distance" where the labels know it.
+    """
+    angles, values, every = [], {}, {}
+    for clip in evaluation.clips:
+        table = clip.reference
+        found = match(table, clip.estimated)
+        paired = found.reference >= 0
+        angles.append(found.angle_deg[found.reference[paired]])
+        sources = np.bincount(table.frame)[table.frame] if len(table) else np.zeros(0)
+        columns = {"azimuth": table.azimuth_deg, "elevation": table.elevation_deg, "distance": table.distance_m}
+        for name, column in {**columns, "sources": sources.astype(np.float64)}.items():
+            values.setdefault(name, []).append(column[paired])
+            every.setdefault(name, []).append(column)
+    angle = np.concatenate(angles)
+    bins: dict[str, Binned] = {}
+    edges = {
+        "azimuth": (np.arange(-180, 181, 30), _degrees_label),
+        "elevation": (np.array([-90, -45, -30, -15, 0, 15, 30, 45, 90.001]), _degrees_label),
+        "distance": (np.array([0, 0.5, 1, 1.5, 2, 2.5, 3, 4, 6, 1e3]), _distance_label),
+        "sources": (np.array([0.5, 1.5, 2.5, 3.5, 4.5, 1e3]), lambda a, b: "5 or more" if a > 4 else f"{a + 0.5:.0f}"),
+    }
+    for name, (limits, label) in edges.items():
+        value, whole = np.concatenate(values[name]), np.concatenate(every[name])
+        if not np.isfinite(whole).any():
+            continue
+        if name == "azimuth":  # the label 180 is -180
+            value, whole = (np.where(column >= 180, column - 360, column) for column in (value, whole))
+        bins[name] = _binned(angle, value, whole, limits.astype(np.float64), label)
+    return bins
+
+
+def _degrees_label(low: float, high: float) -> str:
+    return " to ".join("0°" if abs(edge) < 0.5 else f"{edge:+.0f}°" for edge in (low, high))
+
+
+def _distance_label(low: float, high: float) -> str:
+    return f"above {low:g} m" if high > 100 else f"{low:g} to {high:g} m"
+
+
+def _binned(
+    angle: np.ndarray, value: np.ndarray, every: np.ndarray, edges: np.ndarray, label: Callable[[float, float], str]
+) -> Binned:
+    place = np.digitize(value, edges) - 1
+    groups = [angle[place == index] for index in range(len(edges) - 1)]
+    quartiles = np.array([np.percentile(g, [25, 50, 75]) if len(g) else [np.nan] * 3 for g in groups])
+    count = np.array([len(group) for group in groups])
+    references = np.histogram(every[np.isfinite(every)], edges)[0]
+    centre = (edges[:-1] + np.minimum(edges[1:], 2 * edges[-2] - edges[-3])) / 2
+    labels = [label(low, high) for low, high in itertools.pairwise(edges)]
+    kept = references > 0
+    return Binned(
+        centre[kept],
+        [one for one, keep in zip(labels, kept) if keep],
+        quartiles[kept, 1],
+        quartiles[kept, 0],
+        quartiles[kept, 2],
+        count[kept],
+        references[kept],
+    )
+
+
+def by_threshold(evaluation: Evaluation, thresholds: Sequence[float]) -> dict[str, np.ndarray]:
+    """Scores with one threshold for all classes: score -> (thresholds,), and "precision", "recall" of frame rows."""
+    out: dict[str, list[float]] = {name: [] for name in (*SCORES, "precision", "recall")}
+    for threshold in thresholds:
+        tables = {clip.name: merge(clip.candidates, threshold, evaluation.unification_deg) for clip in evaluation.clips}
+        result = evaluation.score(lambda clip, tables=tables: tables[clip.name])
+        for name in SCORES:
+            out[name].append(float(result.overall[name]))
+        correct = predicted = expected = 0
+        for clip in evaluation.clips:
+            status = match(clip.reference, tables[clip.name]).estimated_status()
+            correct += int(np.sum(status == "correct"))
+            predicted += len(status)
+            expected += len(clip.reference)
+        out["precision"].append(correct / predicted if predicted else math.nan)
+        out["recall"].append(correct / expected if expected else math.nan)
+    return {name: np.array(values) for name, values in out.items()}
