@@ -1,9 +1,13 @@
 """Networks: parameter counts, golden outputs and training steps of the reference, loading of weights."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional
 
+from net import conv_block
 from net.registry import NETWORKS, load_weights, make_network
 from output_format.multi_accdoa import adpit_loss
 from tests import golden
@@ -149,3 +153,45 @@ def test_time_token_network_runs_along_time() -> None:
     changed[:, :, 112:] = 0
     change = (encoder(changed) - encoder(audio)).abs().mean(dim=1)[0]
     assert change[-1] > 3 * change[:-1].max()
+
+
+def plain(x: torch.Tensor, conv: torch.nn.Conv2d, norm: torch.nn.BatchNorm2d, pool: tuple[int, int]) -> torch.Tensor:
+    return functional.max_pool2d(functional.relu(norm(conv(x))), pool)
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("pool", [(4, 4), (1, 4), (2, 2)])
+def test_convolution_block_is_the_plain_one(
+    pool: tuple[int, int], training: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Values, all gradients and running statistics, with negative scales, odd sizes and several pieces."""
+    monkeypatch.setattr(conv_block, "_PIECE", 2 * 6 * 9 * 13)
+    torch.manual_seed(0)
+    conv = torch.nn.Conv2d(3, 6, 3, padding=1, bias=False).double()
+    norm = torch.nn.BatchNorm2d(6).double().train(training)
+    with torch.no_grad():
+        norm.weight.copy_(torch.tensor([1.0, -1.0, 0.5, -2.0, 0.1, 1.5]))
+        norm.bias.uniform_(-1, 1)
+        norm.running_mean.uniform_(-1, 1)
+        norm.running_var.uniform_(0.5, 2)
+    results = []
+    for block in (plain, conv_block.conv_norm_relu_pool):
+        conv_, norm_ = copy.deepcopy(conv), copy.deepcopy(norm)
+        x = torch.linspace(-2, 3, 5 * 3 * 9 * 13, dtype=torch.float64).reshape(5, 3, 9, 13).sin().mul(3)
+        x = (x * torch.arange(1, 6).view(5, 1, 1, 1)).requires_grad_()
+        y = block(x, conv_, norm_, pool)
+        (y * torch.linspace(0, 1, y.numel(), dtype=torch.float64).reshape(y.shape)).sum().backward()
+        values = [y, x.grad, conv_.weight.grad, norm_.weight.grad, norm_.bias.grad, *norm_.buffers()]
+        with torch.no_grad():
+            values += [block(x, conv_, norm_.eval(), pool)]
+        results.append([value.detach() for value in values])
+    for theirs, ours in zip(*results):
+        torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-9)
+
+
+def test_network_under_autocast_stays_near_float32() -> None:
+    network, audio, visual, data = load("net_crnn_bin3", "crnn")
+    network.eval()
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+        output = network(audio, visual)
+    close(output, data["output"], 0.05)
