@@ -1,0 +1,211 @@
+"""Training step against the network's own, validation of a minute, memory of training.
+
+python bench/training.py                       on the CPU
+python bench/training.py --device cuda --batch-size 256
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the three benchmarks, print figures beside the targets."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="where the network runs [cpu]")
+    parser.add_argument("--batch-size", type=int, default=16, help="windows per step [16]")
+    parser.add_argument("--steps", type=int, default=30, help="steps to time of each kind [30]")
+    parser.add_argument("--workers", type=int, default=1, help="threads of the loader [1]")
+    parser.add_argument("--memory-clips", type=int, metavar="N", help=argparse.SUPPRESS)
+    parser.add_argument("--skip-memory", action="store_true", help="leave the memory benchmark out")
+    args = parser.parse_args(argv)
+    with tempfile.TemporaryDirectory() as folder:
+        if args.memory_clips:
+            return _memory_child(args, Path(folder))
+        _print_machine(args)
+        for precision in ("bf16", "32"):
+            _training_step(args, Path(folder) / f"train{precision}", precision)
+        _validation(args, Path(folder) / "validation")
+    if args.device == "cpu" and not args.skip_memory:
+        _memory(args)
+    return 0
+
+
+def _print_machine(args: argparse.Namespace) -> None:
+    import torch
+
+    name = torch.cuda.get_device_name() if args.device == "cuda" else "CPU"
+    print(
+        f"{name}, {os.cpu_count()} cores, torch {torch.__version__} with {torch.get_num_threads()} threads, "
+        f"{args.workers} loader thread(s), batch {args.batch_size}, audio-visual CRNN, FOA, 13 classes"
+    )
+
+
+def _prepared(args: argparse.Namespace, folder: Path, precision: str, *, clips: int = 20, training: bool = True):
+    """Fabric, arguments, recordings, plan and model for clips of noise with labels and boxes."""
+    import torch
+
+    from bench.data_path import make_clips
+    from dataset.layouts import DataRoot
+    from dataset.recordings import recordings_from_list
+    from job.data import random_windows
+    from job.machine import make_fabric
+    from system import Model, system_named
+    from util.arguments import resolve
+
+    folder.mkdir(parents=True, exist_ok=True)
+    listed = make_clips(folder, "foa", clips, 60.0, 24000)
+    given = {"batch_size": args.batch_size, "device": args.device, "precision": precision, "detector": "builtin"}
+    options = {**resolve(given, {}), "workers": args.workers}
+    fabric = make_fabric(options, training=training)
+    torch.manual_seed(0)
+    roots = [DataRoot(folder)]
+    recordings = recordings_from_list(listed, roots, need_labels=True)
+    settings = {"base_channel": 0, "fft_size": 512, "stft_hop_size": 240}
+    model = Model(system_named("crnn"), recordings[0].array, roots[0].classes, settings, visual=True)
+    model.to(fabric.device)
+    return fabric, options, recordings, random_windows(options, recordings, roots), model
+
+
+def _training_step(args: argparse.Namespace, folder: Path, precision: str) -> None:
+    """A step of the trainer, from the loader's files on, against forward, loss, backward and optimiser alone."""
+    import torch
+
+    from job.data import training_loader
+    from seld_trainer import SELDTrainer, TrainingSettings
+
+    fabric, options, recordings, plan, model = _prepared(args, folder, precision)
+    settings = TrainingSettings(10**6, 10**6, 1e-3, 1e-6)
+    trainer = SELDTrainer(fabric, model, settings, make_loader=lambda _: None, run_dir=folder, description={})
+    model.train()
+    output_format, device = model.output_format, fabric.device
+    with training_loader(options, recordings, plan, model) as loader:
+        batches = iter(loader)
+        batch = next(batches)
+        with torch.no_grad():
+            features = model.feature(batch["waveform"].to(device))
+            visual = model._visual(batch["boxes"].to(device))
+        target = output_format.target(batch["labels"], device)
+
+        def network_alone() -> None:
+            trainer.optimiser.zero_grad(set_to_none=True)
+            with fabric.autocast():
+                output = model.network(features, visual)
+            loss = output_format.loss(output.float(), target)
+            fabric.backward(loss)
+            trainer.optimiser.step()
+
+        # In turn, so that both see the same machine; the first rounds warm up.
+        alone, whole = [], []
+        for step in range(args.steps + 5):
+            first = _timed(network_alone, device)
+            second = _timed(lambda: trainer.step(next(batches)), device)
+            if step >= 5:
+                alone.append(first)
+                whole.append(second)
+        # Back to back, as training runs: the loader works while the network does.
+        start = time.perf_counter()
+        for _ in range(args.steps):
+            trainer.step(next(batches))
+        _wait(device)
+        running = (time.perf_counter() - start) / args.steps
+    alone_s = statistics.median(alone)
+    print(
+        f"training step, {precision:4s}: network alone {1000 * alone_s:7.1f} ms, whole step {1000 * running:7.1f} ms, "
+        f"ratio {running / alone_s:.2f} (asked: at most 1.2); {args.batch_size / running:.0f} windows/s"
+    )
+
+
+def _validation(args: argparse.Namespace, folder: Path) -> None:
+    """One minute with cached boxes: read, features, network, decoding, csv, scores."""
+    from dataset.recordings import Boxes, Labels
+    from seld_predictor import SELDPredictor
+    from seld_validator import SELDValidator
+
+    warnings.simplefilter("ignore")  # an untrained network predicts nothing, and the metrics say so
+
+    for precision, asked in (("bf16", 0.25), ("32", 0.5)):
+        fabric, options, recordings, _, model = _prepared(args, folder / precision, precision, clips=1)
+        validator = SELDValidator(recordings, classes=model.classes, labels=Labels(13))
+        predictor = SELDPredictor(
+            fabric,
+            model,
+            thresholds=[0.3] * 13,
+            unification_deg=15.0,
+            boxes=Boxes("builtin"),
+            batch_size=options["batch_size"],
+            workers=options["workers"],
+        )
+        out = folder / "pred"
+        seconds = [
+            _timed(lambda: validator.validate(predictor, csv_dir=out), fabric.device)  # noqa: B023
+            for _ in range(8)
+        ][3:]
+        median = statistics.median(seconds)
+        print(
+            f"validating one minute, {precision:4s}: {median:.3f} s (asked: at most {asked} s), "
+            f"{60 / median:.0f} times real time"
+        )
+
+
+def _memory(args: argparse.Namespace) -> None:
+    """Resident memory of training above the imports, with few and with many clips, each in a process of its own."""
+    for clips in (10, 500):
+        command = [sys.executable, __file__, "--memory-clips", str(clips), "--workers", str(args.workers)]
+        done = subprocess.run([*command, "--steps", "40"], capture_output=True, text=True, check=True)
+        print(done.stdout, end="")
+
+
+def _memory_child(args: argparse.Namespace, folder: Path) -> int:
+    from job.data import training_loader
+    from seld_trainer import SELDTrainer, TrainingSettings
+
+    def peak_mb() -> float:
+        """Largest resident memory of this process so far (getrusage would give its parent's, if that was larger)."""
+        status = Path("/proc/self/status").read_text()
+        return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM")) / 1024
+
+    import job.train  # noqa: F401  the imports of a training
+
+    imports = peak_mb()
+    fabric, options, recordings, plan, model = _prepared(args, folder, "bf16", clips=args.memory_clips)
+    settings = TrainingSettings(10**6, 10**6, 1e-3, 1e-6)
+    trainer = SELDTrainer(fabric, model, settings, make_loader=lambda _: None, run_dir=folder, description={})
+    model.train()
+    with training_loader(options, recordings, plan, model) as loader:
+        for _, batch in zip(range(args.steps), loader):
+            trainer.step(batch)
+    print(
+        f"memory of training, batch {args.batch_size}, {args.memory_clips:3d} clips of 60 s: "
+        f"{peak_mb() - imports:.0f} MB above the imports ({imports:.0f} MB; asked: at most 900 MB)"
+    )
+    return 0
+
+
+def _timed(body: Callable[[], object], device: object) -> float:
+    start = time.perf_counter()
+    body()
+    _wait(device)
+    return time.perf_counter() - start
+
+
+def _wait(device: object) -> None:
+    import torch
+
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
