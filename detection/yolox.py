@@ -49,7 +49,8 @@ def letterbox_into(batch: np.ndarray, position: int, picture: np.ndarray) -> flo
     """
     height, width = picture.shape[:2]
     scale = letterbox_scale(width, height, batch.shape[3], batch.shape[2])
-    new_width, new_height = int(width * scale), int(height * scale)
+    # 360 * (416 / 360) is 415.99...: the reference has 416x208 for 360x180
+    new_width, new_height = int(width * scale + 1e-6), int(height * scale + 1e-6)
     if (new_width, new_height) != (width, height):
         picture = cv2.resize(picture, (new_width, new_height), interpolation=cv2.INTER_LINEAR)
     for channel in range(3):  # three strided copies are four times as fast as one transposing one
