@@ -147,6 +147,19 @@ def test_sphere_limits():
     assert np.all(np.isfinite(mode_strengths(60, np.array([0.0, 1e-8, 1e-3, 20.0]), "rigid")))
 
 
+@pytest.mark.parametrize(
+    ("array", "words"),
+    [
+        (Array("odd", "capsules", CIRCLE, 0.05, "soft"), "baffle"),
+        (Array("none", "capsules", (), 0.05, "open"), "capsules"),
+        (Array("huge", "capsules", CIRCLE, 3.0, "open"), "too large"),
+    ],
+)
+def test_an_impossible_array_is_one_clear_line(array, words):
+    with pytest.raises(InputError, match=words):
+        render(a_scene(), [array])
+
+
 @pytest.mark.parametrize("array", [ARRAYS["mic"], ARRAYS["binaural"], RIGID_8, OPEN_8], ids=lambda a: a.name)
 @pytest.mark.parametrize("moving", [False, True], ids=["still", "moving"])
 def test_capsules_follow_the_analytic_response(array, moving):
