@@ -111,7 +111,7 @@ def _sizes(rng: np.random.Generator, clips: int, mean: float) -> list[int]:
 
 
 def deal(rng: np.random.Generator, sizes: list[int], classes: int) -> list[list[int]]:
-    """Deal a balanced deck: every class equally often (one more for some), in as many clips as it can be.
+    """Deal a balanced deck: every class equally often (one more for some), in at least 3 clips where that can be.
 
     Parameters
     ----------
@@ -119,31 +119,40 @@ def deal(rng: np.random.Generator, sizes: list[int], classes: int) -> list[list[
 
     Returns
     -------
-    class indices per clip; each class lies in min(3, clips, its cards) clips or more, which no chance can spoil
+    class indices per clip
     """
     total = sum(sizes)
     deck = np.concatenate([np.tile(np.arange(classes), total // classes), rng.permutation(classes)[: total % classes]])
     deck = [int(card) for card in rng.permutation(deck)]
     hands = [[deck.pop() for _ in range(size)] for size in sizes]
     for index in range(classes):
-        needed = min(LEAST_TEST_CLIPS, len(hands), sum(hand.count(index) for hand in hands))
-        while sum(index in hand for hand in hands) < needed:
-            _spread(hands, index)
+        while _clips_with(hands, index) < _needed(hands, index) and _spread(hands, index):
+            pass
     return hands
 
 
-def _spread(hands: list[list[int]], index: int) -> None:
-    """Bring one card of a class that lies doubled into a clip that has none, for one that is common."""
+def _clips_with(hands: list[list[int]], card: int) -> int:
+    return sum(card in hand for hand in hands)
+
+
+def _needed(hands: list[list[int]], card: int) -> int:
+    """In how many clips a class should lie."""
+    return min(LEAST_TEST_CLIPS, len(hands), sum(hand.count(card) for hand in hands))
+
+
+def _spread(hands: list[list[int]], index: int) -> bool:
+    """Swap one card of a class out of the clip with most of them into one without, at no other class's cost.
+
+    Returns whether there was such a swap; every one brings the class into one more clip.
+    """
     giver = max(hands, key=lambda hand: hand.count(index))
-    takers = [hand for hand in hands if index not in hand]
-
-    def clips_with(card: int) -> int:
-        return sum(card in hand for hand in hands)
-
-    # the card given back is the one whose own spread suffers least
-    taker, card = max(
-        ((hand, card) for hand in takers for card in hand),
-        key=lambda pair: (pair[0].count(pair[1]) > 1, clips_with(pair[1])),
-    )
-    giver[giver.index(index)] = card
-    taker[taker.index(card)] = index
+    if giver.count(index) < 2:
+        return False
+    for taker in hands:
+        for card in taker if index not in taker else ():
+            loses = taker.count(card) == 1 and card in giver
+            if _clips_with(hands, card) - loses >= _needed(hands, card):
+                giver[giver.index(index)] = card
+                taker[taker.index(card)] = index
+                return True
+    return False
