@@ -86,7 +86,7 @@ def test_bad_downloads_leave_nothing_and_say_how_to_help_oneself(server, cache, 
 
 def test_no_network(cache, monkeypatch):
     monkeypatch.setenv(models.URL_VARIABLE, "http://127.0.0.1:9")  # the discard port: nobody listens
-    with pytest.raises(InputError, match="cannot be downloaded .*place the file at"):
+    with pytest.raises(InputError, match=r"cannot be downloaded .*place the file at"):
         models.model_path("yolox_tiny", progress=False)
     monkeypatch.setenv(models.URL_VARIABLE, "no url")
     with pytest.raises(InputError, match="cannot be downloaded"):
@@ -99,7 +99,7 @@ def test_a_file_placed_by_hand_is_checked(cache):
     (cache / "yolox_tiny.onnx").write_bytes(CONTENT)
     assert models.model_path("yolox_tiny").read_bytes() == CONTENT
     (cache / "yolox_tiny.onnx").write_bytes(CONTENT[::-1])
-    with pytest.raises(InputError, match="is not the official file .*delete it"):
+    with pytest.raises(InputError, match=r"is not the official file .*delete it"):
         models.model_path("yolox_tiny")
 
 
