@@ -1,0 +1,255 @@
+"""Slow metrics, written from the rules in plain loops: 2019, 2022, 2024 and 2025. Nothing is shared with the fast ones.
+
+A recording is a list of rows (frame, class, azimuth, elevation, distance, onscreen) in degrees and in the unit of the
+edition; results are (overall, class-wise, counts).
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections import defaultdict
+
+from scipy.optimize import linear_sum_assignment
+
+from util.events import EventTable
+
+EPS = sys.float_info.epsilon
+Row = tuple[int, int, float, float, float, float]
+Recordings = dict[str, list[Row]]
+
+
+def rows_of(table: EventTable, unit_m: float = 1.0) -> list[Row]:
+    """Rows of an event table, distances in units of `unit_m` metres."""
+    columns = (table.frame, table.class_index, table.azimuth_deg, table.elevation_deg, table.distance_m / unit_m)
+    return list(zip(*(column.tolist() for column in (*columns, table.onscreen))))
+
+
+def polar_distance(first: Row, second: Row) -> float:
+    """Great-circle angle of two rows in degrees."""
+    az1, el1, az2, el2 = (angle * math.pi / 180.0 for angle in (*first[2:4], *second[2:4]))
+    cosine = math.sin(el1) * math.sin(el2) + math.cos(el1) * math.cos(el2) * math.cos(abs(az1 - az2))
+    return math.acos(min(1.0, max(-1.0, cosine))) * 180.0 / math.pi
+
+
+def vector_distance(first: Row, second: Row) -> float:
+    """The same by way of vectors that are almost normalised."""
+    vectors = []
+    for row in (first, second):
+        azimuth, elevation = row[2] * math.pi / 180.0, row[3] * math.pi / 180.0
+        x, y = math.cos(azimuth) * math.cos(elevation), math.sin(azimuth) * math.cos(elevation)
+        z = math.sin(elevation)
+        length = math.sqrt(x * x + y * y + z * z + 1e-10)
+        vectors.append((x / length, y / length, z / length))
+    cosine = sum(a * b for a, b in zip(*vectors))
+    return math.acos(min(1.0, max(-1.0, cosine))) * 180.0 / math.pi
+
+
+def folded_distance(first: Row, second: Row) -> float:
+    """Difference of left-right angles."""
+    folded = []
+    for azimuth in (first[2], second[2]):
+        wrapped = (azimuth + 180.0) % 360.0 - 180.0
+        if wrapped < -90:
+            wrapped = -180.0 - wrapped
+        elif wrapped > 90:
+            wrapped = 180.0 - wrapped
+        folded.append(wrapped)
+    return abs(folded[0] - folded[1])
+
+
+def assigned(references: list[Row], predictions: list[Row], distance) -> list[tuple[int, int, float]]:
+    """(reference, prediction, distance) of each pair of the cheapest assignment."""
+    cost = [[distance(reference, prediction) for prediction in predictions] for reference in references]
+    return [(i, j, cost[i][j]) for i, j in zip(*(side.tolist() for side in linear_sum_assignment(cost)))]
+
+
+def by_frame(rows: list[Row], class_index: int) -> dict[int, list[Row]]:
+    """Rows of a class, by frame."""
+    found = defaultdict(list)
+    for row in rows:
+        if row[1] == class_index:
+            found[row[0]].append(row)
+    return found
+
+
+def counters(names: tuple[str, ...], classes: int) -> dict:
+    """Zeros."""
+    return {name: [0.0] * classes for name in names} | {name: 0 for name in "SDI"}
+
+
+def add_substitutions(counts: dict, fp: float, fn: float) -> None:
+    """S, D and I of a segment or frame."""
+    counts["S"] += min(fp, fn)
+    counts["D"] += max(0, fn - fp)
+    counts["I"] += max(0, fp - fn)
+
+
+def score_2022(
+    references: Recordings, predictions: Recordings, classes: int, average: str, distance=polar_distance
+) -> tuple[dict, dict, dict]:
+    """Segment x class x track, 2022 and 2023."""
+    names = ("TP", "FP", "FP_spatial", "FN", "Nref", "total_DE", "DE_TP", "DE_FP", "DE_FN")
+    counts = counters(names, classes)
+    for name, predicted in predictions.items():
+        last = max((row[0] for row in references[name]), default=0)
+        for block in range(math.ceil(last / 10)):
+            _count_segment(counts, references[name], predicted, block, classes, distance)
+    er = (counts["S"] + counts["D"] + counts["I"]) / (sum(counts["Nref"]) + EPS)
+
+    def one(c: dict) -> dict:
+        f = c["TP"] / (EPS + c["TP"] + c["FP_spatial"] + 0.5 * (c["FP"] + c["FN"]))
+        le = c["total_DE"] / (c["DE_TP"] + EPS) if c["DE_TP"] else 180.0
+        lr = c["DE_TP"] / (EPS + c["DE_TP"] + c["DE_FN"])
+        return {"ER": er, "F": f, "LE": le, "LR": lr, "SELD": (er + 1 - f + le / 180 + 1 - lr) / 4}
+
+    return _averaged(counts, names, classes, average, one, ())
+
+
+def _count_segment(
+    counts: dict, references: list[Row], predicted: list[Row], block: int, classes: int, distance
+) -> None:
+    fp = fn = 0
+    frames = range(10 * block, 10 * block + 10)
+    for c in range(classes):
+        truth, found = by_frame(references, c), by_frame(predicted, c)
+        g = max(len(truth.get(frame, ())) for frame in frames)
+        p = max(len(found.get(frame, ())) for frame in frames)
+        counts["Nref"][c] += g
+        if g and not p:
+            missed, inserted, distances = g, 0, {}
+        elif p and not g:
+            missed, inserted, distances = 0, p, {}
+        elif g and p:
+            distances = defaultdict(list)
+            for frame in frames:
+                if truth.get(frame) and found.get(frame):
+                    for i, _, angle in assigned(truth[frame], found[frame], distance):
+                        distances[i].append(angle)
+            missed = max(0, g - p) if distances else p
+            inserted = max(0, p - g) if distances else 0
+        else:
+            continue
+        for angles in distances.values():
+            mean = sum(angles) / len(angles)
+            counts["total_DE"][c] += mean
+            counts["DE_TP"][c] += 1
+            if mean <= 20:
+                counts["TP"][c] += 1
+            else:
+                counts["FP_spatial"][c] += 1
+                fp += 1
+        for name in ("FN", "DE_FN"):
+            counts[name][c] += missed
+        for name in ("FP", "DE_FP"):
+            counts[name][c] += inserted
+        fp += inserted
+        fn += missed
+    add_substitutions(counts, fp, fn)
+
+
+def score_frames(
+    references: Recordings, predictions: Recordings, classes: int, average: str, year: str, onscreen: bool = False
+) -> tuple[dict, dict, dict]:
+    """Frame x class x track: 2024 with distance, 2025."""
+    distance = vector_distance if year == "2024" else folded_distance
+    totals = ("total_AngE", "total_DistE", "total_RelDistE", "total_OnscreenCorrect")
+    names = ("TP", "FP", "FP_spatial", "FN", "Nref", *totals, "DE_TP", "DE_FP", "DE_FN")
+    counts = counters(names, classes)
+    for name, predicted in predictions.items():
+        truth = [by_frame(references[name], c) for c in range(classes)]
+        found = [by_frame(predicted, c) for c in range(classes)]
+        for frame in range(max((row[0] for row in references[name]), default=0)):
+            fp = fn = 0
+            for c in range(classes):
+                refs, ests = truth[c].get(frame, []), found[c].get(frame, [])
+                bad = 0
+                for i, j, angle in assigned(refs, ests, distance) if refs and ests else ():
+                    absolute = abs(refs[i][4] - ests[j][4])
+                    relative = absolute / (refs[i][4] + EPS)
+                    agree = refs[i][5] == ests[j][5]
+                    bad += angle > 20 or relative > 1 or (onscreen and not agree)
+                    for total, value in zip(totals, (angle, absolute, relative, agree)):
+                        counts[total][c] += value
+                pairs = min(len(refs), len(ests))
+                inserted, missed = max(0, len(ests) - len(refs)), max(0, len(refs) - len(ests))
+                added = (pairs - bad, inserted, bad, missed, len(refs), pairs, inserted, missed)
+                for key, value in zip(("TP", "FP", "FP_spatial", "FN", "Nref", "DE_TP", "DE_FP", "DE_FN"), added):
+                    counts[key][c] += value
+                fp += inserted + bad
+                fn += missed
+            if year == "2024":
+                add_substitutions(counts, fp, fn)
+    er = (counts["S"] + counts["D"] + counts["I"]) / (sum(counts["Nref"]) + EPS)
+
+    def one(c: dict) -> dict:
+        f = c["TP"] / (EPS + c["TP"] + c["FP_spatial"] + 0.5 * (c["FP"] + c["FN"]))
+        errors = [c[total] / (c["DE_TP"] + EPS) if c["DE_TP"] else math.nan for total in totals]
+        if year == "2025":
+            return {"F": f, **dict(zip(("AngE", "DistE", "RelDistE", "OnscreenAcc"), errors))}
+        lr = c["DE_TP"] / (EPS + c["DE_TP"] + c["DE_FN"])
+        seld = nan_mean([1 - f, errors[0] / 180, errors[2]])
+        scores = {"ER": er, "F": f, "AngE": errors[0], "DistE": errors[1], "RelDistE": errors[2]}
+        return scores | {"LR": lr, "SELD": seld}
+
+    return _averaged(counts, names, classes, average, one, ("AngE", "DistE", "RelDistE", "OnscreenAcc"))
+
+
+def nan_mean(values: list[float]) -> float:
+    """Mean of what is not NaN."""
+    known = [value for value in values if not math.isnan(value)]
+    return sum(known) / len(known) if known else math.nan
+
+
+def _averaged(counts: dict, names: tuple, classes: int, average: str, one, nan_means: tuple) -> tuple[dict, dict, dict]:
+    each = [one({name: counts[name][c] for name in names}) for c in range(classes)]
+    classwise = {name: [scores[name] for scores in each] for name in each[0]}
+    if average == "micro":
+        return one({name: sum(counts[name]) for name in names}), classwise, counts
+    overall = {
+        name: nan_mean(values) if name in nan_means else sum(values) / classes for name, values in classwise.items()
+    }
+    return overall, classwise, counts
+
+
+def score_2019(references: Recordings, predictions: Recordings, classes: int, frames: int = 3000) -> tuple[dict, dict]:
+    """1 s blocks for detection, frames and a 10 degree grid for direction -> overall, counts."""
+    names = ("S", "D", "I", "TP", "Nref", "Nsys", "doa_loss_pred", "doa_loss_pred_cnt", "nb_good_pks", "nb_frames")
+    counts = dict.fromkeys(names, 0.0)
+    for name, predicted in predictions.items():
+        truth, found = set(), set()
+        for frame, c, azimuth, elevation, *_ in references[name]:
+            if frame < frames:
+                truth.add((frame, c, (azimuth + 180) // 10, (elevation + 40) // 10))
+        for frame, c, azimuth, elevation, *_ in predicted:
+            azimuth, elevation = min(170, max(-180, azimuth)), min(40, max(-40, elevation))
+            if frame < frames:
+                found.add((frame, c, (azimuth + 180) // 10, (elevation + 40) // 10))
+        for block in range(frames // 50):
+            seen = range(50 * block, 50 * block + 49)
+            refs = {entry[1] for entry in truth if entry[0] in seen}
+            ests = {entry[1] for entry in found if entry[0] in seen}
+            counts["TP"] += len(refs & ests)
+            counts["Nref"] += len(refs)
+            counts["Nsys"] += len(ests)
+            add_substitutions(counts, len(ests - refs), len(refs - ests))
+        points: list[dict[int, list[Row]]] = [defaultdict(list), defaultdict(list)]
+        for side, entries in zip(points, (truth, found)):
+            for frame, c, azimuth, elevation in sorted(entries):
+                side[frame].append((frame, c, azimuth * 10 - 180, elevation * 10 - 40, 0.0, 0.0))
+        for frame in range(frames):
+            refs, ests = points[0].get(frame, []), points[1].get(frame, [])
+            if refs and ests:
+                counts["doa_loss_pred"] += sum(angle for _, _, angle in assigned(refs, ests, polar_distance))
+            counts["doa_loss_pred_cnt"] += len(ests)
+            counts["nb_good_pks"] += len(refs) == len(ests)
+            counts["nb_frames"] += 1
+    precision, recall = counts["TP"] / (counts["Nsys"] + EPS), counts["TP"] / (counts["Nref"] + EPS)
+    overall = {
+        "ER": (counts["S"] + counts["D"] + counts["I"]) / counts["Nref"],
+        "F": 2 * precision * recall / (precision + recall + EPS),
+        "DOA_error": counts["doa_loss_pred"] / counts["doa_loss_pred_cnt"],
+        "frame_recall": counts["nb_good_pks"] / counts["nb_frames"],
+    }
+    errors = (overall["ER"], 1 - overall["F"], overall["DOA_error"] / 180, 1 - overall["frame_recall"])
+    return overall | {"SELD": sum(errors) / 4}, counts
