@@ -11,7 +11,7 @@ from fractions import Fraction
 import cv2
 import numpy as np
 
-from simulation.picture_motion import PersonMotion, ThingMotion
+from simulation.picture_motion import PersonMotion, ThingMotion, wall_normal_deg
 from simulation.picture_people import Body, Pose
 from simulation.picture_photos import PhotoBody
 from simulation.picture_room import Block, camera_directions, draw_room
@@ -69,6 +69,8 @@ class _Item:
     foot: np.ndarray
     source: int
     person: bool
+    # How far behind something of the room the plane may lie and still be drawn: it cuts into walls.
+    sunk_m: float = 0.3
 
     @property
     def distance_m(self) -> float:
@@ -127,10 +129,7 @@ class Painter:
         return float(thing.centre.position_m[0, 2] + self.scene.room.listener_m[2])
 
     def _stand(self, thing: Thing) -> str | None:
-        low = -np.array(self.scene.room.listener_m)[:2]
-        high = low + np.array(self.scene.room.size_m)[:2]
-        place = thing.centre.position_m[0, :2]
-        near_wall = bool(np.minimum(place - low, high - place).min() < 0.35)
+        near_wall = wall_normal_deg(thing, self.scene.room) is not None
         kind = str(thing.appearance.get("kind", "box"))
         return stand_of(kind, thing.size_m, self._above_floor_m(thing), near_wall, thing.centre.moving)
 
@@ -213,7 +212,8 @@ class Painter:
             items.append(_Item(sprite, foot, motion.person.source, True))
         for motion in self.thing_motions:
             centre = motion.centre_at(time_s)
-            items.append(_Item(self._thing_sprite(motion, time_s, centre), centre, motion.thing.source, False))
+            sprite = self._thing_sprite(motion, time_s, centre)
+            items.append(_Item(sprite, centre, motion.thing.source, False, 1.0 if motion.at_wall else 0.2))
         return sorted(items, key=lambda item: -item.distance_m)
 
     # ------------------------------------------------------------------------------------------- projection
@@ -233,7 +233,7 @@ class Painter:
             )
         return pixel
 
-    def _patches(self, item: _Item) -> list[_Patch]:
+    def _patches(self, item: _Item, *, hide: bool = True) -> list[_Patch]:
         """Cast the pixels that a sprite can cover onto its plane and look its colours up."""
         sprite = item.sprite
         height, width = sprite.levels[0].shape[:2]
@@ -277,9 +277,10 @@ class Painter:
                 borderMode=cv2.BORDER_CONSTANT,
                 borderValue=(0, 0, 0, 0),
             )
-            hidden = self.room.depth_m[rows, columns] < reach - 0.05
-            if hidden.any():
-                picture[hidden] = 0
+            if hide:
+                hidden = self.room.depth_m[rows, columns] < reach - np.float32(item.sunk_m)
+                if hidden.any():
+                    picture[hidden] = 0
             patches.append(_Patch(rows, columns, picture))
         return patches
 
@@ -338,7 +339,9 @@ class Painter:
         -------
         boxes : (n, 4) x0, y0, x1, y1 in pixels
         source : (n,) number of the person
-        visible : (n,) share of the person's pixels that nothing hides, and that lie in this box
+        visible : (n,) share of the person's pixels that lie in this box and that nothing hides
+
+        A box surrounds what is seen: of somebody half behind a table, the upper half.
         """
         items = self._items(time_s)
         owner = np.full(self.room.depth_m.shape, -1, dtype=np.int32)
@@ -349,24 +352,32 @@ class Painter:
                 owner[patch.rows, patch.columns][solid] = index
                 if item.person:
                     covered.append((index, patch.rows, patch.columns, solid))
+        # How many pixels somebody would fill if nothing, furniture included, stood before them.
+        whole = {
+            index: sum(int((patch.picture[..., 3] > 127).sum()) for patch in self._patches(item, hide=False))
+            for index, item in enumerate(items)
+            if item.person
+        }
         boxes, sources, shares = [], [], []
         for index, item in enumerate(items):
             if not item.person:
                 continue
             parts = [entry for entry in covered if entry[0] == index]
             outline = self._project(item, item.sprite.outline_m)
-            # A part that a wall or a piece of furniture hides was never painted: count from the outline's own area.
             for _, rows, columns, solid in parts:
                 count = int(solid.sum())
                 if count < 3:
                     continue
                 mine = (owner[rows, columns] == index) & solid
-                share = mine.sum() / max(sum(int(p[3].sum()) for p in parts), 1)
+                share = mine.sum() / max(whole[index], 1)
                 box = self._outline_box(outline, columns)
-                if box is not None:
-                    boxes.append(box)
-                    sources.append(item.source)
-                    shares.append(float(share))
+                if box is None or not mine.any():
+                    continue
+                if mine.sum() < 0.95 * count or count < 0.95 * whole[index]:
+                    box = _cut_to(box, mine, rows, columns)
+                boxes.append(box)
+                sources.append(item.source)
+                shares.append(float(share))
         return (
             np.array(boxes, dtype=np.float64).reshape(-1, 4),
             np.array(sources, dtype=np.int64),
@@ -389,6 +400,16 @@ class Painter:
             low, high = low + [shift, 0], high + [shift, 0]
         box = np.array([max(low[0], 0), max(low[1], 0), min(high[0], width), min(high[1], height)])
         return box if box[2] - box[0] > 0.5 and box[3] - box[1] > 0.5 else None
+
+
+def _cut_to(box: np.ndarray, seen: np.ndarray, rows: slice, columns: slice) -> np.ndarray:
+    """A box (4,) reduced, side by side, to the pixels that are seen of it; sides that are seen keep their fraction."""
+    down, across = np.flatnonzero(seen.any(axis=1)), np.flatnonzero(seen.any(axis=0))
+    low = np.array([columns.start + across[0], rows.start + down[0]], dtype=np.float64)
+    high = np.array([columns.start + across[-1] + 1, rows.start + down[-1] + 1], dtype=np.float64)
+    first = np.where(low - box[:2] > 1.0, low, box[:2])
+    last = np.where(box[2:] - high > 1.0, high, box[2:])
+    return np.concatenate([first, last])
 
 
 def frames(scene: Scene, camera: Camera, times_s: Sequence[float]) -> Iterator[np.ndarray]:

@@ -7,13 +7,14 @@ from scipy.signal import find_peaks
 
 from simulation.picture_people import WALK_PHASES, Pose
 from simulation.picture_things import OPENINGS, STEPS
-from simulation.scene import Event, Person, Scene, Thing
+from simulation.scene import Event, Person, Room, Scene, Thing
 
 ENVELOPE_HZ = 50
 WALKING_MPS = 0.15
 VIEW_STEP_DEG = 15.0
 GESTURE_HZ = 0.7
 GESTURE_STEPS = 8
+NEAR_WALL_M = 0.35
 
 
 class _EventMotion:
@@ -106,15 +107,32 @@ class PersonMotion:
         return int(np.floor(cycle * WALK_PHASES)) % WALK_PHASES
 
 
+def wall_normal_deg(thing: Thing, room: Room) -> float | None:
+    """Azimuth of the inward normal of the wall that a thing is close to, None where it stands free."""
+    place = thing.centre.position_m[0, :2]
+    low = -np.array(room.listener_m)[:2]
+    gaps = np.concatenate([place - low, low + np.array(room.size_m)[:2] - place])
+    nearest = int(gaps.argmin())
+    return (0.0, 90.0, 180.0, -90.0)[nearest] if gaps[nearest] < NEAR_WALL_M else None
+
+
 class ThingMotion:
     """Where a thing is and what it does, as functions of time."""
 
     def __init__(self, thing: Thing, scene: Scene):
         self.thing = thing
         self.events = [_EventMotion(event, scene.rate_hz) for event in scene.events if event.source == thing.source]
-        # Turned a little away from the listener, so that it is seen to be a solid; doors in walls face the room.
-        rng = np.random.default_rng(int(thing.appearance.get("seed", 0)))
-        self.view_deg = float(np.round(rng.uniform(-28, 28)))
+        centre = thing.centre.position_m[0]
+        normal_deg = wall_normal_deg(thing, scene.room) if not thing.centre.moving else None
+        self.at_wall = normal_deg is not None
+        if self.at_wall:
+            # What hangs at a wall is parallel to it; what is seen too much from the side is turned a little.
+            turn = normal_deg - np.degrees(np.arctan2(-centre[1], -centre[0]))
+            self.view_deg = float(np.clip(np.mod(turn + 180, 360) - 180, -65, 65))
+        else:
+            # Turned a little away from the listener, so that it is seen to be a solid.
+            rng = np.random.default_rng(int(thing.appearance.get("seed", 0)))
+            self.view_deg = float(np.round(rng.uniform(-28, 28)))
 
     def centre_at(self, time_s: float) -> np.ndarray:
         """(3,) metres."""

@@ -389,10 +389,10 @@ class Body:
             }[style]
             # The skull below takes the hair's colour too: no skin shows through where the shell is thin.
             paint(np.clip((up - line) / 0.04, 0, 1), self.hair * 0.9)
-            grow = 1 + thick * np.clip((up - line) / 0.25, 0, 1) ** 0.5
+            grow = 1.004 + thick * np.clip((up - line) / 0.25, 0, 1) ** 0.5
             shell = HEAD_CENTRE + shape * HEAD_RADII * grow[..., None]
             strands = 1 + 0.16 * np.sin(around * 23 + self.folds[3, 0]) * np.ones_like(up) + 0.10 * np.sin(up * 19)
-            parts.append((np.where((up > line)[..., None], shell, np.nan), self.hair * strands[..., None]))
+            parts.append((np.where((up > line - 0.10)[..., None], shell, np.nan), self.hair * strands[..., None]))
         curtains = {"long": (0.80, 0.060), "bob": (0.868, 0.056), "ponytail": (0.80, 0.018)}.get(style)
         if curtains:
             end, width = curtains
@@ -411,11 +411,11 @@ class Body:
             strands = 1 + 0.2 * np.sin(np.linspace(0, 2 * np.pi * 7, 21) + self.folds[3, 1])[None] * np.ones((14, 1))
             parts.append((skin, self.hair * strands[..., None]))
         if style == "bun":
-            skin = tube(np.array([[-0.05, 0, 0.975], [-0.085, 0, 0.99]]),
+            skin = tube(np.array([[-0.035, 0, 0.968], [-0.075, 0, 0.982]]),
                         np.array([(0, 0.01, 0.01), (0.3, 0.026, 0.026), (0.7, 0.026, 0.026), (1, 0.004, 0.004)]),
                         np.array([0.0, 0, 1]), 9, 12, smooth=0)  # fmt: skip
             parts.append((skin, np.broadcast_to(self.hair, (9, 13, 3))))
-        neck_radii = np.array([(0, 0.050, 0.046), (0.3, 0.036, 0.037), (1, 0.033, 0.036)])
+        neck_radii = np.array([(0, 0.030, 0.030), (0.3, 0.034, 0.036), (1, 0.033, 0.036)])
         neck_radii[:, 1:] *= 0.88 if self.female else 1.02
         neck = tube(np.array([[-0.012, 0, 0.822], [0.0, 0, 0.90]]), neck_radii, np.array([1.0, 0, 0]), 8, 16, smooth=0)
         parts.append((neck, np.broadcast_to(self.skin * 0.80, (8, 17, 3))))

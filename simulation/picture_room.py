@@ -47,6 +47,14 @@ def camera_directions(camera: Camera, supersampling: int = 1) -> np.ndarray:
     """Directions of the (sub-)pixels' centres: (h * s, w * s, 3) float32."""
     x = (np.arange(camera.width * supersampling) + 0.5) / supersampling
     y = (np.arange(camera.height * supersampling) + 0.5) / supersampling
+    if isinstance(camera, Equirectangular):
+        # The same numbers as the general way below, from one row and one column of them.
+        around = camera.direction(np.stack([x, np.full_like(x, camera.height / 2)], axis=-1)).astype(np.float32)
+        upright = camera.direction(np.stack([np.full_like(y, camera.width / 2), y], axis=-1)).astype(np.float32)
+        full = np.empty((len(y), len(x), 3), dtype=np.float32)
+        full[..., :2] = upright[:, None, :1] * around[None, :, :2]
+        full[..., 2] = upright[:, None, 2]
+        return full
     return camera.direction(np.stack(np.broadcast_arrays(x[None], y[:, None]), axis=-1)).astype(np.float32)
 
 
@@ -83,8 +91,9 @@ class _RoomPainter:
 
     def __init__(self, room: Room, look: Mapping, clear_xy: np.ndarray):
         self.rng = np.random.default_rng(int(look.get("seed", 0)))
-        self.low = -np.array(room.listener_m, dtype=np.float64)
-        self.high = np.array(room.size_m, dtype=np.float64) + self.low
+        # Single precision throughout: a double among the factors would double the time of the whole picture.
+        self.low = -np.array(room.listener_m, dtype=np.float32)
+        self.high = np.array(room.size_m, dtype=np.float32) + self.low
         self.look = look
         self.noise = _Texture(self.rng)
         self.wall_bgr = bgr_from_hsv(look.get("wall_hsv", (0.1, 0.08, 0.85)))
@@ -109,7 +118,7 @@ class _RoomPainter:
         x = self.low[0] + size[0] * (np.arange(count[0]) + 0.5) / count[0]
         y = self.low[1] + size[1] * (np.arange(count[1]) + 0.5) / count[1]
         grid = np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2)
-        return np.column_stack([grid, np.full(len(grid), self.high[2])])
+        return np.column_stack([grid, np.full(len(grid), self.high[2])]).astype(np.float32)
 
     def _wall_span(self, wall: int) -> tuple[float, float]:
         """Extent along a wall: walls 0, 1 are x = low, high (along y), walls 2, 3 are y = low, high (along x)."""
@@ -162,7 +171,7 @@ class _RoomPainter:
         makers = {
             "shelf": (1.0, 0.34, 1.9), "cabinet": (1.1, 0.45, 0.9), "sofa": (1.9, 0.85, 0.85),
             "table": (1.3, 0.75, 0.74), "plant": (0.5, 0.5, 1.3), "wardrobe": (1.1, 0.6, 2.0),
-            "chair": (0.45, 0.48, 0.9), "lamp": (0.38, 0.38, 1.6),
+            "chair": (0.45, 0.48, 0.9), "lamp": (0.6, 0.6, 1.6),
         }  # fmt: skip
         tries = round(16 * float(self.look.get("furniture", 0.6)))
         floor = float(self.low[2])
@@ -242,7 +251,8 @@ class _RoomPainter:
             if kind == "table":
                 extra = [
                     sub((0.15, 0.3, 1.0), (0.32, 0.6, 1.03), self.accent_bgr, "plain"),
-                    sub((0.62, 0.2, 1.0), (0.85, 0.28, 1.38), np.array([32.0, 30, 30]), "plain"),
+                    sub((0.38, 0.2, 1.0), (0.80, 0.24, 1.40), np.array([150.0, 140, 128]), "plain"),
+                    sub((0.36, 0.24, 1.0), (0.82, 0.7, 1.02), np.array([120.0, 118, 116]), "plain"),
                 ]
             return [sub((0, 0, top - 0.05), (1, 1, top), wood), *legs, *extra]
         if kind == "plant":
@@ -252,9 +262,9 @@ class _RoomPainter:
                 sub((0, 0, 0.25), (1, 1, 1), leaf, "leaves"),
             ]
         return [
-            sub((0.46, 0.46, 0.0), (0.54, 0.54, 0.8), np.array([60.0, 60, 62]), "plain"),
+            sub((0.47, 0.47, 0.0), (0.53, 0.53, 0.86), np.array([60.0, 60, 62]), "plain"),
             sub((0.2, 0.2, 0), (0.8, 0.8, 0.02), np.array([60.0, 60, 62]), "plain"),
-            sub((0.05, 0.05, 0.78), (0.95, 0.95, 1.0), np.array([190.0, 222, 240]), "lamp"),
+            sub((0.0, 0.0, 0.84), (1.0, 1.0, 1.0), np.array([176.0, 210, 232]), "lamp"),
         ]
 
     def _rug(self) -> tuple[np.ndarray, np.ndarray, bool] | None:
@@ -266,17 +276,18 @@ class _RoomPainter:
 
     # ------------------------------------------------------------------------------------------------- drawing
 
-    def _light(self, point: np.ndarray, normal: np.ndarray) -> np.ndarray:
-        """Irradiance factor at points (..., 3) with unit normals (3,) or (..., 3): lamps, sky light, bounce."""
-        total = np.full(point.shape[:-1], 0.60, dtype=np.float32)
-        for lamp in self.lamps:
-            way = (lamp - np.array([0, 0, 0.12]) - point).astype(np.float32)
-            square = np.einsum("...k,...k->...", way, way)
-            cosine = np.einsum("...k,...k->...", way, np.broadcast_to(normal, way.shape).astype(np.float32))
-            total += 0.95 / np.sqrt(len(self.lamps)) * np.clip(cosine, 0, None) / np.sqrt(square) / (square + 1.2)
+    def _light(self, x: np.ndarray, y: np.ndarray, z: np.ndarray, normal: Sequence) -> np.ndarray:
+        """Irradiance factors (n,) at points with a unit normal (three numbers or arrays): lamps, windows, bounce."""
+        total = np.full(x.shape, 0.66, dtype=np.float32)
+        strength = float(1.05 / np.sqrt(len(self.lamps)))
+        for lamp in self.lamps.tolist():
+            ways = (lamp[0] - x, lamp[1] - y, lamp[2] - 0.12 - z)
+            square = ways[0] * ways[0] + ways[1] * ways[1] + ways[2] * ways[2]
+            cosine = sum(way * n for way, n in zip(ways, normal) if not isinstance(n, float) or n != 0.0)
+            total += strength * np.clip(cosine, 0, None) / (np.sqrt(square) * (square + 1.2))
         angle = np.deg2rad(float(self.look.get("light_deg", 0.0)))
-        window = np.array([np.cos(angle), np.sin(angle), 0.25])
-        return total + 0.16 * np.clip(np.asarray(normal) @ window, -0.6, 1).astype(np.float32)
+        towards = float(np.cos(angle)) * normal[0] + float(np.sin(angle)) * normal[1] + 0.25 * normal[2]
+        return total + 0.16 * np.clip(towards, -0.6, 1.0)
 
     def _wall_colour(self, wall: int, along: np.ndarray, up: np.ndarray) -> np.ndarray:
         kind = str(self.look.get("wall", "paint"))
@@ -388,91 +399,113 @@ class _RoomPainter:
         grey = base.mean() * 0.5 + base * 0.3 + 30
         return (grey * (1 + 0.08 * self.noise.look(self.noise.cloud, x, y, 80))[..., None]).astype(np.float32)
 
+    def _hit_shell(self, direction: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Directions (h, w, 3) -> face (h, w) uint8 (2 axis + 1 if on the high side) and distance (h, w)."""
+        face = np.zeros(direction.shape[:2], dtype=np.uint8)
+        depth = np.full(direction.shape[:2], np.inf, dtype=np.float32)
+        for axis in range(3):
+            way = direction[..., axis]
+            high = way > 0
+            bound = np.where(high, self.high[axis], self.low[axis])
+            reach = bound / np.where(np.abs(way) > 1e-7, way, np.where(high, np.float32(1e-7), np.float32(-1e-7)))
+            nearer = reach < depth
+            np.copyto(depth, reach, where=nearer)
+            np.copyto(face, high.astype(np.uint8) + np.uint8(2 * axis), where=nearer)
+        return face, depth
+
     def _paint_shell(self, direction: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Directions (h, w, 3) -> colours (h, w, 3) float32 and distances (h, w)."""
-        with np.errstate(divide="ignore", invalid="ignore"):
-            bound = np.where(direction > 0, self.high, self.low).astype(np.float32)
-            reach = np.where(np.abs(direction) > 1e-7, bound / direction, np.inf)
-        axis = reach.argmin(axis=-1)
-        depth = np.take_along_axis(reach, axis[..., None], axis=-1)[..., 0]
-        point = direction * depth[..., None]
-        side = np.take_along_axis(direction, axis[..., None], axis=-1)[..., 0] > 0
-        colour = np.zeros_like(direction)
-        size = self.high - self.low
-        for wall in range(4):
-            across, along = (0, 1) if wall < 2 else (1, 0)
-            mask = (axis == across) & (side == (wall % 2 == 1))
-            if not mask.any():
+        face, depth = self._hit_shell(direction)
+        colour = np.empty_like(direction)
+        flat_way, flat_depth, flat_colour = direction.reshape(-1, 3), depth.reshape(-1), colour.reshape(-1, 3)
+        for number in range(6):
+            index = np.flatnonzero(face.reshape(-1) == number)
+            if not index.size:
                 continue
-            p = point[mask]
-            u, v = p[:, along], p[:, 2] - np.float32(self.low[2])
-            paint = self._wall_colour(wall, u, v)
-            for piece in self.openings:
-                if piece[1] != wall:
-                    continue
-                inside = (u > piece[2]) & (u < piece[3]) & (v > piece[4]) & (v < piece[5])
-                around = np.maximum(np.maximum(piece[2] - u, u - piece[3]), np.maximum(piece[4] - v, v - piece[5]))
-                paint = paint * (1 - 0.25 * np.exp(-np.clip(around, 0, None) / 0.03) * (around > 0))[:, None]
-                if inside.any():
-                    paint[inside] = self._piece_colour(piece, u[inside], v[inside])
-            normal = np.zeros(3)
-            normal[across] = -1.0 if wall % 2 else 1.0
-            corner = np.minimum(u - self.low[along], self.high[along] - u)
-            ceiling = np.minimum(v, size[2] - v)
-            shade = (1 - 0.22 * np.exp(-corner / 0.22)) * (1 - 0.20 * np.exp(-ceiling / 0.18))
-            light = self._light(p, normal) * shade
-            glass = np.zeros(len(p), dtype=bool)
-            for piece in self.openings:
-                if piece[0] == "window" and piece[1] == wall:
-                    glass |= (u > piece[2]) & (u < piece[3]) & (v > piece[4]) & (v < piece[5])
-            light = np.where(glass, 0.98, light)
-            colour[mask] = paint * light[:, None]
-        for top in (False, True):
-            mask = (axis == 2) & (side == top)
-            if not mask.any():
+            reach = flat_depth[index]
+            x, y, z = (flat_way[index, axis] * reach for axis in range(3))
+            paint = self._wall if number < 4 else (self._floor, self._ceiling)[number - 4]
+            flat_colour[index] = paint(x, y, z, number) if number < 4 else paint(x, y, z)
+        return colour, depth
+
+    def _wall(self, x: np.ndarray, y: np.ndarray, z: np.ndarray, wall: int) -> np.ndarray:
+        """Lit colours (n, 3) of points (n,) on a wall, with what hangs on it."""
+        across, along = (0, 1) if wall < 2 else (1, 0)
+        u, v = (y if along == 1 else x), z - self.low[2]
+        paint = self._wall_colour(wall, u, v)
+        corner = np.minimum(u - self.low[along], self.high[along] - u)
+        ceiling = np.minimum(v, self.high[2] - self.low[2] - v)
+        normal = [0.0, 0.0, 0.0]
+        normal[across] = -1.0 if wall % 2 else 1.0
+        light = self._light(x, y, z, normal)
+        light *= (1 - 0.22 * np.exp(-corner / 0.22)) * (1 - 0.20 * np.exp(-ceiling / 0.18))
+        for piece in self.openings:
+            kind, where, left, right, bottom, top, _ = piece
+            if where != wall:
                 continue
-            p = point[mask]
-            edge = np.minimum((p[:, :2] - self.low[:2]).min(axis=1), (self.high[:2] - p[:, :2]).min(axis=1))
-            shade = 1 - 0.22 * np.exp(-edge / 0.25)
-            if top:
-                paint = np.broadcast_to(self.ceiling_bgr, (len(p), 3)) * (0.86 * shade)[:, None]
-                for lamp in self.lamps:
-                    off = np.abs(p[:, :2] - lamp[:2])
-                    glow = np.exp(-np.hypot(off[:, 0], off[:, 1]) / 0.5)
-                    paint = paint * (1 + 0.22 * glow)[:, None]
-                    panel = (off[:, 0] < 0.3) & (off[:, 1] < 0.3)
-                    rim = panel & ((off[:, 0] > 0.28) | (off[:, 1] > 0.28))
-                    paint = np.where(panel[:, None], np.where(rim[:, None], 150.0, 253.0), paint)
-                colour[mask] = paint
+            margin = 0.12
+            near = np.flatnonzero(
+                (u > left - margin) & (u < right + margin) & (v > bottom - margin) & (v < top + margin)
+            )
+            out = np.maximum(np.maximum(left - u[near], u[near] - right), np.maximum(bottom - v[near], v[near] - top))
+            around, inside = near[out > 0], near[out <= 0]
+            paint[around] *= (1 - 0.25 * np.exp(-out[out > 0] / 0.03))[:, None]
+            if inside.size:
+                paint[inside] = self._piece_colour(piece, u[inside], v[inside])
+                if kind == "window":
+                    light[inside] = 0.98
+        return paint * light[:, None]
+
+    def _ceiling(self, x: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:
+        """Colours (n, 3) of points on the ceiling, with the lamps."""
+        tone = 0.90 * (1 - 0.22 * np.exp(-self._to_wall(x, y) / 0.25))
+        panels = []
+        for lamp in self.lamps:
+            off_x, off_y = np.abs(x - lamp[0]), np.abs(y - lamp[1])
+            tone *= 1 + 0.22 * np.exp(-np.hypot(off_x, off_y) / 0.5)
+            off = np.maximum(off_x, off_y)
+            panels.append((np.flatnonzero(off < 0.3), np.flatnonzero((off < 0.3) & (off > 0.28))))
+        paint = self.ceiling_bgr * tone[:, None]
+        for panel, rim in panels:
+            paint[panel] = 253.0
+            paint[rim] = 150.0
+        return paint
+
+    def _to_wall(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        """Distance of points to the nearest wall."""
+        return np.minimum(np.minimum(x - self.low[0], self.high[0] - x), np.minimum(y - self.low[1], self.high[1] - y))
+
+    def _floor(self, x: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:
+        """Lit colours (n, 3) of points on the floor, with the rug and the shade around furniture."""
+        shade = 1 - 0.22 * np.exp(-self._to_wall(x, y) / 0.25)
+        paint = self._floor_colour(x - self.low[0], y - self.low[1])
+        if self.rug is not None:
+            centre, half, is_round = self.rug
+            r_x, r_y = np.abs(x - float(centre[0])) / float(half[0]), np.abs(y - float(centre[1])) / float(half[1])
+            far = np.hypot(r_x, r_y) if is_round else np.maximum(r_x, r_y)
+            inside = np.flatnonzero(far < 1)
+            weave = 1 + 0.06 * self.noise.look(self.noise.grain, x[inside] + 9, y[inside] + 9, 90)
+            paint[inside] = self.fabric_bgr * weave[:, None]
+            paint[np.flatnonzero((far > 0.80) & (far < 0.88))] = self.accent_bgr
+        for block in self.blocks:
+            if block.low[2] - self.low[2] > 0.3:
                 continue
-            paint = self._floor_colour(p[:, 0] - self.low[0], p[:, 1] - self.low[1])
-            if self.rug is not None:
-                centre, half, is_round = self.rug
-                r = (p[:, :2] - centre) / half
-                far = np.hypot(r[:, 0], r[:, 1]) if is_round else np.abs(r).max(axis=1)
-                weave = (
-                    self.fabric_bgr
-                    * (1 + 0.06 * self.noise.look(self.noise.grain, p[:, 0] + 9, p[:, 1] + 9, 90))[:, None]
-                )
-                band = (far > 0.80) & (far < 0.88)
-                weave = np.where(band[:, None], self.accent_bgr, weave)
-                paint = np.where((far < 1)[:, None], weave, paint)
-            for block in self.blocks:
-                if block.low[2] - self.low[2] > 0.3:
-                    continue
-                gap = np.maximum(np.maximum(block.low[:2] - p[:, :2], p[:, :2] - block.high[:2]), 0)
-                shade = shade * (1 - 0.42 * np.exp(-np.hypot(gap[:, 0], gap[:, 1]) / 0.14))
-            colour[mask] = paint * (self._light(p, np.array([0, 0, 1.0])) * shade)[:, None]
-        return colour, depth.astype(np.float32)
+            (x0, y0, _), (x1, y1, _) = block.low.tolist(), block.high.tolist()
+            near = np.flatnonzero((x > x0 - 0.6) & (x < x1 + 0.6) & (y > y0 - 0.6) & (y < y1 + 0.6))
+            gap_x = np.clip(np.maximum(x0 - x[near], x[near] - x1), 0, None)
+            gap_y = np.clip(np.maximum(y0 - y[near], y[near] - y1), 0, None)
+            shade[near] *= 1 - 0.42 * np.exp(-np.hypot(gap_x, gap_y) / 0.14)
+        return paint * (self._light(x, y, z, (0.0, 0.0, 1.0)) * shade)[:, None]
 
     def _paint_block(self, block: Block, direction: np.ndarray, colour: np.ndarray, depth: np.ndarray) -> None:
         """Draw a block over what is farther, in place."""
-        middle, half = (block.low + block.high) / 2, (block.high - block.low) / 2
+        low, high = block.low.astype(np.float32), block.high.astype(np.float32)
+        middle, half = (low + high) / 2, (high - low) / 2
         if block.skin in ("leaves", "round", "lamp"):
             scaled = direction / half
             offset = middle / half
-            a = np.einsum("...k,...k->...", scaled, scaled)
-            b = scaled @ offset
+            a = scaled[..., 0] ** 2 + scaled[..., 1] ** 2 + scaled[..., 2] ** 2
+            b = scaled[..., 0] * offset[0] + scaled[..., 1] * offset[1] + scaled[..., 2] * offset[2]
             square = b * b - a * (offset @ offset - 1)
             hit = square > 0
             near = np.where(hit, (b - np.sqrt(np.maximum(square, 0))) / a, np.inf)
@@ -487,25 +520,27 @@ class _RoomPainter:
                 leaf = self.noise.cell(np.floor(turn * 9 + normal[:, 2] * 4), np.floor(normal[:, 2] * 9 + 50))
                 fine = self.noise.look(self.noise.cloud, turn + 5, p[:, 2] + 5, 300)
                 keep = leaf + 0.3 * fine > 0.32
-                index = np.flatnonzero(hit)[keep]
-                paint = block.bgr * (0.45 + 0.9 * leaf[keep])[:, None] * self._light(p[keep], normal[keep])[:, None]
-                colour.reshape(-1, 3)[index] = paint
-                depth.reshape(-1)[index] = near[hit][keep]
+                index = tuple(axis[keep] for axis in np.nonzero(hit))
+                paint = (
+                    block.bgr * (0.45 + 0.9 * leaf[keep])[:, None] * self._light(*p[keep].T, normal[keep].T)[:, None]
+                )
+                colour[index] = paint
+                depth[index] = near[hit][keep]
                 return
-            glow = 1.0 if block.skin == "lamp" else self._light(p, normal)[:, None]
+            glow = 1.0 if block.skin == "lamp" else self._light(*p.T, normal.T)[:, None]
             colour[hit] = block.bgr * (0.8 + 0.2 * normal[:, 2:3]) * glow
             depth[hit] = near[hit]
             return
         with np.errstate(divide="ignore", invalid="ignore"):
             inverse = 1.0 / np.where(np.abs(direction) > 1e-7, direction, 1e-7)
-        first, second = block.low * inverse, block.high * inverse
+        first, second = low * inverse, high * inverse
         enter, leave = np.minimum(first, second), np.maximum(first, second)
-        face = enter.argmax(axis=-1)
-        near, far = enter.max(axis=-1), leave.min(axis=-1)
+        near = np.maximum(np.maximum(enter[..., 0], enter[..., 1]), enter[..., 2])
+        far = np.minimum(np.minimum(leave[..., 0], leave[..., 1]), leave[..., 2])
         hit = (near < far) & (near > 0.05) & (near < depth)
         if not hit.any():
             return
-        near_hit, face_hit, way = near[hit], face[hit], direction[hit]
+        near_hit, face_hit, way = near[hit], enter[hit].argmax(axis=-1), direction[hit]
         p = way * near_hit[:, None]
         normal = np.zeros_like(p)
         normal[np.arange(len(p)), face_hit] = -np.sign(way[np.arange(len(p)), face_hit])
@@ -534,8 +569,8 @@ class _RoomPainter:
             edge = np.minimum(np.minimum(*(np.abs(p[:, k] - block.low[k]) for k in (0, 1))),
                               np.minimum(*(np.abs(p[:, k] - block.high[k]) for k in (0, 1))))  # fmt: skip
             paint = paint * (0.88 + 0.12 * np.clip(edge / 0.05, 0, 1))[:, None]
-        low = 1 - 0.3 * np.exp(-(p[:, 2] - self.low[2]) / 0.12) * (face_hit < 2)
-        colour[hit] = paint * (self._light(p, normal) * low)[:, None]
+        dirt = 1 - 0.3 * np.exp(-(p[:, 2] - self.low[2]) / 0.12) * (face_hit < 2)
+        colour[hit] = paint * (self._light(*p.T, normal.T) * dirt)[:, None]
         depth[hit] = near_hit
 
     def paint(self, camera: Camera, extra: Sequence[Block]) -> RoomPicture:
