@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 
 import cv2
 import numpy as np
 
-from report.canvas import Canvas, clock, nice_step, shortened
+from report.canvas import Canvas, Point, clock, nice_step, shortened
 from report.colours import STATUS, bgr, class_colours
-from report.matching import match
+from report.matching import Match, match
 from util.angles import direction_from_degrees
 from util.camera import Camera, Equirectangular
 from util.events import EventTable
 
 _INK, _SOFT, _GRID = "#1b2430", "#5d6b7c", "#e3e8ee"
+_DARK = (20, 14, 10)  # around marks, blue green red
 
 
 def direction_figure(
@@ -130,6 +132,7 @@ def draw_directions(
     camera: Camera | None = None,
     boxes: np.ndarray | None = None,
     within_deg: float = 20.0,
+    known: bool = True,
 ) -> np.ndarray:
     """One video frame with the events of one label frame drawn in, as the player draws them.
 
@@ -139,6 +142,7 @@ def draw_directions(
     reference, estimated : rows of one frame only
     camera : of the picture's own size; None: equirectangular
     boxes : (n, 4) x0, y0, x1, y1 as fractions of the image; zero rows are none
+    known : whether there is a reference at all; without one, marks are coloured by class
     """
     picture = picture.copy()
     height, width = picture.shape[:2]
@@ -149,19 +153,55 @@ def draw_directions(
             corners = [(int(x0 * width), int(y0 * height)), (int(x1 * width), int(y1 * height))]
             cv2.rectangle(picture, *corners, (235, 225, 215), 1, cv2.LINE_AA)
     assigned = match(reference, estimated, within_deg=within_deg)
-    for table, status, shape in (
-        (reference, assigned.reference_status(), "ring"),
-        (estimated, assigned.estimated_status(), "mark"),
-    ):
+    colours = None if known else class_colours(len(classes), dark=True)
+    places, labels = [], []
+    for table in (reference, estimated):
         direction = direction_from_degrees(table.azimuth_deg, table.elevation_deg).reshape(-1, 3)
-        pixels, visible = camera.project(direction)
+        places.append(camera.project(direction))
+    for row in np.flatnonzero(assigned.reference >= 0):
+        _join(picture, places[0], int(row), places[1], int(assigned.reference[row]), size, assigned, camera)
+    for table, (pixels, visible), statuses, shape in (
+        (reference, places[0], assigned.reference_status(), "ring"),
+        (estimated, places[1], assigned.estimated_status(), "mark"),
+    ):
         for row in np.flatnonzero(visible):
-            name = classes[table.class_index[row]] if 0 <= table.class_index[row] < len(classes) else ""
-            for x in _wrapped(float(pixels[row, 0]), width, 3 * size, camera):
-                _mark(picture, (x, float(pixels[row, 1])), size, shape, str(status[row]))
-                if shape == "mark" or status[row] == "missed":
-                    _label(picture, name, (x, float(pixels[row, 1])), size, STATUS[str(status[row])])
+            index, status = int(table.class_index[row]), str(statuses[row])
+            name = classes[index] if 0 <= index < len(classes) else ""
+            place = float(pixels[row, 0]), float(pixels[row, 1])
+            colour = STATUS[status] if colours is None else colours[index % len(colours)]
+            for x in _wrapped(place[0], width, 3 * size, camera):
+                _mark(picture, (x, place[1]), size, shape, status if known else "correct", colour)
+            if name and (shape == "mark" or status == "missed"):
+                angle = assigned.angle_deg[row] if shape == "mark" else np.nan
+                labels.append((place, name + ("" if np.isnan(angle) else f"  {angle:.0f}°"), colour))
+    _put_labels(picture, labels, size)
     return picture
+
+
+def _join(
+    picture: np.ndarray,
+    references: tuple[np.ndarray, np.ndarray],
+    row: int,
+    predictions: tuple[np.ndarray, np.ndarray],
+    column: int,
+    size: float,
+    assigned: Match,
+    camera: Camera,
+) -> None:
+    """A line from a reference to its prediction where they stand apart, the short way round."""
+    if not (references[1][row] and predictions[1][column]):
+        return
+    width = picture.shape[1]
+    (x, y), (x1, y1) = references[0][row], predictions[0][column]
+    around = isinstance(camera, Equirectangular)
+    dx = (x1 - x + width / 2) % width - width / 2 if around else x1 - x
+    if math.hypot(dx, y1 - y) < 2 * size:
+        return
+    colour = bgr(STATUS[str(assigned.estimated_status()[column])])
+    for shift in (-width, 0, width) if around else (0,):
+        ends = [(round((x + shift) * 16), round(y * 16)), (round((x + shift + dx) * 16), round(y1 * 16))]
+        for paint, thick in ((_DARK, 4), (colour, 2)):
+            cv2.line(picture, *ends, paint, thick, cv2.LINE_AA, shift=4)
 
 
 def _wrapped(x: float, width: int, margin: float, camera: Camera) -> list[float]:
@@ -171,11 +211,13 @@ def _wrapped(x: float, width: int, margin: float, camera: Camera) -> list[float]
     return [x, *([x + width] if x < margin else []), *([x - width] if x > width - margin else [])]
 
 
-def _mark(picture: np.ndarray, centre: tuple[float, float], size: float, shape: str, status: str) -> None:
+def _mark(
+    picture: np.ndarray, centre: tuple[float, float], size: float, shape: str, status: str, colour_name: str
+) -> None:
     """Reference: a ring (dashed where missed). Prediction: disc (correct), diamond (misplaced), cross (false)."""
     point = (round(centre[0] * 16), round(centre[1] * 16))
     thick = max(1, round(size / 4))
-    colour = bgr(STATUS["missed"] if shape == "ring" else STATUS[status])
+    colour = bgr(STATUS["missed"] if shape == "ring" else colour_name)
 
     def circle(radius: float, paint: tuple[int, int, int], width: int) -> None:
         cv2.circle(picture, point, round(radius * 16), paint, width, cv2.LINE_AA, shift=4)
@@ -188,34 +230,49 @@ def _mark(picture: np.ndarray, centre: tuple[float, float], size: float, shape: 
 
     if shape == "ring" and status == "missed":
         for start in range(0, 360, 45):
-            for paint, width in (((20, 14, 10), thick + 2), (colour, thick)):
+            for paint, width in ((_DARK, thick + 2), (colour, thick)):
                 axes = (round(1.3 * size * 16),) * 2
                 cv2.ellipse(picture, point, axes, 0, start, start + 26, paint, width, cv2.LINE_AA, shift=4)
     elif shape == "ring":
-        circle(1.3 * size, (20, 14, 10), thick + 2)
+        circle(1.3 * size, _DARK, thick + 2)
         circle(1.3 * size, colour, thick)
     elif status == "correct":
         circle(0.72 * size, colour, -1)
-        circle(0.72 * size, (20, 14, 10), 1)
+        circle(0.72 * size, _DARK, 1)
     elif status == "misplaced":
         reach = 0.8 * size * 16
         corners = np.array([[0, -reach], [reach, 0], [0, reach], [-reach, 0]]).round().astype(np.int32) + point
         cv2.fillPoly(picture, [corners], colour, cv2.LINE_AA, shift=4)
-        cv2.polylines(picture, [corners], True, (20, 14, 10), 1, cv2.LINE_AA, shift=4)
+        cv2.polylines(picture, [corners], True, _DARK, 1, cv2.LINE_AA, shift=4)
     else:
-        strokes((20, 14, 10), thick + 3)
+        strokes(_DARK, thick + 3)
         strokes(colour, thick + 1)
 
 
-def _label(picture: np.ndarray, name: str, centre: tuple[float, float], size: float, colour: str) -> None:
-    """The class name beside a mark: left of it near the right edge."""
-    if not name:
-        return
-    scale = max(0.32, size / 24)
-    (width, height), _ = cv2.getTextSize(name, cv2.FONT_HERSHEY_SIMPLEX, scale, 1)
-    x = centre[0] + 1.7 * size
-    if x + width > picture.shape[1]:
-        x = centre[0] - 1.7 * size - width
-    origin = round(x), round(centre[1] + height / 2)
-    cv2.putText(picture, name, origin, cv2.FONT_HERSHEY_SIMPLEX, scale, (20, 14, 10), 3, cv2.LINE_AA)
-    cv2.putText(picture, name, origin, cv2.FONT_HERSHEY_SIMPLEX, scale, bgr(colour), 1, cv2.LINE_AA)
+def _put_labels(picture: np.ndarray, labels: list[tuple[Point, str, str]], size: float) -> None:
+    """Class names beside their marks, pushed down where two would cover each other, left of marks at the right edge."""
+    height, width = picture.shape[:2]
+    taken: list[tuple[float, float, float]] = []  # left, right, top
+    for (x, y), text, colour in sorted(labels, key=lambda label: label[0][1]):
+        patch = _label_patch(text, colour, round(max(11, 1.1 * size)))
+        high, wide = patch.shape[:2]
+        left = round(x + 1.9 * size if x + 1.9 * size + wide < width else x - 1.9 * size - wide)
+        top = round(y - high / 2)
+        for other_left, other_right, other_top in taken:
+            if left < other_right and other_left < left + wide and abs(top - other_top) < high + 2:
+                top = round(other_top + high + 2)
+        taken.append((left, left + wide, top))
+        top, left = max(0, min(top, height - high)), max(0, left)
+        under = picture[top : top + high, left : left + wide]
+        blended = 0.2 * under + 0.8 * patch[: under.shape[0], : under.shape[1]]
+        under[:] = blended.astype(np.uint8)
+
+
+@functools.lru_cache(maxsize=512)
+def _label_patch(text: str, colour: str, size: int) -> np.ndarray:
+    """A line of text on a dark ground with a coloured edge, BGR."""
+    wide = math.ceil(Canvas(1, 1).text_width(text, size)) + 15
+    canvas = Canvas(wide, round(1.6 * size), "#0b0f15")
+    canvas.rectangle(0, 0, 3, canvas.height, colour)
+    canvas.text(9, canvas.height / 2, text, "#eef2f7", size)
+    return canvas.rgb()[..., ::-1]

@@ -9,11 +9,17 @@ import cv2
 import numpy as np
 import soundfile
 
-from output_format.candidates import Candidates
+from dcase2022_task3_seld_metrics import score
+from output_format.candidates import Candidates, merge
+from output_format.formats import MultiAccdoa
+from seld_validator import Validation, write_result
 from util.angles import direction_from_degrees, wrap_azimuth_deg
+from util.arrays import ARRAYS
 from util.boxes import BoxTrack
 from util.camera import Equirectangular
+from util.dialects import write_events
 from util.events import EventTable
+from util.files import write_json
 from util.video import VideoWriter
 
 CLASSES = ["female speech", "male speech", "door", "</script><b>bell</b>"]
@@ -96,3 +102,49 @@ def make_clip(folder: Path, *, perfect: bool = False) -> Clip:
     track = BoxTrack(grid_s, boxes, (boxes[..., 0] > 0).astype(np.float32), DURATION_S)
     candidates = make_candidates(reference, perfect=perfect)
     return Clip(reference, candidates, folder / "clip.wav", folder / "clip.mp4", track)
+
+
+def make_run(root: Path, name: str, *, clips: int = 3, seed: int = 0, drop: float = 0.0, video: bool = False) -> Path:
+    """A run folder as an evaluation leaves it: raw outputs with their json, result file, configuration.
+
+    The recordings lie in `root`, the same ones for every run; `drop` is the share of activities that is taken away.
+    """
+    run_dir = root / name
+    raw_dir = run_dir / "raw_dcase2023t3_foa_devtest_0000100"
+    raw_dir.mkdir(parents=True)
+    reference = make_reference()
+    generator = np.random.default_rng(seed)
+    names = ["woman", "man", "door", "bell"]
+    common = {
+        "system": "av_crnn",
+        **MultiAccdoa(len(names)).description(),
+        "classes": names,
+        "thresholds": [0.3] * len(names),
+        "unification_deg": 15.0,
+        "array": ARRAYS["foa"].to_dict(),
+        "checkpoint": "params_0000100.pth",
+        "command": "python seld.py -eval",
+    }
+    references, estimated = {}, {}
+    for index in range(clips):
+        clip = f"fold4_room{index // 2 + 1}_mix{index + 1:03d}"
+        folder = root / clip
+        if not folder.is_dir():
+            folder.mkdir()
+            make_clip(folder)
+            write_events(folder / "clip.csv", reference.replace(distance_m=1.0 + reference.source), "starss23")
+        candidates = make_candidates(reference, seed=100 * seed + index)
+        kept = generator.random(candidates.activity.shape) >= drop
+        vectors = direction_from_degrees(candidates.azimuth_deg, candidates.elevation_deg)
+        raw = np.repeat((vectors * (candidates.activity * kept)[..., None]).transpose(2, 3, 1, 0), 10, axis=-1)
+        np.save(raw_dir / f"{clip}.npy", raw.astype(np.float32))
+        files = {"recording": str(folder / "clip.wav"), "labels": str(folder / "clip.csv"), "duration_s": DURATION_S}
+        write_json(raw_dir / f"{clip}.json", {**common, **files, "video": str(folder / "clip.mp4") if video else None})
+        found = MultiAccdoa(len(names)).candidates(raw.astype(np.float32))
+        references[clip], estimated[clip] = reference, merge(found, 0.3, 15.0)
+    scores = score(references, estimated, classes=names)
+    validation = Validation(scores, 0.1, references, estimated)
+    result = run_dir / "result_dcase2023t3_foa_devtest_0000100.txt"
+    write_result(result, validation, names, ["data synthetic: synthetic scenes", "seed 0"])
+    write_json(run_dir / "args.json", {"edition": "2023", "average": "macro", "random_seed": seed, "batch_size": 16})
+    return run_dir

@@ -1,0 +1,177 @@
+"""The evaluation page and its numbers, the TensorBoard monitor, and the command line of the report."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dcase2022_task3_seld_metrics import score
+from report.__main__ import main
+from report.analysis import (
+    bounds,
+    by_threshold,
+    confusion,
+    errors_by_place,
+    load_evaluation,
+    paired_difference,
+)
+from report.figures import direction_figure, draw_directions
+from report.monitor import Monitor
+from report.page import clip_rows, write_report
+from tests.report_material import CLASSES, make_reference, make_run
+from util.cli import run_main
+from util.errors import InputError
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory) -> tuple[Path, Path]:
+    root = tmp_path_factory.mktemp("monitor")
+    return make_run(root, "first"), make_run(root, "second", seed=1, drop=0.4)
+
+
+def test_monitor_writes_the_names_of_the_reference(tmp_path):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    reference = make_reference()
+    scores = {"SELD_error": 0.7, "ER": 1.0, "F": 0.1, "LE": 50.0, "LR": 0.3}
+    with Monitor(tmp_path) as monitor:
+        assert not list(tmp_path.iterdir())  # nothing is opened before something is written
+        monitor.scalars(5, {"Loss/train": 0.5, "Optimizer/lr": 1e-3})
+        monitor.validation(5, scores, {"F": np.array([0.2, np.nan, 0.4, 0.0])}, CLASSES)
+        monitor.azimuth_figure(5, "clip", reference, reference, CLASSES)
+        monitor.frame(5, "clip", np.zeros((180, 360, 3), np.uint8), 4.2, reference, reference, CLASSES)
+        monitor.hparams({"batch_size": 16, "net": "crnn", "list": [1], "none": None}, {"F": 0.1})
+    events = EventAccumulator(str(tmp_path), size_guidance={"images": 0}).Reload()
+    tags = events.Tags()
+    due = {"0_SELD-error": 0.7, "1_ER-LD": 1.0, "2_F-LD": 0.1, "3_LE-CD": 50.0, "4_LR-CD": 0.3}
+    for name, value in due.items():
+        assert events.Scalars(f"Metrics/{name}")[0].value == pytest.approx(value)
+    assert {"Loss/train", "Optimizer/lr", "F20 per class/00 female speech", "Final/F"} <= set(tags["scalars"])
+    assert "F20 per class/01 male speech" not in tags["scalars"]  # it does not occur
+    assert set(tags["images"]) == {"Directions/clip", "Frame/clip"}
+
+
+def test_figures_put_directions_in_their_place():
+    reference = make_reference()
+    picture = direction_figure(reference, reference, CLASSES, title="t", duration_s=8.0, width=800, height=300)
+    assert picture.shape == (300, 800, 3) and (picture != 255).any()
+    for column, empty in (("elevation_deg", reference[:0]), ("azimuth_deg", reference[:0])):
+        direction_figure(empty, empty, CLASSES, title="nothing", column=column)
+    now = reference[reference.frame == 30]  # the walker is at azimuth 180, on the seam
+    drawn = draw_directions(np.zeros((180, 360, 3), np.uint8), now[:1], now[:1], CLASSES)
+    y = round((90 - 5) / 180 * 180)
+    assert drawn[y, 0].any() and drawn[y, -1].any()
+
+
+def test_scores_are_the_official_ones(runs):
+    one = load_evaluation(runs[0])
+    reference = {clip.name: clip.reference for clip in one.clips}
+    official = score(reference, {clip.name: clip.estimated for clip in one.clips}, classes=one.classes)
+    assert one.result.overall == official.overall
+    written = (runs[0] / "result_dcase2023t3_foa_devtest_0000100.txt").read_text().splitlines()[2].split("\t")
+    for name, value in zip(("ER", "F", "LE", "LR", "SELD"), written[1:]):
+        assert f"{one.result.overall[name]:.2f}" == value
+
+
+def test_bounds_bound(runs):
+    one = load_evaluation(runs[0])
+    found = {name: result.overall for name, _, result in bounds(one)}
+    assert found["always the same"]["F"] < one.result.overall["F"]
+    assert found["constant front"]["F"] < 0.1 and found["constant front"]["LR"] == pytest.approx(0.75)  # no bell
+    assert found["predicted activity, true direction"]["F"] >= one.result.overall["F"]
+    assert found["true activity, predicted direction"]["LR"] == pytest.approx(0.75)
+    # plane waves without a room: where one source sounds, the intensity points at it
+    assert found["intensity direction, true activity"]["LE"] < found["constant front"]["LE"] - 10
+
+
+def test_confusion_counts_every_row_once(runs):
+    one = load_evaluation(runs[1])
+    matrix = confusion(one)
+    references = np.concatenate([clip.reference.class_index for clip in one.clips])
+    estimates = np.concatenate([clip.estimated.class_index for clip in one.clips])
+    np.testing.assert_array_equal(matrix[:-1].sum(axis=1), np.bincount(references, minlength=4))
+    np.testing.assert_array_equal(matrix[:, :-1].sum(axis=0), np.bincount(estimates, minlength=4))
+
+
+def test_errors_by_place_and_threshold(runs):
+    one = load_evaluation(runs[0])
+    places = errors_by_place(one)
+    assert set(places) == {"azimuth", "elevation", "sources", "distance"}
+    rows = sum(len(clip.reference) for clip in one.clips)
+    for binned in places.values():
+        assert binned.references.sum() == rows and (binned.count <= binned.references).all()
+        assert ((binned.low <= binned.median) & (binned.median <= binned.high) | np.isnan(binned.median)).all()
+    curves = by_threshold(one, (0.1, 0.3, 0.9))
+    assert curves["F"][1] == pytest.approx(one.result.overall["F"])
+    assert curves["recall"][0] >= curves["recall"][2]
+
+
+def test_paired_difference(runs):
+    first, second = (load_evaluation(run).result for run in runs)
+    difference = paired_difference(first, second, "F")
+    assert difference.value == pytest.approx(second.overall["F"] - first.overall["F"])
+    back = paired_difference(second, first, "F")
+    assert (back.low, back.high) == pytest.approx((-difference.high, -difference.low))
+    apart = first.jackknife.overall["F"], second.jackknife.overall["F"]
+    assert difference.high - difference.low < sum(one.high - one.low for one in apart)  # on the same recordings
+    same = paired_difference(first, first, "F")
+    assert same.value == same.low == same.high == 0
+
+
+def test_page_of_two_runs(runs, tmp_path, capsys):
+    out = tmp_path / "compare.html"
+    assert main([*map(str, runs), "--out", str(out), "--names", "A <b>,B", "--players", "1"]) == 0
+    assert "report" in capsys.readouterr().out
+    page = out.read_text(encoding="utf-8")
+    assert "A &lt;b&gt;" in page and "A <b>" not in page.split('id="figures"')[0].split("</script>")[-1]
+    figures = json.loads(re.search(r'id="figures">(.*?)</script>', page, re.DOTALL)[1])
+    assert {"scores", "classes", "places", "thresholds", "confusion0", "confusion1"} == set(figures)
+    result = load_evaluation(runs[0]).result
+    bars = next(trace for trace in figures["classes"]["data"] if trace["name"] == "A <b>")
+    due = [100 * value for value in result.classwise["F"]]
+    assert bars["y"][:3] == pytest.approx(due[:3]) and bars["y"][3] is None  # the bell does not occur
+    links = re.findall(r'href="(compare_players/[^"]+)"', page)
+    assert len(links) == 4 and all(
+        (tmp_path / link.replace("&lt;", "<").replace("&gt;", ">")).is_file() for link in links
+    )
+    assert clip_rows(load_evaluation(runs[0]))[0].clip.name in page
+
+
+def test_bad_input_is_told_in_one_line(runs, tmp_path, capsys):
+    for arguments, words in (
+        ([str(tmp_path)], "holds no raw_"),
+        ([str(tmp_path / "none")], "no such folder"),
+        ([*map(str, runs), "--names", "one"], "1 names for 2 runs"),
+        ([str(runs[0]), str(runs[0])], "different names"),
+        ([str(runs[0]), "--only", "nothing like it"], "nothing like it"),
+        (["--player", str(tmp_path / "none.npy")], "no such file"),
+    ):
+        assert run_main(main, arguments) == 2
+        message = capsys.readouterr().err.strip().splitlines()[-1]
+        assert message.startswith("error: ") and words in message
+    broken = tmp_path / "raw_x"
+    broken.mkdir()
+    (broken / "clip.npy").write_bytes(b"no array")
+    (broken / "clip.json").write_text(json.dumps({"format": "multi_accdoa", "classes": ["a"]}))
+    with pytest.raises(InputError, match="no raw output"):
+        load_evaluation(broken)
+
+
+def test_players_and_overlays_from_the_command_line(runs, tmp_path):
+    raw = next(runs[0].glob("raw_*/*.npy"))
+    command = [sys.executable, "-m", "report", "--player", str(raw), "--out", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[1])
+    assert done.returncode == 0 and (tmp_path / f"{raw.stem}.html").stat().st_size > 100_000
+
+
+def test_report_of_one_run_without_sound(tmp_path):
+    run = make_run(tmp_path, "only", clips=2)
+    for file in (*tmp_path.rglob("*.wav"), *tmp_path.rglob("*.mp4")):
+        file.unlink()
+    assert write_report(tmp_path / "report.html", [load_evaluation(run)], players=1, progress=False) > 4e6
