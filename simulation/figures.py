@@ -1,4 +1,4 @@
-"""Pictures of the model for its page: a room's impulse response, and the rigid sphere against frequency and angle."""
+"""Pictures of the model for its page: room, rigid sphere; a scene and the sounds by way of `scene_figures`."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from simulation.receivers import sphere_response
 from simulation.render import GAIN, MAX_ORDER, direct_delay_s, render
 from simulation.room import absorption_for_rt60, image_sources, rt60_per_frequency
 from simulation.scene import Event, Room, Scene, Trajectory
+from simulation.scene_figures import draw_scene, draw_sounds
 from util.arrays import ARRAYS, SPEED_OF_SOUND_M_S
 from util.cli import run_main
 from util.files import written_whole
@@ -115,6 +116,8 @@ def _save(figure: plt.Figure, path: Path) -> None:
 FIGURES = {
     "room_impulse_response.png": draw_impulse_response,
     "rigid_sphere.png": draw_rigid_sphere,
+    "scene.jpg": draw_scene,
+    "sounds.jpg": draw_sounds,
 }
 
 

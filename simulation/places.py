@@ -12,6 +12,7 @@ from util.angles import wrap_azimuth_deg
 from util.errors import InputError
 
 STEP_S = 0.1
+FASTEST_TURN_DEG_S = 35.0  # around the listener: nobody runs in small circles
 
 
 @dataclass(frozen=True)
@@ -38,9 +39,12 @@ def wall_distance_m(room: Room, azimuth_deg: np.ndarray | float, margin_m: float
 
 
 def radii_m(distance_m: tuple[float, float], height_m: float) -> tuple[float, float]:
-    """Horizontal distances at which a point `height_m` above or below the listener is within a range of distances."""
+    """Horizontal distances at which a point `height_m` above or below the listener is within a range of distances.
+
+    The nearest is 0.8 of the range's at least: nothing lies at the listener's feet.
+    """
     near, far = distance_m
-    return float(np.sqrt(max(near**2 - height_m**2, 0.25))), float(np.sqrt(max(far**2 - height_m**2, 0.0)))
+    return float(np.sqrt(max(near**2 - height_m**2, (0.8 * near) ** 2))), float(np.sqrt(max(far**2 - height_m**2, 0.0)))
 
 
 def slots_deg(rng: np.random.Generator, count: int) -> np.ndarray:
@@ -152,7 +156,8 @@ class Walk:
         radius = start.radius_m + (aim - start.radius_m) * share
         radial = abs(aim - start.radius_m) / duration
         around = np.sqrt(max(speed_m_s**2 - radial**2, (0.3 * speed_m_s) ** 2))
-        turn = rng.choice((-1.0, 1.0)) * np.cumsum(np.rad2deg(around / radius) * duration / steps)
+        turn_deg_s = np.minimum(np.rad2deg(around / radius), FASTEST_TURN_DEG_S)
+        turn = rng.choice((-1.0, 1.0)) * np.cumsum(turn_deg_s * duration / steps)
         azimuth = start.azimuth_deg + turn
         radius = np.minimum(radius, wall_distance_m(self._room, azimuth))
         begin = self.now_s

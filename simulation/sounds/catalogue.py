@@ -106,7 +106,7 @@ _CLASSES = (
             "bubble_hz": Range(12, 30)}, ("kettle",)))),
     SoundClass(6, "Footsteps", "feet", (2.5, 5.5), -2.0, 6.0, (
         Generator("footsteps", impacts.footsteps, {
-            "rate_hz": Range(1.8, 2.5), "thump_hz": _log(75, 160), "click_hz": _log(900, 2200),
+            "rate_hz": Range(1.85, 2.5), "thump_hz": _log(75, 160), "click_hz": _log(900, 2200),
             "scuff": Range(0.15, 0.5), "toe_s": Range(0.08, 0.14)}),)),
     SoundClass(7, "Door", "object", (1.8, 3.6), 2.0, 0.0, (
         Generator("door", impacts.door, {

@@ -49,16 +49,16 @@ def footsteps(rng: np.random.Generator, p: dict[str, float], duration_s: float) 
     Parameters: rate_hz (steps per second), thump_hz, click_hz, scuff (level of the toe), toe_s (heel to toe).
     """
     output = np.zeros(samples(duration_s))
-    length = samples(0.3)
+    length = samples(0.34)
     side = rng.uniform(0.92, 1.08, 2)
-    for step, start_s in enumerate(_times(rng, duration_s, p["rate_hz"], 0.04, 0.3)):
+    for step, start_s in enumerate(_times(rng, duration_s, p["rate_hz"], 0.04, 0.34)):
         foot = side[step % 2] * rng.uniform(0.96, 1.04)
         blow = np.zeros(length)
         blow[: samples(0.002)] = rng.standard_normal(samples(0.002)) + 1.0
         hit = 0.5 * resonate(blow, p["thump_hz"] * foot * np.array([1.0, 1.9, 3.1]), np.array([0.13, 0.1, 0.07]))
         hit += 0.35 * resonate(blow, p["click_hz"] * foot * np.array([1.0, 1.57]), np.array([0.04, 0.03]))
         toe = samples(p["toe_s"] * rng.uniform(0.9, 1.1))
-        scuff = noise(rng, length - toe, 900, 5000, 1) * decay(length - toe, 0.16, 0.02)
+        scuff = noise(rng, length - toe, 900, 5000, 1) * decay(length - toe, 0.3, 0.02)
         add_at(hit, toe, scuff, p["scuff"] * np.abs(hit).max())
         add_at(output, samples(start_s), fade(hit, 0.0, 0.03), rng.uniform(0.8, 1.0))
     return output

@@ -33,21 +33,23 @@ VOWELS = np.array(
     ],
     dtype=np.float64,
 )
-_BANDWIDTHS_HZ = (70.0, 100.0, 150.0, 220.0)
+# Formants above the third stand at fixed ratios to it; the last two are broad: the hiss of a voice. Bandwidths and
+# levels are rounded means over vowels; the first resonance passes what lies below it, the others are bands.
+_HIGHER = (1.4, 1.9, 2.7)
+_BANDWIDTHS_HZ = (80.0, 110.0, 160.0, 240.0, 800.0, 1500.0)
+_LEVELS = (1.0, 0.6, 0.35, 0.25, 0.12, 0.08)
 
 
 def _formant_gains(formants_hz: np.ndarray) -> np.ndarray:
-    """Gains (frames, bins) of a cascade of resonances: formants (frames, 3), a fixed fourth above the third."""
+    """Gains (frames, bins) of parallel resonances: three formants (frames, 3), and higher ones above the third."""
     frequency = frame_frequencies_hz().astype(np.float32)[None, :]
-    fourth = formants_hz[:, 2:] * 1.4
-    gains = np.ones((len(formants_hz), frequency.shape[1]), dtype=np.float32)
-    for formant, bandwidth in zip(np.concatenate([formants_hz, fourth], axis=1).T, _BANDWIDTHS_HZ):
-        ratio = frequency / formant.astype(np.float32)[:, None]
-        damping = (np.float32(bandwidth) / formant.astype(np.float32))[:, None]
-        square = ratio * ratio
-        gains /= np.sqrt((1 - square) ** 2 + damping**2 * square)
-    # a cascade of four resonances lacks those above them, which keep real voices from falling off so steeply
-    return gains * (1 + (frequency / fourth.astype(np.float32)) ** 2) ** 1.7
+    formants = np.concatenate([formants_hz, formants_hz[:, 2:] * _HIGHER], axis=1).astype(np.float32)
+    gains = np.zeros((len(formants_hz), frequency.shape[1]), dtype=np.float32)
+    for number, (formant, bandwidth, level) in enumerate(zip(formants.T[..., None], _BANDWIDTHS_HZ, _LEVELS)):
+        ratio, damping = frequency / formant, np.float32(bandwidth) / formant
+        width = damping * ratio
+        gains += level * (width if number else damping) / np.sqrt((1 - ratio * ratio) ** 2 + width * width)
+    return gains
 
 
 def _glottal(rng: np.random.Generator, pitch_hz: np.ndarray, breath: float) -> np.ndarray:
