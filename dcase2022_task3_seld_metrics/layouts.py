@@ -179,10 +179,10 @@ def _refuse_unfit(rows: CsvRows, layout: Layout, settings: Settings, notices: No
     vector = np.isin(rows.width, [width for width, form in layout.forms.items() if form.vector])
     if reference:
         if not layout.vector_references:
-            rule = f"is Cartesian (x,y,z), references of layout {layout.name} are polar (azimuth,elevation)"
+            rule = f"is Cartesian ({_vector_title(layout)}), references of layout {layout.name} are polar"
             rows.refuse(vector, rule)
     elif layout.vectors == "only":
-        rule = f"is polar (azimuth,elevation), predictions of layout {layout.name} are Cartesian (x,y,z)"
+        rule = f"is polar, predictions of layout {layout.name} are Cartesian ({_vector_title(layout)})"
         rows.refuse(~vector, f"{rule}; layout auto converts them")
     elif layout.vectors == "as degrees":
         if settings.coordinates != "polar":
@@ -193,6 +193,11 @@ def _refuse_unfit(rows: CsvRows, layout: Layout, settings: Settings, notices: No
             notices.tell(rule, path=rows.paths[rows.file[at]], place=f"line {rows.line[at]}")
     if layout.prefixes and settings.coordinates == "polar":
         rows.refuse(vector, "is Cartesian (x,y,z): compare Cartesian coordinates, or use layout auto, which converts")
+
+
+def _vector_title(layout: Layout) -> str:
+    width, form = next((width, form) for width, form in layout.forms.items() if form.vector)
+    return f"{width} columns: {form.title}"
 
 
 def _tell_mixed(rows: CsvRows, mixed: np.ndarray, notices: Notices) -> None:
@@ -252,12 +257,18 @@ def _understand(rows: CsvRows, settings: Settings, side: str) -> tuple[dict[int,
 
 def _are_vectors(rows: CsvRows, values: np.ndarray, side: str) -> bool:
     """Whether six columns end in x, y, z (all small, not all whole numbers), not azimuth, elevation, distance."""
-    small = bool((np.abs(values) <= 2).all())
-    if small and (values != np.rint(values)).any():
+    first = np.arange(len(values)) == 0
+    small = (np.abs(values) <= 2).all(axis=1)
+    fractional = (values != np.rint(values)).any(axis=1)
+    both = f"{side} may be {VECTOR.title} or {POLAR_FAR.title}; say which by --layout"
+    if small.all():
+        if not fractional.any():
+            rows.refuse(first, both)
         return True
+    if np.mean(small & fractional) > 0.5:
+        rows.refuse(~small, f"is no vector, as most rows are: {both}")
     if not (np.abs(values[:, :2]) > 2).any():
-        at = np.arange(len(values)) == 0
-        rows.refuse(at, f"{side} may be {VECTOR.title} or {POLAR_FAR.title}; say which by --layout")
+        rows.refuse(first, both)
     return False
 
 
