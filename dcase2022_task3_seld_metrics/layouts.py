@@ -196,8 +196,7 @@ def _refuse_unfit(rows: CsvRows, layout: Layout, settings: Settings, notices: No
 
 
 def _vector_title(layout: Layout) -> str:
-    width, form = next((width, form) for width, form in layout.forms.items() if form.vector)
-    return f"{width} columns: {form.title}"
+    return " or ".join(f"{width} columns: {form.title}" for width, form in layout.forms.items() if form.vector)
 
 
 def _tell_mixed(rows: CsvRows, mixed: np.ndarray, notices: Notices) -> None:

@@ -134,7 +134,7 @@ def test_blank_line_at_the_end_is_skipped(folders):
 @pytest.mark.parametrize(("edition", "layout", "polar"), [("2022", "m22", POLAR), ("2023", "m23", POLAR_FAR)])
 @pytest.mark.parametrize("coordinates", ["polar", "cartesian"])
 def test_polar_prediction_where_vectors_are_due(folders, edition, layout, polar, coordinates):
-    with pytest.raises(InputError, match=r"line 1: is polar .*predictions of layout .* are Cartesian"):
+    with pytest.raises(InputError, match=r"line 1: is polar, predictions of layout .* are Cartesian"):
         folders.write(polar, polar).score(edition, layout, coordinates=coordinates)
 
 
