@@ -132,6 +132,8 @@ class _Results:
         self.monitor = Monitor(self.run_dir, purge_step=None if resumed_at is None else resumed_at + 1)
 
     def close(self) -> None:
+        if self.last is not None and self.last[1].scores is not None:
+            self.monitor.hparams(self.args, self.last[1].scores.overall)
         self.monitor.close()
 
     def loss(self, iteration: int, loss: float, learning_rate: float) -> None:
@@ -168,6 +170,11 @@ class _Results:
         for name in sorted(validation.reference)[:CLIPS_DRAWN]:
             reference, estimated = validation.reference[name], validation.estimated[name]
             self.monitor.azimuth_figure(iteration, name, reference, estimated, self.classes)
+        seen = next((one for one in self.data.validation if one.video and one.name in validation.reference), None)
+        if seen is not None:
+            tables = validation.reference[seen.name], validation.estimated[seen.name]
+            detector = self.args["detector"]
+            self.monitor.clip_frame(iteration, seen.name, seen.video, *tables, self.classes, detector=detector)
         tqdm.write(
             f"{iteration:7d}  val loss {validation.loss:.4f}  ER {s['ER']:.2f}  F20 {100 * s['F']:.1f} %  "
             f"LE {s['LE']:.1f} deg  LR {100 * s['LR']:.1f} %  SELD error {s['SELD']:.3f}"

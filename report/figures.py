@@ -173,9 +173,21 @@ def draw_directions(
                 _mark(picture, (x, place[1]), size, shape, status if known else "correct", colour)
             if name and (shape == "mark" or status == "missed"):
                 angle = assigned.angle_deg[row] if shape == "mark" else np.nan
-                labels.append((place, name + ("" if np.isnan(angle) else f"  {angle:.0f}°"), colour))
+                text = name + ("" if np.isnan(angle) else f"  {angle:.0f}°")
+                labels.append(
+                    (place, text, colour, shape == "mark" and _reference_is_right(places, assigned, row, width))
+                )
     _put_labels(picture, labels, size)
     return picture
+
+
+def _reference_is_right(places: list, assigned: Match, row: int, width: int) -> bool:
+    """Whether the reference of a prediction stands to the right of it: then its label goes to the left."""
+    other = int(assigned.estimated[row])
+    if other < 0:
+        return False
+    dx = places[0][0][other, 0] - places[1][0][row, 0]
+    return bool((dx + width / 2) % width - width / 2 > 0.01 * width)
 
 
 def _join(
@@ -249,14 +261,15 @@ def _mark(
         strokes(colour, thick + 1)
 
 
-def _put_labels(picture: np.ndarray, labels: list[tuple[Point, str, str]], size: float) -> None:
-    """Class names beside their marks, pushed down where two would cover each other, left of marks at the right edge."""
+def _put_labels(picture: np.ndarray, labels: list[tuple[Point, str, str, bool]], size: float) -> None:
+    """Class names beside their marks, pushed down where two would cover each other, within the picture."""
     height, width = picture.shape[:2]
     taken: list[tuple[float, float, float]] = []  # left, right, top
-    for (x, y), text, colour in sorted(labels, key=lambda label: label[0][1]):
+    for (x, y), text, colour, leftwards in sorted(labels, key=lambda label: label[0][1]):
         patch = _label_patch(text, colour, round(max(11, 1.1 * size)))
         high, wide = patch.shape[:2]
-        left = round(x + 1.9 * size if x + 1.9 * size + wide < width else x - 1.9 * size - wide)
+        before, behind = round(x - 1.9 * size - wide), round(x + 1.9 * size)
+        left = before if (leftwards and before > 0) or behind + wide > width else behind
         top = round(y - high / 2)
         for other_left, other_right, other_top in taken:
             if left < other_right and other_left < left + wide and abs(top - other_top) < high + 2:

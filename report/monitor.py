@@ -137,6 +137,32 @@ class Monitor:
         drawn = draw_directions(picture, *now, classes, boxes=boxes, camera=camera)
         self._writer.add_image(f"Frame/{clip}", np.ascontiguousarray(drawn[..., ::-1]), step, dataformats="HWC")
 
+    def clip_frame(
+        self,
+        step: int,
+        clip: str,
+        video: str | os.PathLike[str],
+        reference: EventTable,
+        estimated: EventTable,
+        classes: Sequence[str],
+        *,
+        detector: str | None = None,
+    ) -> None:
+        """As `frame`, with the video's frame at the time where most labels are, and the detector's boxes if it has any."""
+        from util.boxes import box_path, read_boxes
+        from util.video import read_frames, video_info
+
+        time_s = busiest_time_s(reference)
+        info = video_info(video)
+        index = min(int(time_s * info.fps), info.frame_count - 1)
+        picture = next((frame for number, frame in read_frames(video) if number >= index), None)
+        if picture is None:
+            return
+        boxes = None
+        if detector is not None and box_path(video, detector).is_file():
+            boxes = read_boxes(box_path(video, detector)).at(time_s)[0]
+        self.frame(step, clip, picture, time_s, reference, estimated, classes, boxes=boxes)
+
     def hparams(self, settings: Mapping[str, Any], scores: Mapping[str, float]) -> None:
         """The configuration of the run with its final scores, for TensorBoard's HPARAMS page."""
         from torch.utils.tensorboard.summary import hparams
@@ -168,3 +194,11 @@ class Monitor:
 
     def __exit__(self, *exception: object) -> None:
         self.close()
+
+
+def busiest_time_s(reference: EventTable) -> float:
+    """Middle of the first frame with the most rows; 0 without rows."""
+    if not len(reference):
+        return 0.0
+    frames, count = np.unique(reference.frame, return_counts=True)
+    return float((frames[np.argmax(count)] + 0.5) * reference.frame_s)

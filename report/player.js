@@ -178,7 +178,8 @@
     if (media && media.seeking && wanted !== null) return wanted;
     return clock.time;
   }
-  const frameAt = (t) => Math.max(0, Math.min(COUNT - 1, Math.floor(t / FRAME + 1e-6)));
+  // half a millisecond: media elements stop a little before the time they were sent to
+  const frameAt = (t) => Math.max(0, Math.min(COUNT - 1, Math.floor((t + 5e-4) / FRAME)));
 
   function openMedia() {
     if (!data.media) return;
@@ -214,10 +215,10 @@
     } else g.arc(x, y, .76 * s, 0, 7);
     g.fill(); g.stroke();
   }
-  function pill(g, text, x, y, colour, width) {
+  function pill(g, text, x, y, colour, width, left) {
     g.font = "600 12px system-ui, sans-serif"; g.textBaseline = "middle";
     const w = g.measureText(text).width + 13;
-    if (x + w > width - 2) x = x - w - 2 * labelGap; // left of the mark near the right edge
+    if ((left && x - w - labelGap > 2) || x + w + labelGap > width - 2) x -= w + labelGap; else x += labelGap;
     g.fillStyle = "rgba(8,11,16,.78)"; g.beginPath(); g.roundRect(x, y - 9.5, w, 19, 5); g.fill();
     g.fillStyle = colour; g.fillRect(x, y - 5.5, 2.5, 11);
     g.fillStyle = "#eef2f7"; g.fillText(text, x + 8, y + .5);
@@ -279,12 +280,13 @@
     const near = (x) => shifts.filter((d) => x + d > -margin && x + d < w + margin);
     if (state.view === "sphere") drawStems(g, w, h, list); else drawTrails(g, w, h, t);
     const partnerOf = new Map(list.filter((m) => m.kind === "prediction").map((m) => [m.row, m]));
-    const labels = [];
+    const labels = [], leftOf = new Set(); // predictions whose reference stands to their right: the label goes to the left
     for (const m of list) if (m.kind === "reference") {
       const p = partnerOf.get(ref.partner[m.row]);
       if (!p) continue;
       let dx = p.x - m.x;
       if (wraps() && state.view !== "sphere") dx = dx > w / 2 ? dx - w : dx < -w / 2 ? dx + w : dx;
+      if (dx < -s / 2) leftOf.add(p.row);
       if (Math.hypot(dx, p.y - m.y) < 2 * s) continue;
       for (const shift of shifts) { // from the reference to its prediction, the short way round
         g.strokeStyle = DARK; g.lineWidth = 3.5; g.setLineDash([]); g.beginPath(); g.moveTo(m.x + shift, m.y); g.lineTo(m.x + shift + dx, p.y); g.stroke();
@@ -302,14 +304,14 @@
       const alone = m.kind === "reference" && !partnerOf.has(ref.partner[m.row]);
       if (m.kind === "prediction" || alone) {
         const angle = m.kind === "prediction" ? state.est.angle[m.row] : NaN;
-        labels.push({ x: m.x, y: m.y, text: data.classes[m.class_index] + (Number.isNaN(angle) ? "" : "  " + angle.toFixed(0) + "°"), colour: m.kind === "prediction" ? estColour(m.row) : refColour(m.row) });
+        labels.push({ x: m.x, y: m.y, left: m.kind === "prediction" && leftOf.has(m.row), text: data.classes[m.class_index] + (Number.isNaN(angle) ? "" : "  " + angle.toFixed(0) + "°"), colour: m.kind === "prediction" ? estColour(m.row) : refColour(m.row) });
       }
     }
     if (state.show.labels) {
       labels.sort((a, b) => a.y - b.y);
       labels.forEach((one, i) => { // pushed down where two would cover each other
         for (let k = 0; k < i; k++) if (Math.abs(labels[k].x - one.x) < 150 && one.y - labels[k].y < 21) one.y = labels[k].y + 21;
-        pill(g, one.text, one.x + labelGap, Math.max(11, Math.min(h - 11, one.y)), one.colour, w);
+        pill(g, one.text, one.x, Math.max(11, Math.min(h - 11, one.y)), one.colour, w, one.left);
       });
     }
   }

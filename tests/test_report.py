@@ -22,9 +22,9 @@ from report.analysis import (
     paired_difference,
 )
 from report.figures import direction_figure, draw_directions
-from report.monitor import Monitor
+from report.monitor import Monitor, busiest_time_s
 from report.page import clip_rows, write_report
-from tests.report_material import CLASSES, make_reference, make_run
+from tests.report_material import CLASSES, make_clip, make_reference, make_run
 from util.cli import run_main
 from util.errors import InputError
 
@@ -35,7 +35,7 @@ def runs(tmp_path_factory) -> tuple[Path, Path]:
     return make_run(root, "first"), make_run(root, "second", seed=1, drop=0.4)
 
 
-def test_monitor_writes_the_names_of_the_reference(tmp_path):
+def test_monitor_writes_the_names_of_the_reference(tmp_path, tmp_path_factory):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     reference = make_reference()
@@ -47,6 +47,9 @@ def test_monitor_writes_the_names_of_the_reference(tmp_path):
         monitor.azimuth_figure(5, "clip", reference, reference, CLASSES)
         monitor.frame(5, "clip", np.zeros((180, 360, 3), np.uint8), 4.2, reference, reference, CLASSES)
         monitor.hparams({"batch_size": 16, "net": "crnn", "list": [1], "none": None}, {"F": 0.1})
+        clip = make_clip(tmp_path_factory.mktemp("clip"))
+        monitor.clip_frame(5, "seen", clip.video, reference, reference, CLASSES, detector="builtin")
+    assert busiest_time_s(reference) == pytest.approx(4.05)  # three sources
     events = EventAccumulator(str(tmp_path), size_guidance={"images": 0}).Reload()
     tags = events.Tags()
     due = {"0_SELD-error": 0.7, "1_ER-LD": 1.0, "2_F-LD": 0.1, "3_LE-CD": 50.0, "4_LR-CD": 0.3}
@@ -54,7 +57,7 @@ def test_monitor_writes_the_names_of_the_reference(tmp_path):
         assert events.Scalars(f"Metrics/{name}")[0].value == pytest.approx(value)
     assert {"Loss/train", "Optimizer/lr", "F20 per class/00 female speech", "Final/F"} <= set(tags["scalars"])
     assert "F20 per class/01 male speech" not in tags["scalars"]  # it does not occur
-    assert set(tags["images"]) == {"Directions/clip", "Frame/clip"}
+    assert set(tags["images"]) == {"Directions/clip", "Frame/clip", "Frame/seen"}
 
 
 def test_figures_put_directions_in_their_place():
