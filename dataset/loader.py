@@ -17,6 +17,7 @@ from util.audio import read_audio
 from util.events import EventTable
 
 Encode = Callable[[list[EventTable], np.ndarray], Any]
+Read = Callable[[Recording, int, int], np.ndarray]
 Augment = Callable[[np.ndarray, EventTable, np.ndarray, int], tuple[np.ndarray, EventTable, np.ndarray]]
 
 
@@ -155,6 +156,10 @@ class EvaluationLoader(_Prefetching):
     of the clip (which ends at a multiple of the hop); "valid" (B, 2) int64, the frames [first, end) of the window that
     lie inside of the clip; "labels" as `encode` gives them, None without it; "boxes" (B, 6, 4) at the window's nominal
     time 1.2 i; "recording" and "window" (B,) int64; "labelled" (B,) bool
+
+    Parameters
+    ----------
+    read : (recording, first sample, length) -> (channels, length), zero outside of the recording; None: from its file
     """
 
     def __init__(
@@ -165,11 +170,12 @@ class EvaluationLoader(_Prefetching):
         labels: Labels | None = None,
         encode: Encode | None = None,
         boxes: Boxes | None = None,
+        read: Read | None = None,
         workers: int = 1,
         prefetch: int = 4,
     ):
         super().__init__(workers, prefetch)
-        self.recordings, self.plan = list(recordings), plan
+        self.recordings, self.plan, self.read = list(recordings), plan, read or _read
         self.labels, self.encode, self.boxes = labels, encode, boxes
 
     def __len__(self) -> int:
@@ -191,7 +197,7 @@ class EvaluationLoader(_Prefetching):
         for item, recording in enumerate(chosen):
             length = min(framing.eval_samples, int(frames[item]) * framing.hop - int(start[item]))
             if length > 0:
-                waveform[item, :, :length] = torch.from_numpy(_read(recording, int(start[item]), length))
+                waveform[item, :, :length] = torch.from_numpy(self.read(recording, int(start[item]), length))
             if self.boxes is not None:
                 boxes[item] = self.boxes(recording, time_s[item : item + 1])[0]
         labels = None

@@ -180,7 +180,7 @@ class Labels:
     limit_mb : what the tables kept may take together, so that memory does not grow with the data set
     """
 
-    def __init__(self, class_count: int | None, *, limit_mb: float = 32.0):
+    def __init__(self, class_count: int | None, *, limit_mb: float = 64.0):
         self.class_count = class_count
         self._cache: _Cache[EventTable] = _Cache(limit_mb)
 
@@ -219,7 +219,7 @@ class Boxes:
         *,
         source: str = "own",
         recordings: Sequence[Recording] = (),
-        limit_mb: float = 32.0,
+        limit_mb: float = 64.0,
     ):
         if source not in ("own", "empty", "other"):
             raise ValueError(f"source must be own, empty or other, found {source}")

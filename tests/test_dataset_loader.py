@@ -4,6 +4,8 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import soundfile
+import soxr
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -14,10 +16,13 @@ from dataset.lists import list_file
 from dataset.loader import EvaluationLoader, TrainingLoader
 from dataset.recordings import Boxes, Labels, recordings_from_list
 from dataset.windows import EvaluationPlan, Framing, RandomWindows, clip_label_grid, label_grid
+from feature.phasediff import AmplitudePhaseDifference
+from output_format.formats import MultiAccdoa
 from tests import golden
 from tests.small_data import make_root
 from util.audio import read_audio, write_audio
 from util.boxes import BoxTrack, box_path, write_boxes
+from util.dialects import read_events
 from util.errors import InputError
 
 
@@ -205,8 +210,6 @@ def test_window_counts_of_the_reference_fixed():
 
 def test_label_grid_of_the_reference():
     values = np.load(golden.find("av_baseline/labels.npz"))
-    from util.dialects import read_events
-
     table = read_events(golden.find("av_baseline/label_basic.csv"))
     occupied = set(table.frame.tolist())
     grids = label_grid(values["starts_sec"])
@@ -228,3 +231,74 @@ def test_framing_of_the_specification():
     assert (framing.window_samples, framing.window_frames, framing.eval_hop_frames) == (30480, 128, 120)
     assert (framing.leading_frames, framing.eval_samples) == (4, 30992)
     assert framing.eval_start(1) == 240 * 117 - 512 and framing.eval_first_frame(2) == 236
+
+
+def test_evaluation_windows_give_the_features_of_the_whole_clip(data):
+    feature = AmplitudePhaseDifference(4)
+    with EvaluationLoader(data, EvaluationPlan(data, batch_size=5)) as loader:
+        for batch in loader:
+            features = feature.evaluation(batch["waveform"], batch["valid"])
+            for item in range(len(features)):
+                whole = torch.from_numpy(read_audio(data[batch["recording"][item]].audio))[None]
+                first = 120 * int(batch["window"][item])
+                due = feature.clip(whole)[0, :, first : first + 128]
+                assert torch.allclose(features[item], due, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["basic", "sameclass", "dense5col"])
+def test_grid_and_output_format_give_the_labels_of_the_reference(name):
+    values = np.load(golden.find("av_baseline/labels.npz"))
+    table = read_events(golden.find(f"av_baseline/label_{name}.csv"), class_count=13)
+    table = table[np.argsort(table.frame, kind="stable")]
+    output_format = MultiAccdoa(13)
+    grid = label_grid(values["starts_sec"])
+    events = [table[np.isin(table.frame, row[row >= 0])] for row in grid]
+    target = output_format.target(output_format.encode(events, grid), torch.device("cpu"))
+    assert np.abs(target.numpy() - values[f"{name}_label"]).max() < 1e-6
+    for duration_s in (1.5, 3.0):
+        padded = np.pad(values[f"{name}_full_{duration_s}"], ((0, 0), (0, 0), (0, 0), (4, 128)))
+        frames = round(100 * duration_s)
+        windows = np.arange(-(-frames // 120))
+        grid = clip_label_grid(windows, np.full(len(windows), frames), Framing())
+        events = [table[np.isin(table.frame, row[row >= 0])] for row in grid]
+        target = output_format.target(output_format.encode(events, grid), torch.device("cpu")).numpy()
+        for window in windows:
+            assert np.abs(target[window] - padded[..., 120 * window : 120 * window + 128]).max() < 1e-6
+
+
+def test_bad_samples_and_bad_labels_reach_the_user(tmp_path):
+    root = DataRoot(make_root(tmp_path, train=1, test=1, seconds=2.0))
+    (recording,) = recordings_from_list(list_file("dcase2023t3_foa_devtrain.txt", [root]))
+    plan = RandomWindows([recording])
+    waveform = read_audio(recording.audio)
+    waveform[1, 20000:25000] = np.nan
+    write_audio(recording.audio, waveform, 24000, subtype="FLOAT")
+    with TrainingLoader([recording], plan, batch_size=4, labels=Labels(13), encode=keep) as loader:
+        with pytest.raises(InputError, match=r"room1_mix001\.wav: 0\.8\d\d s: has samples that are NaN"):
+            next(iter(loader))
+    write_audio(recording.audio, np.zeros((4, 48000)), 24000)
+    recording.labels.write_text("0,0,0,10,0\n3,0,0,400,0\n")
+    with TrainingLoader([recording], plan, batch_size=4, labels=Labels(13), encode=keep) as loader:
+        with pytest.raises(InputError, match=r"room1_mix001\.csv: line 2: azimuth must be between"):
+            next(iter(loader))
+
+
+@pytest.mark.parametrize("rate_hz", [48000, 44100])
+def test_files_at_another_rate_give_windows_at_24_khz(tmp_path, rate_hz):
+    root = DataRoot(make_root(tmp_path, train=1, test=1, seconds=2.0, rate_hz=rate_hz))
+    (recording,) = recordings_from_list(list_file("dcase2023t3_foa_devtrain.txt", [root]))
+    assert (recording.samples, recording.file_rate_hz) == (48000, rate_hz)
+    plan = RandomWindows([recording], seed=2)
+    with TrainingLoader([recording], plan, batch_size=4, labels=Labels(13), encode=keep, stop_step=1) as loader:
+        (batch,) = loader
+    whole = soxr.resample(soundfile.read(recording.audio, dtype="float32")[0], rate_hz, 24000, quality="HQ").T
+    for window, start in zip(batch["waveform"], batch["start"].tolist()):
+        assert np.abs(window.numpy() - whole[:, start : start + 30480]).max() < 1e-6
+
+
+def test_memory_for_labels_and_boxes_is_bounded(data):
+    labels = Labels(13, limit_mb=0.01)
+    for recording in data:
+        labels(recording)
+    sizes = [size for _, size in labels._cache._values.values()]
+    assert len(sizes) < len(data) and sum(sizes) <= 0.01 * 2**20
