@@ -19,6 +19,7 @@ from util.errors import InputError
 from util.files import read_json
 
 FLAG_OF_ARRAY = {"foa": "foa", "mic": "mic", "binaural": "bin"}
+VIDEO_FOLDERS = ("video_360x180_dev", "video_dev")
 FEATURE_OF_CHANNELS = {4: "amp_phasediff", 2: "binaural_phasediff"}
 
 
@@ -49,6 +50,11 @@ def training_data(args: dict[str, Any], roots: Sequence[DataRoot]) -> TrainingDa
         raise InputError(f"--select {args['select']} needs -val")
     kind = "devtrain" if args["no_video"] else "devtrain_audiovisual"
     name = args["train_wav_txt"] or f"dcase2023t3_{args['format'] or 'foa'}_{kind}.txt"
+    if not args["no_video"] and args["train_wav_txt"] is None:
+        for root in roots:
+            if not any((root.path / folder).is_dir() for folder in VIDEO_FOLDERS):
+                rule = f"has no video ({' or '.join(VIDEO_FOLDERS)}): add it, or train on the audio alone with --no-video"
+                raise InputError(rule, path=root.path)
     # one default list per root, or the one list that the user names
     lists = [list_file(name, [root]) for root in roots] if args["train_wav_txt"] is None else [list_file(name, roots)]
     options = {"rate_hz": args["sampling_frequency"], "need_labels": True, "mixed": mixed}
