@@ -53,7 +53,8 @@ def training_data(args: dict[str, Any], roots: Sequence[DataRoot]) -> TrainingDa
     if not args["no_video"] and args["train_wav_txt"] is None:
         for root in roots:
             if not any((root.path / folder).is_dir() for folder in VIDEO_FOLDERS):
-                rule = f"has no video ({' or '.join(VIDEO_FOLDERS)}): add it, or train on the audio alone with --no-video"
+                folders = " or ".join(VIDEO_FOLDERS)
+                rule = f"has no video ({folders}): add it, or train on the audio alone with --no-video"
                 raise InputError(rule, path=root.path)
     # one default list per root, or the one list that the user names
     lists = [list_file(name, [root]) for root in roots] if args["train_wav_txt"] is None else [list_file(name, roots)]
