@@ -91,9 +91,9 @@ def detection(clip: Path, name: str, workers: int, repeats: int) -> None:
 
     inference_s, decode_s, whole_s = (timed(action, repeats) for action in (inference, decode, whole))
     info = video_info(clip)
-    size = f"{info.width}x{info.height}"
+    given, taken = f"{info.width}x{info.height}", f"{detector.width}x{detector.height}"
     print(
-        f"detecting, {detector.label} ({detector.width}x{detector.height}), {count} frames of {size}, {workers} at once, "
+        f"detection, {detector.label} ({taken}), {count} frames of {given}, {workers} workers, "
         f"batch {batch}: {whole_s:.2f} s ({count / whole_s:.0f} frames/s); floor {inference_s:.2f} s inference + "
         f"{decode_s:.2f} s decode; ratio {whole_s / (inference_s + decode_s):.2f} (goal 1.3 at most)"
     )
