@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,7 +44,7 @@ def jackknife(value: np.ndarray, leave_one_out: np.ndarray, significance: float 
     bias = (n - 1) * (mean - value)
     estimate = value - bias
     standard_error = np.sqrt((n - 1) * np.mean((leave_one_out - mean) ** 2, axis=0))
-    reach = standard_error * (stats.t.ppf(1 - significance / 2, n - 1) if n > 1 else np.nan)
+    reach = standard_error * (special.stdtrit(n - 1, 1 - significance / 2) if n > 1 else np.nan)
     return Interval(value, leave_one_out, bias, estimate, standard_error, estimate - reach, estimate + reach)
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from dcase2022_task3_seld_metrics import MetricWarning, compare, score
 from dcase2022_task3_seld_metrics.__main__ import main
-from tests.golden import find
+from tests.metrics_golden import folder as golden_folder
 from tests.test_metrics_golden import assert_jackknife, assert_scores
 from tests.test_metrics_properties import random_scene
 from util.cli import run_main
@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 @pytest.fixture(scope="module")
 def golden():
-    return find("metrics/dcase2023_2024")
+    return golden_folder("dcase2023_2024")
 
 
 def test_everything_in_the_json(golden, tmp_path, capsys):

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from dcase2022_task3_seld_metrics import MetricWarning, Result, score
-from tests.golden import find
+from tests.metrics_golden import edge_cases
+from tests.metrics_golden import folder as golden_folder
 from util.errors import InputError
 
 EDGE_FILES = ("edge_2022", "edge_2023", "edge_sony", "edge_2024", "edge_2025", "edge_salsa_2020_2021", "edge_2019")
@@ -76,10 +77,6 @@ def quiet_score(*args, **kwargs) -> Result:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", MetricWarning)
         return score(*args, **kwargs)
-
-
-def cases(name: str) -> dict:
-    return json.loads(find(f"metrics/{name}").read_text())
 
 
 MAIN = [
@@ -181,7 +178,7 @@ def _arguments(key: str, kwargs: dict) -> dict:
 
 @pytest.mark.parametrize(("folder", "predictions", "file", "key", "kwargs"), MAIN, ids=lambda value: str(value)[:40])
 def test_main_sets(folder, predictions, file, key, kwargs):
-    place = find(f"metrics/{folder}")
+    place = golden_folder(folder)
     result = quiet_score(place / "ref", place / predictions, **_arguments(key, kwargs))
     assert_result(result, json.loads((place / file).read_text())[key])
 
@@ -216,7 +213,7 @@ def test_main_sets(folder, predictions, file, key, kwargs):
     ids=lambda value: str(value)[:40],
 )
 def test_per_file(folder, predictions, file, key, kwargs):
-    place = find(f"metrics/{folder}")
+    place = golden_folder(folder)
     expected = json.loads((place / file).read_text())[key]
     found = quiet_score(place / "ref", place / predictions, **kwargs).to_dict(per_file=True)["per_file"]
     assert set(found) == set(expected)
@@ -235,7 +232,7 @@ def test_per_file(folder, predictions, file, key, kwargs):
     ],
 )
 def test_2019_groups(key, place, variant, tmp_path):
-    root = find("metrics/dcase2019")
+    root = golden_folder("dcase2019")
     expected = json.loads((root / "expected.json").read_text())[key]
     if place is None:
         assert_result(quiet_score(root / "ref", root / "pred", edition="2019", variant=variant), expected)
@@ -286,7 +283,7 @@ def write_case(files: dict, folder: Path, *, flat: bool) -> tuple[Path, Path]:
 @pytest.mark.parametrize("name", EDGE_FILES)
 def test_edge_cases(name, tmp_path):
     checked, wrong = 0, []
-    for case, content in cases(f"{name}.json").items():
+    for case, content in edge_cases(name).items():
         files = content.get("files") or {"split1_ir0_ov1_1.csv": {side: content[side] for side in ("ref", "pred")}}
         reference, estimated = write_case(files, tmp_path / case, flat="salsa" in name)
         expected = content["expected"]
