@@ -8,8 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from dataset import draws
+from dataset.recordings import Recording
 from util.angles import wrap_azimuth_deg
 from util.arrays import Array
+from util.errors import InputError
 from util.events import EventTable
 
 _SWAP_STREAM = 16  # streams below are those of the window plans
@@ -125,11 +127,20 @@ def swaps_of(array: Array) -> tuple[Swap, ...]:
     raise ValueError(f"the channels of {array.name} allow no swap")
 
 
-class ChannelSwap:
-    """Swap channels, directions and picture of a window by one symmetry of its array, drawn with equal chances.
+def check_swappable(recordings: Sequence[Recording]) -> None:
+    """Refuse what a channel swap would make wrong: video of a perspective view, which has no back to roll to the front.
 
-    For equirectangular pictures; of a perspective view the boxes would be wrong.
+    Raises
+    ------
+    InputError : a recording with such a video
     """
+    for recording in recordings:
+        if recording.video is not None and recording.view != "equirectangular":
+            raise InputError(f"is {recording.view} video; --augment acs needs 360-degree video", path=recording.video)
+
+
+class ChannelSwap:
+    """Swap channels, directions and picture of a window by one symmetry of its array, drawn with equal chances."""
 
     def __init__(self, array: Array, seed: int):
         self.seed, self.swaps = seed, swaps_of(array)

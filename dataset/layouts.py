@@ -122,6 +122,13 @@ class DataRoot:
         """Whether the root says of itself that its data are synthetic."""
         return bool(self.settings.get("synthetic", False))
 
+    @property
+    def view(self) -> str:
+        """What the camera of its videos sees: "equirectangular", or "perspective"."""
+        made_with = self.settings.get("settings")  # of the simulator
+        inner = made_with.get("view") if isinstance(made_with, dict) else None
+        return str(self.settings.get("view") or inner or "equirectangular")
+
     @cached_property
     def classes(self) -> tuple[str, ...]:
         """Ordered names of the classes: `classes.txt`, else `dataset.json`, else those of the layout."""

@@ -44,6 +44,7 @@ class Recording:
     room : "room21", or "" where the name does not say
     root : folder above the layout's folders, None outside of a layout
     dialect : csv dialect of the labels
+    view : what the camera of the video sees, "equirectangular" or "perspective"
     """
 
     name: str
@@ -59,6 +60,7 @@ class Recording:
     room: str = ""
     root: Path | None = None
     dialect: str = "starss23"
+    view: str = "equirectangular"
 
     @property
     def duration_s(self) -> float:
@@ -289,12 +291,12 @@ class _Cache(Generic[Value]):
 
 
 def _recording(audio: Path, roots: Sequence[DataRoot], *, rate_hz: int, array: Array | None = None) -> Recording:
-    root, layout = None, LAYOUTS["starss23"]
+    root, layout, view = None, LAYOUTS["starss23"], "equirectangular"
     found = layout.folder_of(audio)
     for data_root in roots:
         place = data_root.layout.folder_of(audio)
         if place is not None and _same_folder(Path(*audio.parts[: place[2]]), data_root.path):
-            root, layout, found = data_root.path, data_root.layout, place
+            root, layout, found, view = data_root.path, data_root.layout, place, data_root.view
     labels, videos, split, folder = None, [], "", ""
     if found is not None:
         if root is None:
@@ -321,6 +323,7 @@ def _recording(audio: Path, roots: Sequence[DataRoot], *, rate_hz: int, array: A
         room=room.group(1) if room else "",
         root=root,
         dialect=layout.dialect,
+        view=view,
     )
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dataset.augment import ChannelSwap
+from dataset.augment import ChannelSwap, check_swappable
 from dataset.layouts import DataRoot
 from dataset.lists import list_file
 from dataset.loader import TrainingLoader
@@ -107,6 +107,8 @@ def training_loader(
     """Batches of one process from an optimisation step on."""
     if args["batch_size"] % world:
         raise InputError(f"the batch size {args['batch_size']} must divide by the {world} processes")
+    if args["augment"] == "acs" and model.visual:
+        check_swappable(train)
     return TrainingLoader(
         train,
         windows,

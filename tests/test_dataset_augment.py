@@ -5,11 +5,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dataset.augment import MIRROR, SWAPS, Chain, ChannelSwap, swaps_of
+from dataset.augment import MIRROR, SWAPS, Chain, ChannelSwap, check_swappable, swaps_of
+from dataset.layouts import DataRoot
+from dataset.lists import list_file
+from dataset.recordings import recordings_from_list
+from tests.small_data import make_root
 from util.angles import direction_from_degrees
 from util.arrays import ARRAYS, Array
 from util.camera import Equirectangular
+from util.errors import InputError
 from util.events import EventTable
+from util.files import write_json
 
 # the table of the data set page: source channels with signs, FOA as (W, Y, Z, X), MIC as M1..M4
 FOA = ("W,-X,-Z,Y", "W,-X,Z,-Y", "W,Y,Z,X", "W,-Y,-Z,X", "W,X,-Z,-Y", "W,X,Z,Y", "W,-Y,Z,-X", "W,Y,-Z,-X")
@@ -99,6 +105,16 @@ def test_swaps_of_arrays():
     lopsided = Array("lopsided", "capsules", ((0, 0), (40, 10), (100, 20)), 0.05, "open")
     with pytest.raises(ValueError, match="allow no swap"):
         swaps_of(lopsided)
+
+
+def test_perspective_video_is_refused(tmp_path):
+    root = make_root(tmp_path, train=1, test=1, seconds=0.3)
+    listed = list_file("dcase2023t3_foa_devtrain.txt", [DataRoot(root)])
+    check_swappable(recordings_from_list(listed, [DataRoot(root)]))
+    for settings in ({"view": "perspective"}, {"settings": {"view": "perspective"}}):
+        write_json(root / "dataset.json", settings)
+        with pytest.raises(InputError, match="needs 360-degree video"):
+            check_swappable(recordings_from_list(listed, [DataRoot(root)]))
 
 
 def test_the_swap_of_a_window_depends_on_seed_and_number_only():
