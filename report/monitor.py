@@ -148,7 +148,7 @@ class Monitor:
         *,
         detector: str | None = None,
     ) -> None:
-        """As `frame`, with the video's frame at the time where most labels are, and the detector's boxes if it has any."""
+        """As `frame`, with the video's frame where most labels are, and the detector's boxes where there are any."""
         from util.boxes import box_path, read_boxes
         from util.video import read_frames, video_info
 

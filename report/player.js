@@ -145,7 +145,8 @@
     thresholds: data.thresholds.slice(), hidden: new Set(), est: null, tally: null,
     view: hasVideo ? "picture" : "sphere", colour: hasReference ? "match" : "class",
     show: { reference: hasReference, prediction: true, boxes: boxes !== null, labels: true },
-    from: 0, to: DURATION > 120 ? Math.min(60, DURATION) : DURATION, yaw: -28, pitch: 24, hover: null,
+    from: 0, to: DURATION > 120 ? Math.min(60, DURATION) : DURATION, yaw: -28, pitch: 24,
+    look: { azimuth: 0, elevation: 0, fov: 95 },
   };
   const rowsOfClass = new Set(); // classes that have a row in the roll: in the reference, or predicted at the run's thresholds
 
@@ -244,12 +245,26 @@
     const dot = (a, b) => a[0] * b[0] + a[1] * b[1] + a[2] * b[2];
     return { R, at: (v) => [w / 2 + R * dot(r, v), h / 2 - R * dot(u, v), -dot(f, v)] }; // third: towards the viewer
   }
-  const wraps = () => state.view === "panorama" || data.camera.kind === "equirectangular";
+  // Looking around inside the panorama: a pinhole camera that turns.
+  function lookAxes() {
+    const az = state.look.azimuth * RAD, el = state.look.elevation * RAD;
+    const f = [Math.cos(az) * Math.cos(el), Math.sin(az) * Math.cos(el), Math.sin(el)], r = [Math.sin(az), -Math.cos(az), 0];
+    return { f, r, u: [r[1] * f[2] - r[2] * f[1], r[2] * f[0] - r[0] * f[2], r[0] * f[1] - r[1] * f[0]] };
+  }
+  const dot3 = (a, b) => a[0] * b[0] + a[1] * b[1] + a[2] * b[2];
+  function around(az, el, w, h) {
+    const { f, r, u } = lookAxes(), v = vector(az, el), depth = dot3(f, v), focal = w / 2 / Math.tan(state.look.fov * RAD / 2);
+    if (depth < .02) return [NaN, NaN, false];
+    const x = w / 2 + dot3(r, v) / depth * focal, y = h / 2 - dot3(u, v) / depth * focal;
+    return [x, y, x >= 0 && x < w && y >= 0 && y < h];
+  }
+  const projection = () => state.view === "sphere" ? null : state.view === "around" ? around : state.view === "picture" && data.camera.kind === "perspective" ? perspective : panorama;
+  const wraps = () => projection() === panorama;
 
   // What stands where: also the answer to tests and scripts (player.markers()).
   function markers(t) {
     const f = frameAt(t), list = [], w = size.stage[0], h = size.stage[1], est = state.est;
-    const project = state.view === "sphere" ? null : state.view === "picture" && data.camera.kind === "perspective" ? perspective : panorama;
+    const project = projection();
     const ball = project ? null : globe(w, h);
     const add = (kind, i, from) => {
       if (state.hidden.has(from.cls[i])) return;
@@ -274,9 +289,10 @@
     const [w, h] = size.stage, g = context($("overlay"), w, h), s = Math.max(7, Math.min(12, h / 44));
     labelGap = 1.9 * s;
     if (media && hasVideo) media.style.visibility = state.view === "picture" ? "visible" : "hidden";
-    if (state.view === "sphere") drawGlobe(g, w, h); else drawGrid(g, w, h);
-    if (state.view === "picture" && state.show.boxes && boxes) drawBoxes(g, w, h, t);
-    const list = markers(t), shifts = wraps() && state.view !== "sphere" ? [0, -w, w] : [0], margin = 3 * s;
+    $("around").style.visibility = state.view === "around" ? "visible" : "hidden";
+    if (state.view === "sphere") drawGlobe(g, w, h); else if (state.view === "around") drawAround(g, w, h); else drawGrid(g, w, h);
+    if ((state.view === "picture" || state.view === "around") && state.show.boxes && boxes) drawBoxes(g, w, h, t);
+    const list = markers(t), shifts = wraps() ? [0, -w, w] : [0], margin = 3 * s;
     const near = (x) => shifts.filter((d) => x + d > -margin && x + d < w + margin);
     if (state.view === "sphere") drawStems(g, w, h, list); else drawTrails(g, w, h, t);
     const partnerOf = new Map(list.filter((m) => m.kind === "prediction").map((m) => [m.row, m]));
@@ -285,7 +301,7 @@
       const p = partnerOf.get(ref.partner[m.row]);
       if (!p) continue;
       let dx = p.x - m.x;
-      if (wraps() && state.view !== "sphere") dx = dx > w / 2 ? dx - w : dx < -w / 2 ? dx + w : dx;
+      if (wraps()) dx = dx > w / 2 ? dx - w : dx < -w / 2 ? dx + w : dx;
       if (dx < -s / 2) leftOf.add(p.row);
       if (Math.hypot(dx, p.y - m.y) < 2 * s) continue;
       for (const shift of shifts) { // from the reference to its prediction, the short way round
@@ -307,6 +323,7 @@
         labels.push({ x: m.x, y: m.y, left: m.kind === "prediction" && leftOf.has(m.row), text: data.classes[m.class_index] + (Number.isNaN(angle) ? "" : "  " + angle.toFixed(0) + "°"), colour: m.kind === "prediction" ? estColour(m.row) : refColour(m.row) });
       }
     }
+    if (state.view === "around" && state.show.labels) drawBeyond(g, w, h, t);
     if (state.show.labels) {
       labels.sort((a, b) => a.y - b.y);
       labels.forEach((one, i) => { // pushed down where two would cover each other
@@ -347,14 +364,91 @@
     for (let k = 0; k < per; k++) {
       const [x0, y0, x1, y1] = [0, 1, 2, 3].map((j) => boxes.box[(low * per + k) * 4 + j] / 8192 * (j % 2 ? h : w));
       if (x1 <= x0 || y1 <= y0) continue;
-      g.strokeStyle = "rgba(8,11,16,.6)"; g.lineWidth = 3; g.strokeRect(x0, y0, x1 - x0, y1 - y0);
-      g.strokeStyle = "rgba(226,232,240,.9)"; g.lineWidth = 1.2; g.setLineDash([4, 3]); g.strokeRect(x0, y0, x1 - x0, y1 - y0); g.setLineDash([]);
-      g.lineWidth = 3; g.strokeStyle = "rgba(8,11,16,.75)"; g.strokeText("person", x0 + 2, y0 - 4); g.fillStyle = "rgba(226,232,240,.95)"; g.fillText("person", x0 + 2, y0 - 4);
+      const outline = boxOutline(x0, y0, x1, y1, w, h);
+      if (!outline.length) continue;
+      g.beginPath();
+      outline.forEach(([x, y], i) => { if (i) g.lineTo(x, y); else g.moveTo(x, y); });
+      g.strokeStyle = "rgba(8,11,16,.6)"; g.lineWidth = 3; g.stroke();
+      g.strokeStyle = "rgba(226,232,240,.9)"; g.lineWidth = 1.2; g.setLineDash([4, 3]); g.stroke(); g.setLineDash([]);
+      const [x, y] = outline[0];
+      g.lineWidth = 3; g.strokeStyle = "rgba(8,11,16,.75)"; g.strokeText("person", x + 2, y - 4); g.fillStyle = "rgba(226,232,240,.95)"; g.fillText("person", x + 2, y - 4);
     }
+  }
+  // Corners of a box in pixels of the whole picture -> closed line in the present view, from the top left corner on.
+  function boxOutline(x0, y0, x1, y1, w, h) {
+    const corners = [[x0, y0], [x1, y0], [x1, y1], [x0, y1], [x0, y0]];
+    if (state.view !== "around") return corners;
+    const points = [];
+    for (let i = 1; i < 5; i++) for (let k = 0; k < 8; k++) {
+      const x = corners[i - 1][0] + (corners[i][0] - corners[i - 1][0]) * k / 8, y = corners[i - 1][1] + (corners[i][1] - corners[i - 1][1]) * k / 8;
+      const p = around(180 - x / w * 360, 90 - y / h * 180, w, h);
+      if (Number.isNaN(p[0]) || Math.abs(p[0]) > 3 * w) return [];
+      points.push(p);
+    }
+    return [...points, points[0]];
+  }
+  // The video as a texture on the inside of a sphere.
+  const gl = { context: null, program: null };
+  function openAround() {
+    const c = $("around").getContext("webgl2", { antialias: false });
+    if (!c) return false;
+    const shader = (type, text) => { const made = c.createShader(type); c.shaderSource(made, text); c.compileShader(made); c.attachShader(gl.program, made); };
+    gl.program = c.createProgram();
+    shader(c.VERTEX_SHADER, `#version 300 es
+      out vec2 place;
+      void main() { vec2 corner = vec2(gl_VertexID & 1, gl_VertexID >> 1) * 4. - 1.; place = corner; gl_Position = vec4(corner, 0, 1); }`);
+    shader(c.FRAGMENT_SHADER, `#version 300 es
+      precision highp float;
+      in vec2 place; out vec4 colour; uniform sampler2D film; uniform vec3 f, r, u; uniform vec2 reach;
+      void main() {
+        vec3 v = normalize(f + r * place.x * reach.x + u * place.y * reach.y);
+        colour = texture(film, vec2(.5 - atan(v.y, v.x) / 6.28318530718, .5 - asin(clamp(v.z, -1., 1.)) / 3.14159265359));
+      }`);
+    c.linkProgram(gl.program);
+    if (!c.getProgramParameter(gl.program, c.LINK_STATUS)) return false;
+    c.useProgram(gl.program);
+    c.bindTexture(c.TEXTURE_2D, c.createTexture());
+    c.texParameteri(c.TEXTURE_2D, c.TEXTURE_MIN_FILTER, c.LINEAR); c.texParameteri(c.TEXTURE_2D, c.TEXTURE_MAG_FILTER, c.LINEAR);
+    c.texParameteri(c.TEXTURE_2D, c.TEXTURE_WRAP_S, c.REPEAT); c.texParameteri(c.TEXTURE_2D, c.TEXTURE_WRAP_T, c.CLAMP_TO_EDGE);
+    gl.context = c;
+    return true;
+  }
+  function drawAround(g, w, h) {
+    const c = gl.context, canvas = $("around"), ratio = Math.min(window.devicePixelRatio || 1, 2);
+    if (canvas.width !== Math.round(w * ratio) || canvas.height !== Math.round(h * ratio)) { canvas.width = Math.round(w * ratio); canvas.height = Math.round(h * ratio); }
+    c.viewport(0, 0, canvas.width, canvas.height);
+    if (media.readyState >= 2) c.texImage2D(c.TEXTURE_2D, 0, c.RGBA, c.RGBA, c.UNSIGNED_BYTE, media);
+    const axes = lookAxes(), reach = Math.tan(state.look.fov * RAD / 2);
+    for (const name of ["f", "r", "u"]) c.uniform3fv(c.getUniformLocation(gl.program, name), axes[name]);
+    c.uniform2f(c.getUniformLocation(gl.program, "reach"), reach, reach * h / w);
+    c.drawArrays(c.TRIANGLES, 0, 3);
+    g.font = "11px system-ui, sans-serif"; g.textBaseline = "alphabetic"; g.textAlign = "center"; // a compass along the top
+    for (let az = -180; az < 180; az += 15) {
+      const p = around(az, state.look.elevation, w, h);
+      if (!p[2]) continue;
+      const name = { 0: "front 0°", 90: "left +90°", "-90": "right −90°", "-180": "back ±180°" }[az];
+      g.strokeStyle = "rgba(255,255,255,.55)"; g.lineWidth = 1; g.beginPath(); g.moveTo(p[0], 0); g.lineTo(p[0], name ? 8 : 5); g.stroke();
+      if (name) { g.lineWidth = 3; g.strokeStyle = "rgba(5,7,10,.7)"; g.strokeText(name, p[0], 20); g.fillStyle = "rgba(235,240,247,.85)"; g.fillText(name, p[0], 20); }
+    }
+    g.textAlign = "left";
+  }
+  function drawBeyond(g, w, h, t) { // sources outside of the view: named at the edge that they are behind
+    const f = frameAt(t), seen = new Set(), axes = lookAxes(), sides = { left: 0, right: 0 };
+    const add = (i, from, colour) => {
+      if (state.hidden.has(from.cls[i]) || around(from.az[i], from.el[i], w, h)[2]) return;
+      const side = dot3(axes.r, vector(from.az[i], from.el[i])) < 0 ? "left" : "right", key = side + from.cls[i];
+      if (seen.has(key)) return;
+      seen.add(key);
+      const text = side === "left" ? "‹ " + data.classes[from.cls[i]] : data.classes[from.cls[i]] + " ›", y = h / 2 + 24 * sides[side]++;
+      g.font = "600 12px system-ui, sans-serif";
+      pill(g, text, side === "left" ? 6 - labelGap : w - 6 - labelGap - g.measureText(text).width - 13, y, colour, w + 99);
+    };
+    if (state.show.prediction) for (let i = state.est.first[f]; i < state.est.first[f + 1]; i++) add(i, state.est, estColour(i));
+    if (state.show.reference) for (let i = ref.first[f]; i < ref.first[f + 1]; i++) add(i, ref, refColour(i));
   }
   function drawTrails(g, w, h, t) { // where the reference was during the last second
     if (!state.show.reference) return;
-    const f = frameAt(t), project = state.view === "picture" && data.camera.kind === "perspective" ? perspective : panorama, last = new Map();
+    const f = frameAt(t), project = projection(), last = new Map();
     for (let k = Math.max(0, f - 10); k <= f; k++) for (let i = ref.first[k]; i < ref.first[k + 1]; i++) {
       if (state.hidden.has(ref.cls[i])) continue;
       const key = ref.cls[i] * 4096 + ref.source[i], p = project(ref.az[i], ref.el[i], w, h), before = last.get(key);
@@ -621,15 +715,15 @@
   }
   const toggle = () => { if (clock.paused) clock.play(); else clock.pause(); buttons(); soon(); };
   const step = (by) => { clock.pause(); clock.seek(Math.max(0, Math.min((frameAt(now()) + by) * FRAME + 1e-3, DURATION))); };
-  const VIEWS = [...(hasVideo ? [["picture", "Video"]] : []), ...(hasVideo && data.camera.kind === "equirectangular" ? [] : [["panorama", "Panorama"]]), ["sphere", "Sphere"]];
+  const VIEWS = [...(hasVideo ? [["picture", "Video"]] : []), ...(hasVideo && data.camera.kind === "equirectangular" && openAround() ? [["around", "Look around"]] : []), ...(hasVideo && data.camera.kind === "equirectangular" ? [] : [["panorama", "Panorama"]]), ["sphere", "Sphere"]];
   const LAYERS = [...(hasReference ? [["reference", "Reference"]] : []), ["prediction", "Prediction"], ...(boxes && hasVideo ? [["boxes", "Boxes"]] : []), ["labels", "Labels"]];
   function setView(view) { state.view = view; press(); resize(); }
   function setShow(name, on) { if (name in state.show) { state.show[name] = on; press(); changed(); } }
   function press() {
     for (const button of $("views").children) button.setAttribute("aria-pressed", String(button.dataset.name === state.view));
     for (const button of $("layers").children) button.setAttribute("aria-pressed", String(state.show[button.dataset.name]));
-    $("stage").classList.toggle("turns", state.view === "sphere");
-    $("stagenote").textContent = state.view === "sphere" ? "seen from behind and above the listener · drag to turn" : "";
+    $("stage").classList.toggle("turns", state.view === "sphere" || state.view === "around");
+    $("stagenote").textContent = { sphere: "seen from behind and above the listener · drag to turn", around: "drag to look around · wheel to zoom" }[state.view] || "";
   }
   function setClass(c, on) { if (on) state.hidden.delete(c); else state.hidden.add(c); changed(); }
   function only(c) { for (let k = 0; k < CLASSES; k++) if (k !== c) state.hidden.add(k); state.hidden.delete(c); changed(); }
@@ -677,8 +771,22 @@
     });
     drag($("overview"), (e) => { const [x, wide] = layout.overview, span = state.to - state.from, t = (e.offsetX - x) / wide * DURATION; if (span < DURATION - 1e-6) show(t - span / 2, span); else clock.seek(t); });
     let yaw = 0, pitch = 0, x0 = 0, y0 = 0;
-    drag($("stage"), (e) => { state.yaw = yaw + (e.clientX - x0) * .4; state.pitch = Math.max(-89, Math.min(89, pitch + (e.clientY - y0) * .4)); soon(); },
-      (e) => { if (state.view !== "sphere") { toggle(); return false; } [yaw, pitch, x0, y0] = [state.yaw, state.pitch, e.clientX, e.clientY]; });
+    const clamp = (v) => Math.max(-89, Math.min(89, v));
+    $("views").addEventListener("pointerdown", (e) => e.stopPropagation());
+    drag($("stage"), (e) => {
+      const dx = e.clientX - x0, dy = e.clientY - y0;
+      if (state.view === "sphere") { state.yaw = yaw + dx * .4; state.pitch = clamp(pitch + dy * .4); }
+      else { const step = state.look.fov / size.stage[0]; state.look.azimuth = wrap(yaw + dx * step); state.look.elevation = clamp(pitch + dy * step); }
+      soon();
+    }, (e) => {
+      if (state.view === "picture" || state.view === "panorama") { toggle(); return false; }
+      [yaw, pitch] = state.view === "sphere" ? [state.yaw, state.pitch] : [state.look.azimuth, state.look.elevation];
+      [x0, y0] = [e.clientX, e.clientY];
+    });
+    $("stage").addEventListener("wheel", (e) => {
+      if (state.view !== "around") return;
+      e.preventDefault(); state.look.fov = Math.max(35, Math.min(120, state.look.fov * Math.exp(e.deltaY * .001))); soon();
+    }, { passive: false });
     lanes.addEventListener("wheel", (e) => {
       if (e.ctrlKey || e.metaKey) { e.preventDefault(); zoom(Math.exp(e.deltaY * .0022), tOf(e.offsetX)); }
       else if (Math.abs(e.deltaX) > Math.abs(e.deltaY) || e.shiftKey) { e.preventDefault(); const span = state.to - state.from; show(state.from + (e.deltaX || e.deltaY) / size.lanes[0] * span, span); }
@@ -734,6 +842,7 @@
   window.player = {
     data, state, get time() { return now(); }, get media() { return media; }, seek: (t) => clock.seek(t), play: () => clock.play(), pause: () => clock.pause(),
     markers: () => markers(now()), setThreshold, setClass, setView, setShow, show, xOf, get layout() { return layout; }, frame: () => frameAt(now()),
+    busiest: () => { let best = 0; for (let f = 0; f < COUNT; f++) if (state.est.first[f + 1] - state.est.first[f] > state.est.first[best + 1] - state.est.first[best]) best = f; return (best + .5) * FRAME; },
     rows: () => Array.from({ length: state.est.n }, (_, i) => [state.est.frame[i], state.est.cls[i], state.est.az[i], state.est.el[i], STATUS[state.est.status[i]]]),
     referenceStatus: () => Array.from(ref.status, (s) => STATUS[s]), drawNow: () => { dirty = true; tick(); }, tick,
   };

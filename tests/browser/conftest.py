@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+from report.screenshots import find_browser
 
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator:
     """Chromium, driven by Playwright: `pip install playwright` and the browser of the distribution."""
     api = pytest.importorskip("playwright.sync_api", reason="needs playwright (pip install playwright)")
-    found = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, _NAMES)), None)
+    found = find_browser()
     if found is None:
         pytest.skip("needs Chromium (apt-get install chromium, or its path in the variable CHROMIUM)")
     with api.sync_playwright() as playwright:
-        arguments = ["--no-sandbox", "--autoplay-policy=no-user-gesture-required", "--mute-audio"]
+        arguments = [
+            "--no-sandbox",
+            "--use-gl=swiftshader",
+            "--enable-unsafe-swiftshader",
+            "--autoplay-policy=no-user-gesture-required",
+            "--mute-audio",
+        ]
         chromium = playwright.chromium.launch(executable_path=found, args=arguments)
         yield chromium
         chromium.close()
@@ -48,7 +52,7 @@ def opened(browser) -> Iterator[Callable]:
         pages.append(page)
 
         def heard(message) -> None:
-            if "willReadFrequently" not in message.text:  # a hint to us: only tests read pixels back
+            if "willReadFrequently" not in message.text and "ReadPixels" not in message.text:  # only tests read back
                 complaints.append(f"console {message.type}: {message.text}")
 
         page.on("console", heard)

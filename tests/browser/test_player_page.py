@@ -15,7 +15,7 @@ from tests.browser.conftest import wait_until
 from tests.report_material import CLASSES, DISC_BGR, HEIGHT, WIDTH, Clip, make_clip
 from util.angles import direction_from_degrees
 from util.arrays import ARRAYS
-from util.camera import Equirectangular
+from util.camera import Equirectangular, Perspective
 from util.events import EventTable
 
 _READY = "player.media === null || player.media.readyState >= 3"
@@ -145,6 +145,38 @@ def test_marks_wrap_at_the_seam(perfect, opened):
     )
     for colour in colours:
         assert np.abs(np.array(colour[:3]) - rgb(STATUS["correct"])).max() < 12 and colour[3] == 255
+
+
+def test_looking_around_keeps_marks_on_the_picture(perfect, opened):
+    page = opened(perfect[0])
+    wait_until(page, _READY)
+    _seek(page, 3.05)
+    page.click("#views >> text=Look around")
+    # towards the walker on the seam, a little to the side
+    page.evaluate("player.state.look.azimuth = -165; player.state.look.elevation = 0; player.drawNow()")
+    mark = next(mark for mark in page.evaluate("player.markers()") if mark["class_index"] == 0)
+    width, height = page.evaluate(
+        "[document.getElementById('overlay').clientWidth, document.getElementById('overlay').clientHeight]"
+    )
+    camera = Perspective(width, height, fov_deg=95.0, yaw_deg=-165.0)
+    due, visible = camera.project(direction_from_degrees(180.0, 5.0))
+    assert visible and np.abs(np.array([mark["x"], mark["y"]]) - due).max() < 0.51
+    colour = page.evaluate(
+        """([x, y]) => {
+            player.drawNow(); // WebGL forgets its picture after each turn of the event loop
+            const canvas = document.getElementById('around'), copy = document.createElement('canvas');
+            [copy.width, copy.height] = [canvas.clientWidth, canvas.clientHeight];
+            const g = copy.getContext('2d');
+            g.drawImage(canvas, 0, 0, copy.width, copy.height);
+            return [...g.getImageData(x, y, 1, 1).data];
+        }""",
+        due.tolist(),
+    )
+    assert np.abs(np.array(colour[:3]) - DISC_BGR[::-1]).max() < 60
+    page.evaluate(
+        "player.state.look.azimuth = 0; player.drawNow()"
+    )  # the walker is behind: no mark, a name at the edge
+    assert all(mark["class_index"] != 0 for mark in page.evaluate("player.markers()"))
 
 
 def test_threshold_slider_gives_the_events_of_python(noisy, opened):
