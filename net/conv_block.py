@@ -97,14 +97,16 @@ class _ConvPool(torch.autograd.Function):
         variance = ((torch.stack(variances).double() + (each - mean).square()) * share).sum(dim=0)
         dtype = means[0].dtype
         mean, variance = mean.to(dtype), variance.to(dtype)
-        ctx.save_for_backward(x, weight, mean, *indices)
+        # Making the convolution again in the backward pass is faster than keeping it, if it is larger than the cache.
+        kept = y if len(indices) == 1 and ctx.needs_input_grad[1] else None
+        ctx.save_for_backward(x, weight, mean, kept, *indices)
         ctx.set_materialize_grads(False)
         return torch.cat(pooled), mean, variance
 
     @staticmethod
     @once_differentiable
     def backward(ctx, grad_pooled: Tensor | None, grad_mean: Tensor | None, grad_variance: Tensor | None):
-        x, weight, mean, *indices = ctx.saved_tensors
+        x, weight, mean, kept, *indices = ctx.saved_tensors
         need_x, need_weight = ctx.needs_input_grad[:2]
         count = x.shape[0] * x.shape[2] * x.shape[3]
         # d loss / d y = what pooling passes on + offset + slope y, since mean and variance depend on every y.
@@ -118,7 +120,9 @@ class _ConvPool(torch.autograd.Function):
         for first, index in zip(pieces, indices):
             part = _piece(x, first, pieces.step)
             shape = (len(part), len(weight), x.shape[2], x.shape[3])
-            if dense:  # making y again is faster than keeping it: it stays in the cache
+            if dense and kept is not None:
+                y = torch.addcmul(offset, kept, slope)
+            elif dense:
                 y = functional.conv2d(part, weight, padding=1)
                 torch.addcmul(offset, y, slope, out=y)
             else:

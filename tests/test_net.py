@@ -160,12 +160,12 @@ def plain(x: torch.Tensor, conv: torch.nn.Conv2d, norm: torch.nn.BatchNorm2d, po
 
 
 @pytest.mark.parametrize("training", [True, False])
-@pytest.mark.parametrize("pool", [(4, 4), (1, 4), (2, 2)])
+@pytest.mark.parametrize("pool, items", [((4, 4), 2), ((1, 4), 2), ((2, 2), 2), ((2, 2), 5)])
 def test_convolution_block_is_the_plain_one(
-    pool: tuple[int, int], training: bool, monkeypatch: pytest.MonkeyPatch
+    pool: tuple[int, int], items: int, training: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Values, all gradients and running statistics, with negative scales, odd sizes and several pieces."""
-    monkeypatch.setattr(conv_block, "_PIECE", 2 * 6 * 9 * 13)
+    """Values, all gradients and running statistics, with negative scales, odd sizes, in several pieces and in one."""
+    monkeypatch.setattr(conv_block, "_PIECE", items * 6 * 9 * 13)
     torch.manual_seed(0)
     conv = torch.nn.Conv2d(3, 6, 3, padding=1, bias=False).double()
     norm = torch.nn.BatchNorm2d(6).double().train(training)
