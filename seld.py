@@ -1,4 +1,4 @@
-"""Command line of the main job: python seld.py -train -val | -eval | -infer. See --help."""
+"""Command line of the main job: python seld.py -train -val | -eval | -infer | -submit. See --help."""
 
 from __future__ import annotations
 
@@ -15,16 +15,21 @@ def main(argv: list[str] | None = None) -> int:
     argv = sys.argv[1:] if argv is None else argv
     given = vars(build_parser(SYSTEM_NAMES).parse_args(argv))
     command = "python seld.py " + shlex.join(argv)
-    jobs = [name for name in ("train", "eval", "infer") if given.get(name)]
+    jobs = [name for name in ("train", "eval", "infer", "submit", "check_submission") if given.get(name)]
     if len(jobs) != 1:
-        raise InputError("give exactly one of -train (with -val), -eval and -infer; --help explains them")
+        known = "-train (with -val), -eval, -infer, -submit and -check-submission"
+        raise InputError(f"give exactly one of {known}; --help explains them")
     # Each job imports PyTorch and the networks; --help and a mistyped flag are answered before that.
     if jobs == ["train"]:
         from job.train import train as job
     elif jobs == ["eval"]:
         from job.evaluate import evaluate as job
-    else:
+    elif jobs == ["infer"]:
         from job.infer import infer as job
+    elif jobs == ["submit"]:
+        from job.submit import submit as job
+    else:
+        from job.submit import check_submission as job
     return job(given, command)
 
 

@@ -1,24 +1,37 @@
 """SELDPredictor: recordings -> windows -> estimator -> raw output -> candidates -> events.
 
-The one function behind validation during training, evaluation, inference and the library call.
+The one function behind validation during training, evaluation, inference and the library call (`load`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import math
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import soxr
 import torch
 from lightning_fabric import Fabric
 
-from dataset.loader import EvaluationLoader
+from dataset.classes import STARSS23_CLASSES
+from dataset.loader import EvaluationLoader, Read
 from dataset.recordings import Boxes, Labels, Recording
-from dataset.windows import EvaluationPlan
+from dataset.windows import EvaluationPlan, Framing
 from output_format.candidates import Candidates, merge
-from system import Model
+from system import Model, model_from_checkpoint
+from util.arrays import Array
+from util.checkpoint import load_checkpoint
+from util.errors import InputError
 from util.events import EventTable
+from util.runs import result_checkpoint
+from util.thresholds import Thresholds, read_thresholds
+
+BoxesAt = Callable[[Recording, np.ndarray], np.ndarray]  # recording and times (m,) in s -> boxes (m, 6, 4)
+Frames = str | os.PathLike[str] | Iterable[tuple[float, np.ndarray]]
 
 
 @dataclass(frozen=True)
@@ -50,6 +63,7 @@ class SELDPredictor:
     thresholds : (classes,) activity above which a candidate is an event
     unification_deg : tracks of a class that are closer are one source
     boxes : where person boxes come from; None: no boxes (audio-only, or empty boxes)
+    read : where samples come from, see `dataset.loader.EvaluationLoader`; None: the recordings' files
     batch_size : windows at a time
     """
 
@@ -60,11 +74,12 @@ class SELDPredictor:
         *,
         thresholds: Sequence[float],
         unification_deg: float,
-        boxes: Boxes | None = None,
+        boxes: Boxes | BoxesAt | None = None,
+        read: Read | None = None,
         batch_size: int = 16,
         workers: int = 1,
     ):
-        self.fabric, self.model, self.boxes = fabric, model, boxes
+        self.fabric, self.model, self.boxes, self.read = fabric, model, boxes, read
         self.thresholds, self.unification_deg = np.asarray(thresholds, dtype=np.float64), unification_deg
         self.batch_size, self.workers = batch_size, workers
 
@@ -77,24 +92,36 @@ class SELDPredictor:
         ----------
         labels : gives the loss of labelled recordings
         """
-        plan = EvaluationPlan(recordings, batch_size=self.batch_size)
-        output_format = self.model.output_format
-        encode = None if labels is None else output_format.encode
         pending: dict[int, _Unfinished] = {}
+        for index, windows, raw, losses in self.blocks(recordings, labels=labels):
+            unfinished = pending.setdefault(index, _Unfinished(windows))
+            unfinished.add(raw, losses)
+            if unfinished.complete:
+                yield self._finish(recordings[index], pending.pop(index))
+
+    def blocks(
+        self, recordings: Sequence[Recording], *, labels: Labels | None = None
+    ) -> Iterator[tuple[int, int, np.ndarray, np.ndarray]]:
+        """What each batch holds of each recording, in order; nothing is kept, however long the recordings are.
+
+        Yields
+        ------
+        index of the recording; number of its windows; raw output of the next ones of them (windows, track, axis, class,
+        frames that are kept of a window); loss of each, NaN without labels
+        """
+        plan = EvaluationPlan(recordings, batch_size=self.batch_size)
+        encode = None if labels is None else self.model.output_format.encode
         was_training = self.model.training
         self.model.eval()
         try:
             with EvaluationLoader(
-                recordings, plan, labels=labels, encode=encode, boxes=self.boxes, workers=self.workers
+                recordings, plan, labels=labels, encode=encode, boxes=self.boxes, read=self.read, workers=self.workers
             ) as loader:
                 for batch in loader:
                     raw, losses = self._forward(batch)
-                    for recording in torch.unique_consecutive(batch["recording"]).tolist():
-                        of_recording = batch["recording"] == recording
-                        unfinished = pending.setdefault(recording, _Unfinished(plan.windows_of(recording)))
-                        unfinished.add(raw[of_recording.numpy()], losses[of_recording.numpy()])
-                        if unfinished.complete:
-                            yield self._finish(recordings[recording], pending.pop(recording))
+                    for index in torch.unique_consecutive(batch["recording"]).tolist():
+                        rows = (batch["recording"] == index).numpy()
+                        yield index, plan.windows_of(index), raw[rows], losses[rows]
         finally:
             self.model.train(was_training)
 
@@ -139,3 +166,199 @@ class _Unfinished:
     @property
     def complete(self) -> bool:
         return len(self.raw) >= self.windows
+
+
+class Inference:
+    """A checkpoint that is ready for recordings: what `load` gives, and what the command line uses.
+
+    Parameters
+    ----------
+    fabric : device and precision
+    model : already on the device
+    detector : of people, for audio-visual models
+    rate_hz : rate that the model works at; what comes at another is resampled
+    batch_size : windows at a time
+    workers : threads that read ahead
+    """
+
+    def __init__(
+        self,
+        fabric: Fabric,
+        model: Model,
+        thresholds: Thresholds,
+        *,
+        detector: str = "yolox_tiny",
+        rate_hz: int = 24000,
+        batch_size: int = 16,
+        workers: int = 1,
+    ):
+        self.fabric, self.model, self.thresholds, self.detector = fabric, model, thresholds, detector
+        self.rate_hz, self.batch_size, self.workers = rate_hz, batch_size, workers
+        about = model.output_format.description()
+        self.label_frame_s = float(about["label_frame_s"])
+        self._ratio = round(about["label_frame_s"] / about["frame_s"])
+
+    def __call__(self, waveform: np.ndarray, rate_hz: int, frames: Frames | None = None) -> EventTable:
+        """The events of a recording.
+
+        Parameters
+        ----------
+        waveform : (channels, samples) in [-1, 1], channels as in the array of the checkpoint
+        rate_hz : its rate; resampled where the model has another
+        frames : the 360-degree video: its path, or pairs (time in s, picture (height, width, 3) uint8 BGR) by time; an
+            audio-visual model without it runs with empty boxes
+
+        Raises
+        ------
+        InputError : another number of channels, no samples, samples that are NaN or infinite; as the detector
+        """
+        waveform = self._at_own_rate(waveform, rate_hz)
+        recording = Recording(
+            "waveform", Path("waveform"), None, None, self.model.array, waveform.shape[1], self.rate_hz, rate_hz
+        )
+        boxes = None
+        if frames is not None and self.model.visual:
+            from detection.at_times import detect_at  # onnxruntime and PyAV, only where there are pictures
+
+            track = detect_at(frames, self.detector, self.window_times_s(recording.samples), progress=False)
+            boxes = lambda _, time_s: track.at(time_s)  # noqa: E731
+        raw = [block for _, block in self.blocks(recording, boxes=boxes, read=_reader_of(waveform))]
+        return self.events(self.candidates(np.concatenate(raw, axis=-1)))
+
+    def blocks(
+        self, recording: Recording, *, boxes: BoxesAt | None = None, read: Read | None = None
+    ) -> Iterator[tuple[int, np.ndarray]]:
+        """Raw output of a recording from its start on, block by block, up to the last label frame that begins in it.
+
+        Yields
+        ------
+        first frame of the block (10 ms), raw output (track, axis, class, frames)
+        """
+        predictor = SELDPredictor(
+            self.fabric,
+            self.model,
+            thresholds=self.thresholds.presence,
+            unification_deg=self.thresholds.unification_deg,
+            boxes=boxes,
+            read=read,
+            batch_size=self.batch_size,
+            workers=self.workers,
+        )
+        first, end = 0, self.frame_count(recording.samples)
+        for _, _, windows, _ in predictor.blocks([recording]):
+            block = np.concatenate(list(windows), axis=-1)[..., : end - first]
+            if block.shape[-1]:
+                yield first, block
+            first += block.shape[-1]
+
+    def frame_count(self, samples: int) -> int:
+        """Raw frames of a recording: whole label frames, all that begin inside it."""
+        return self._ratio * max(1, math.ceil(samples / (self.label_frame_s * self.rate_hz) - 1e-9))
+
+    def window_times_s(self, samples: int) -> np.ndarray:
+        """Times (windows,) in s at which the windows of a recording look at the picture."""
+        framing = Framing()
+        count = max(-(-framing.clip_frames(samples) // framing.eval_hop_frames), 1)
+        return np.arange(count) * framing.eval_hop_frames * framing.hop / framing.rate_hz
+
+    def candidates(self, raw: np.ndarray) -> Candidates:
+        """Raw output (track, axis, class, frames) -> candidates per label frame."""
+        return self.model.output_format.candidates(raw)
+
+    def events(self, candidates: Candidates) -> EventTable:
+        """The candidates above the thresholds, merged."""
+        return merge(candidates, np.asarray(self.thresholds.presence), self.thresholds.unification_deg)
+
+    def check_waveform(self, waveform: np.ndarray) -> np.ndarray:
+        """The samples as (channels, samples) float32.
+
+        Raises
+        ------
+        InputError : another number of channels than the checkpoint's array has, samples that are NaN or infinite
+        """
+        waveform, array = np.asarray(waveform, dtype=np.float32), self.model.array
+        if waveform.ndim != 2 or waveform.shape[0] != array.channels:
+            due = f"(channels, samples) with {array.channels} channels, as {array.name}"
+            raise InputError(f"the waveform must be {due}, found {' x '.join(map(str, waveform.shape))}")
+        if not np.isfinite(waveform).all():
+            raise InputError("the waveform has samples that are NaN or infinite")
+        return waveform
+
+    def _at_own_rate(self, waveform: np.ndarray, rate_hz: int) -> np.ndarray:
+        waveform = self.check_waveform(waveform)
+        if rate_hz <= 0 or not waveform.shape[1]:
+            raise InputError(f"the waveform has {waveform.shape[1]} samples at {rate_hz} Hz")
+        if rate_hz == self.rate_hz:
+            return waveform
+        resampled = soxr.resample(waveform.T, rate_hz, self.rate_hz, quality="HQ").T
+        return np.ascontiguousarray(resampled) if resampled.shape[1] else np.zeros((len(waveform), 1), np.float32)
+
+
+def load(
+    checkpoint: str | os.PathLike[str],
+    *,
+    device: str = "auto",
+    precision: str = "32",
+    array: Array | None = None,
+    threshold_config: str | os.PathLike[str] | None = None,
+    detector: str | None = None,
+    batch_size: int = 16,
+    workers: int = 1,
+) -> Inference:
+    """A checkpoint as a function: `load("checkpoint.pth")(waveform, rate_hz)` gives the table of events.
+
+    Parameters
+    ----------
+    checkpoint : file, or a run folder (its last or selected checkpoint)
+    device, precision : as the flags of `python seld.py`
+    array : for a file of another project, which does not tell FOA from MIC
+    threshold_config : file of thresholds; None: the default ones
+    detector : of people; None: the one that the checkpoint was trained with
+
+    Raises
+    ------
+    InputError : no checkpoint, or of another array
+    """
+    from job.machine import make_fabric  # knows PyTorch and devices alone
+
+    checkpoint = Path(checkpoint)
+    if checkpoint.is_dir():
+        checkpoint = result_checkpoint(checkpoint)
+    content = load_checkpoint(checkpoint)
+    stored = content.get("settings", {})
+    try:
+        model = _named_classes(model_from_checkpoint(content, array=array))
+    except InputError as error:
+        raise InputError(error.rule, path=checkpoint) from None
+    if array is not None and array != model.array:
+        raise InputError(f"was trained on {model.array.name} audio, not on {array.name}", path=checkpoint)
+    fabric = make_fabric({"device": device, "devices": 1, "precision": precision}, training=False)
+    model.to(fabric.device).eval()
+    return Inference(
+        fabric,
+        model,
+        read_thresholds(threshold_config, len(model.classes)),
+        detector=detector or stored.get("detector", "yolox_tiny"),
+        rate_hz=stored.get("sampling_frequency", Framing().rate_hz),
+        batch_size=batch_size,
+        workers=workers,
+    )
+
+
+def _named_classes(model: Model) -> Model:
+    """A file of another project has no names: thirteen classes are those of STARSS23, as in all that we know of."""
+    if model.classes == tuple(f"class {index}" for index in range(len(STARSS23_CLASSES))):
+        model.classes = STARSS23_CLASSES
+    return model
+
+
+def _reader_of(waveform: np.ndarray) -> Read:
+    """A waveform in memory as a source of samples."""
+
+    def read(_: Recording, start: int, length: int) -> np.ndarray:
+        out = np.zeros((len(waveform), length), dtype=np.float32)
+        first, last = max(start, 0), min(max(start + length, 0), waveform.shape[1])
+        out[:, first - start : max(last, first) - start] = waveform[:, first : max(last, first)]
+        return out
+
+    return read

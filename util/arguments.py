@@ -25,6 +25,8 @@ DEFAULTS: dict[str, Any] = {
     "val": False,
     "eval": False,
     "infer": [],
+    "submit": False,
+    "check_submission": None,
     "data_root": [DEFAULT_DATA_ROOT],
     "monitor_path": None,
     "random_seed": 0,
@@ -60,6 +62,17 @@ DEFAULTS: dict[str, Any] = {
     "threshold_config": None,
     "edition": "2023",
     "average": "macro",
+    "out": None,
+    "channel_order": "acn",
+    "norm": None,
+    "video_yaw_deg": 0.0,
+    "video_offset_s": 0.0,
+    "player": "auto",
+    "overlay": None,
+    "stream": False,
+    "stream_format": None,
+    "channels": None,
+    "rate": None,
     "device": "auto",
     "devices": 1,
     "precision": "auto",
@@ -79,6 +92,8 @@ def build_parser(systems: list[str]) -> argparse.ArgumentParser:
   python seld.py -train --no-video -i 20000                             the same without the video
   python seld.py -eval -em RUN/params_..._0020000.pth -evalwt LIST.txt  predict a list; score it where labels exist
   python seld.py -train -val --resume RUN                               go on after an interruption
+  python seld.py -infer MINE.wav MINE.mp4 -em CHECKPOINT                events, csv and a player of your own recording
+  arecord ... | python seld.py -infer - --stream --stream-format s16le --channels 4 --rate 48000 -em CHECKPOINT
 
 A value is taken from the flag, else from dataset.json in the data root, else from the default in [brackets].""",
     )
@@ -86,7 +101,25 @@ A value is taken from the flag, else from dataset.json in the data root, else fr
     add("-train", "--train", action="store_true", help="train a system")
     add("-val", "--val", action="store_true", help="validate at every checkpoint during training")
     add("-eval", "--eval", action="store_true", help="evaluate the checkpoint -em on the list -evalwt")
-    add("-infer", "--infer", nargs="+", metavar="FILE", help="predict recordings that need no labels")
+    add(
+        "-infer",
+        "--infer",
+        nargs="+",
+        metavar="FILE",
+        help="predict recordings that need no labels: sound files, each with its mp4 if it has one, or folders",
+    )
+    add(
+        "-submit",
+        "--submit",
+        action="store_true",
+        help="predict the evaluation set (-evalwt, or foa_eval ... of the data root) with -em; csv, metadata, zip",
+    )
+    add(
+        "-check-submission",
+        "--check-submission",
+        metavar="DIR",
+        help="check the csv files of a challenge entry: names, count, ranges, lengths, by --edition",
+    )
 
     add = parser.add_argument_group("data").add_argument
     add(
@@ -180,6 +213,54 @@ A value is taken from the flag, else from dataset.json in the data root, else fr
     add("--edition", metavar="YEAR", help="metric edition [2023]")
     add("--average", choices=["macro", "micro"], help="average over the classes, or over all events [macro]")
 
+    add = parser.add_argument_group("your own recordings (-infer)").add_argument
+    add(
+        "--out",
+        metavar="DIR",
+        help="folder for what is written, with several recordings one below it for each; -submit: of the entry "
+        "[-infer: NAME_seld, -submit: submission_EDITION, in the working directory]",
+    )
+    add(
+        "--channel-order",
+        choices=["acn", "fuma"],
+        help="order of Ambisonics channels: acn W Y Z X; fuma W X Y Z, W 3 dB lower unless --norm says otherwise [acn]",
+    )
+    add("--norm", choices=["sn3d", "n3d"], help="weights of Ambisonics channels [sn3d; fuma: its own]")
+    add(
+        "--video-yaw-deg",
+        type=_finite_float,
+        metavar="DEG",
+        help="azimuth that the middle of the 360-degree picture shows, left positive [0]",
+    )
+    add(
+        "--video-offset-s",
+        type=_finite_float,
+        metavar="S",
+        help="seconds by which the video starts later than the sound; negative: earlier [0]",
+    )
+    add(
+        "--player",
+        choices=["auto", "always", "never"],
+        help="write the page that shows the result; auto: of recordings up to 30 min [auto]",
+    )
+    add(
+        "--overlay",
+        metavar="MP4",
+        help="also render the result into a video file with its sound (one recording) [none]",
+    )
+    add(
+        "--stream",
+        action="store_true",
+        help="read block by block and print a row as soon as its window is heard; FILE - is standard input",
+    )
+    add(
+        "--stream-format",
+        choices=["s16le", "f32le"],
+        help="raw samples on standard input: 16-bit integers or 32-bit floats, channels interleaved [s16le]",
+    )
+    add("--channels", type=_positive_int, metavar="N", help="channels on standard input [those of the checkpoint]")
+    add("--rate", type=_positive_int, metavar="HZ", help="sampling rate on standard input [that of the checkpoint]")
+
     add = parser.add_argument_group("machine").add_argument
     add("--device", choices=["auto", "cpu", "cuda", "mps"], help="where the network runs [auto]")
     add("--devices", type=_positive_int, metavar="N", help="processes that train together [1]")
@@ -226,6 +307,13 @@ def _positive_float(text: str) -> float:
     value = float(text)
     if not 0 < value < float("inf"):
         raise argparse.ArgumentTypeError(f"must be above 0, found {text}")
+    return value
+
+
+def _finite_float(text: str) -> float:
+    value = float(text)
+    if not abs(value) < float("inf"):
+        raise argparse.ArgumentTypeError(f"must be a finite number, found {text}")
     return value
 
 

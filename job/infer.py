@@ -1,0 +1,356 @@
+"""-infer: events of recordings that need no labels, as csv, raw output, json, Audacity labels and a page to look at."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from dataset.layouts import AUDIO_SUFFIXES, LAYOUTS
+from dataset.recordings import Recording
+from job.picture import PlacedBoxes, Placement, boxes_of_video, placed_track, placed_video
+from job.sound import channel_matrix, file_reader, open_sound
+from output_format.candidates import Candidates
+from report.overlay import write_overlay
+from report.player import write_player
+from report.tracks import write_audacity_labels, write_events_json
+from seld_predictor import Inference, load
+from util.arguments import DEFAULTS
+from util.arrays import array_named
+from util.boxes import BoxTrack
+from util.checkpoint import load_checkpoint
+from util.dialects import write_events
+from util.errors import InputError
+from util.events import EventTable
+from util.files import write_json, written_whole
+from util.runs import newest_run, result_checkpoint
+
+VIDEO_SUFFIXES = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v")
+ARRAY_OF_FORMAT = {"foa": "foa", "mic": "mic", "bin": "binaural"}
+PLAYER_LIMIT_S = 1800.0  # a page with sound and picture of more is too heavy for a browser
+
+
+@dataclass(frozen=True)
+class Item:
+    """One recording that the command line names, with the video that belongs to it."""
+
+    audio: Path
+    video: Path | None
+
+    @property
+    def name(self) -> str:
+        """What its files are called."""
+        return self.audio.stem
+
+
+def infer(given: dict[str, Any], command: str) -> int:
+    """Predict the recordings given; the exit status is 2 when one of them could not be read, after all others."""
+    args = {**DEFAULTS, **given}
+    if args["stream"]:
+        from job.stream import stream
+
+        return stream(args)
+    items = find_items(args["infer"])
+    if args["overlay"] and len(items) > 1:
+        raise InputError("--overlay renders one recording; python -m report --overlay RAW.npy... renders several")
+    inference, checkpoint = open_checkpoint(args)
+    job = _Job(inference, args, checkpoint, command)
+    broken = 0
+    for item in items:
+        out = job.out_dir(item, len(items))
+        try:
+            job.run(item, out)
+        except InputError as error:
+            if len(items) == 1:
+                raise
+            broken += 1
+            tqdm.write(f"error: {error}", file=sys.stderr)
+    if len(items) > 1:
+        print(f"{len(items) - broken} of {len(items)} recordings done", flush=True)
+    return 2 if broken else 0
+
+
+def open_checkpoint(args: dict[str, Any]) -> tuple[Inference, Path]:
+    """The checkpoint named by -em, ready for recordings; without -em that of the newest run."""
+    if args["eval_model"]:
+        named = Path(args["eval_model"])
+    else:
+        roots = args["data_root"] if args["data_root"] != DEFAULTS["data_root"] else sorted(Path().glob("data_*"))
+        monitors = [args["monitor_path"]] if args["monitor_path"] else [Path(root) / "model_monitor" for root in roots]
+        named = newest_run(map(Path, monitors))
+    checkpoint = result_checkpoint(named) if named.is_dir() else named
+    array = array_named(ARRAY_OF_FORMAT[args["format"]]) if args["format"] else None
+    if array is None and load_checkpoint(checkpoint).get("foreign"):
+        print(
+            f"{checkpoint}: of another project, which does not say what its channels are; "
+            "--format foa, mic or bin says it",
+            file=sys.stderr,
+        )
+    inference = load(
+        checkpoint,
+        device=args["device"],
+        precision="32" if args["precision"] == "auto" else args["precision"],
+        array=array,
+        threshold_config=args["threshold_config"],
+        detector=args["detector"] if args["detector"] != DEFAULTS["detector"] else None,
+        batch_size=args["batch_size"],
+        workers=args["workers"],
+    )
+    return inference, checkpoint
+
+
+def find_items(files: Sequence[str]) -> list[Item]:
+    """Recordings among files and folders, each with its video.
+
+    One sound and one video file belong together whatever their names; else a video belongs to the sound file of the
+    same stem, in the same folder or among the files named; else what the layout of a data root says.
+
+    Raises
+    ------
+    InputError : no such file, a file of an unknown kind, a video without a sound file, two recordings of one name
+    """
+    sounds: list[Path] = []
+    videos: list[Path] = []
+    for path in map(Path, files):
+        if path.is_dir():
+            inside = sorted(entry for entry in path.rglob("*") if not entry.name.startswith("."))
+            found = [entry for entry in inside if entry.suffix.lower() in AUDIO_SUFFIXES]
+            if not found:
+                raise InputError(f"holds no recording ({', '.join(AUDIO_SUFFIXES)})", path=path)
+            sounds += found
+        elif not path.exists():
+            raise InputError("no such file", path=path)
+        elif path.suffix.lower() in VIDEO_SUFFIXES:
+            videos.append(path)
+        else:
+            sounds.append(path)
+    if not sounds:
+        raise InputError("is a video: give the multichannel sound file too", path=videos[0])
+    if len(sounds) == len(videos) == 1:
+        return [Item(sounds[0], videos[0])]
+    by_stem = {video.stem: video for video in videos}
+    seen: dict[str, Path] = {}
+    for sound in sounds:
+        if sound.stem in seen:
+            raise InputError(f"has the name of {seen[sound.stem]}: predict them one after the other", path=sound)
+        seen[sound.stem] = sound
+    if left := by_stem.keys() - seen.keys():
+        raise InputError("belongs to none of the sound files: none has its name", path=by_stem[min(left)])
+    return [Item(sound, by_stem.get(sound.stem) or _video_beside(sound)) for sound in sounds]
+
+
+def _video_beside(sound: Path) -> Path | None:
+    beside = [sound.with_suffix(suffix) for suffix in VIDEO_SUFFIXES]
+    return next((path for path in [*beside, *LAYOUTS["starss23"].videos_of(sound)] if path.is_file()), None)
+
+
+@dataclass(frozen=True)
+class Result:
+    """What was predicted of a recording; the raw output is in its file."""
+
+    recording: Recording
+    candidates: Candidates
+    events: EventTable
+    raw: Path
+
+
+class _Job:
+    """Recordings one after the other, each into a folder of its own."""
+
+    def __init__(self, inference: Inference, args: dict[str, Any], checkpoint: Path, command: str):
+        self.inference, self.args, self.checkpoint, self.command = inference, args, checkpoint, command
+        self.matrix = channel_matrix(inference.model.array, args["channel_order"], args["norm"])
+        self.placement = Placement(args["video_yaw_deg"], args["video_offset_s"])
+        self._said = False
+
+    def out_dir(self, item: Item, count: int) -> Path:
+        """Folder of a recording's files: --out (below it where there are several), else NAME_seld here."""
+        if self.args["out"] is None:
+            return Path(f"{item.name}_seld")
+        return Path(self.args["out"]) / item.name if count > 1 else Path(self.args["out"])
+
+    def run(self, item: Item, out: Path) -> None:
+        """Predict one recording and write all that is made of it."""
+        recording = open_sound(item.audio, self.inference.model.array, self.inference.rate_hz)
+        video = self._video(item)
+        _make_folder(out)
+        track = None
+        if video is not None and self.inference.model.visual:
+            times_s = self.inference.window_times_s(recording.samples)
+            track = boxes_of_video(video, self.inference.detector, times_s, self.placement, out)
+        result = self.predict(recording, track, out / f"{item.name}.npy")
+        self._write(result, video, track, out)
+
+    def _video(self, item: Item) -> Path | None:
+        """The video to use; an audio-visual system that has none says once that its boxes are empty."""
+        if self.args["no_video"]:
+            return None
+        if item.video is None and self.inference.model.visual and not self._said:
+            self._said = True
+            print(
+                f"{item.audio}: no video: the audio-visual system runs with empty boxes (--no-video: on purpose)",
+                file=sys.stderr,
+            )
+        return item.video
+
+    def predict(self, recording: Recording, track: BoxTrack | None, raw: Path) -> Result:
+        """Predict a recording; the raw output goes to its file block by block."""
+        inference = self.inference
+        boxes = None if track is None else PlacedBoxes(track, self.placement)
+        parts: list[Candidates] = []
+        blocks = inference.blocks(recording, boxes=boxes, read=file_reader(self.matrix))
+        frames = inference.frame_count(recording.samples)
+        with (
+            _raw_file(raw, frames) as write,
+            tqdm(total=round(recording.duration_s), desc=recording.name, unit="s", leave=False) as progress,
+        ):
+            for first, block in blocks:
+                write(first, block)
+                parts.append(inference.candidates(block))
+                progress.update(round(min(first + block.shape[-1], frames) * progress.total / frames) - progress.n)
+        candidates = _joined(parts)
+        return Result(recording, candidates, inference.events(candidates), raw)
+
+    def description(self, recording: Recording, video: Path | None, track: BoxTrack | None) -> dict[str, Any]:
+        """What is written beside the raw output, as evaluation does."""
+        model = self.inference.model
+        return {
+            "system": model.system.name,
+            **model.output_format.description(),
+            "classes": list(model.classes),
+            "thresholds": list(self.inference.thresholds.presence),
+            "unification_deg": self.inference.thresholds.unification_deg,
+            "array": model.array.to_dict(),
+            "detector": self.inference.detector if track is not None else None,
+            "boxes": ("empty" if track is None else "own") if model.visual else None,
+            "checkpoint": str(self.checkpoint),
+            "command": self.command,
+            "recording": str(recording.audio.resolve()),
+            "video": None if video is None else str(video.resolve()),
+            "labels": None,
+            "duration_s": recording.duration_s,
+            "channel_order": self.args["channel_order"],
+            "norm": self.args["norm"],
+            "video_yaw_deg": self.placement.yaw_deg,
+            "video_offset_s": self.placement.offset_s,
+        }
+
+    def _write(self, result: Result, video: Path | None, track: BoxTrack | None, out: Path) -> None:
+        recording, classes, name = result.recording, self.inference.model.classes, result.recording.name
+        write_json(out / f"{name}.json", self.description(recording, video, track))
+        write_events(out / f"{name}.csv", result.events, "dcase2023")
+        about = {"checkpoint": str(self.checkpoint), "duration_s": round(recording.duration_s, 4)}
+        write_events_json(out / "events.json", result.events, classes, recording=str(recording.audio), **about)
+        write_audacity_labels(out / "audacity_labels.txt", result.events, classes)
+        lines = [
+            ("csv", f"{name}.csv"),
+            ("events", "events.json"),
+            ("Audacity", "audacity_labels.txt"),
+            ("raw", f"{name}.npy"),
+        ]
+        with tempfile.TemporaryDirectory() as folder:
+            if video is not None and self.placement != Placement():
+                video = placed_video(video, self.placement, recording.duration_s, Path(folder) / "placed.mp4")
+                track = None if track is None else placed_track(track, self.placement)
+            player = self._write_player(result, video, track, out / "player.html")
+            if player is not None:
+                lines.append(player)
+            if self.args["overlay"]:
+                self._write_overlay(result, video, track, Path(self.args["overlay"]))
+                lines.append(("overlay", self.args["overlay"]))
+        frames = len(np.unique(result.events.frame))
+        tqdm.write(f"{recording.audio}: {len(result.events)} rows in {frames} frames of {recording.duration_s:.1f} s")
+        for what, file in lines:
+            tqdm.write(f"  {what:10s}{file if what in ('overlay', 'no player') else out / file}")
+
+    def _write_player(
+        self, result: Result, video: Path | None, track: BoxTrack | None, path: Path
+    ) -> tuple[str, str] | None:
+        """Write the page; (what to say, file) of it."""
+        recording, wanted = result.recording, self.args["player"]
+        path.unlink(missing_ok=True)
+        if wanted == "never":
+            return None
+        if wanted == "auto" and recording.duration_s > PLAYER_LIMIT_S:
+            return "no player", f"longer than {PLAYER_LIMIT_S / 60:.0f} min (--player always makes it all the same)"
+        model = self.inference.model
+        about = {
+            "candidates": result.candidates,
+            "thresholds": self.inference.thresholds.presence,
+            "unification_deg": self.inference.thresholds.unification_deg,
+            "classes": model.classes,
+            "title": recording.name,
+            "subtitle": f"{model.system.title}, {model.array.name} audio",
+            "array": model.array if self.matrix is None else None,
+            "duration_s": recording.duration_s,
+            "details": {"recording": recording.audio, "checkpoint": self.checkpoint, "command": self.command},
+        }
+        try:
+            write_player(path, audio=recording.audio, video=video, boxes=track, **about)
+        except InputError as error:
+            tqdm.write(f"player without sound and picture: {error}", file=sys.stderr)
+            write_player(path, **about)
+        return "player", path.name
+
+    def _write_overlay(self, result: Result, video: Path | None, track: BoxTrack | None, path: Path) -> None:
+        model = self.inference.model
+        write_overlay(
+            path,
+            estimated=result.events,
+            classes=model.classes,
+            audio=result.recording.audio,
+            video=video,
+            boxes=track,
+            array=model.array if self.matrix is None else None,
+            duration_s=result.recording.duration_s,
+            title=result.recording.name,
+        )
+
+
+@contextmanager
+def _raw_file(path: Path, frames: int) -> Iterator[Any]:
+    """Give write(first frame, raw block) for a raw output of `frames` frames; renamed to `path` when all is written."""
+    made = False
+    with written_whole(path) as temporary:
+
+        def write(first: int, block: np.ndarray) -> None:
+            nonlocal made
+            if not made:
+                shape = (*block.shape[:-1], frames)
+                np.lib.format.open_memmap(temporary, mode="w+", dtype=np.float32, shape=shape).flush()
+                if hasattr(os, "posix_fallocate"):  # a full disk is an error now, not a signal when a page is written
+                    with open(temporary, "r+b") as file:
+                        os.posix_fallocate(file.fileno(), 0, temporary.stat().st_size)
+                made = True
+            # mapped anew for every block, so that what has been written does not count as our memory
+            mapped = np.lib.format.open_memmap(temporary, mode="r+")
+            mapped[..., first : first + block.shape[-1]] = block
+            mapped.flush()
+
+        yield write
+
+
+def _joined(parts: Sequence[Candidates]) -> Candidates:
+    """Candidates of successive blocks as one."""
+
+    def joined(name: str) -> np.ndarray | None:
+        arrays = [getattr(part, name) for part in parts]
+        return None if arrays[0] is None else np.concatenate(arrays)
+
+    names = ("activity", "azimuth_deg", "elevation_deg", "distance_m", "onscreen")
+    return Candidates(**{name: joined(name) for name in names}, frame_s=parts[0].frame_s)
+
+
+def _make_folder(path: Path) -> None:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"cannot be made ({error.strerror})", path=path) from error

@@ -1,0 +1,71 @@
+"""Checkpoints of untrained networks and short recordings, for tests of what is done with a checkpoint."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from dataset.classes import STARSS23_CLASSES
+from system import Model, system_named
+from util.angles import direction_from_degrees
+from util.arrays import ARRAYS
+from util.audio import write_audio
+from util.checkpoint import save_checkpoint
+
+RATE_HZ = 24000
+
+
+def untrained(path: Path, *, array: str = "foa", visual: bool = False, net: str = "crnn", seed: int = 0) -> Path:
+    """Write a checkpoint of an untrained network whose outputs are spread around the thresholds of `thresholds`."""
+    torch.manual_seed(seed)
+    settings = {"base_channel": 0, "fft_size": 512, "stft_hop_size": 240}
+    model = Model(system_named(net), ARRAYS[array], STARSS23_CLASSES, settings, visual=visual)
+    with torch.no_grad():  # an untrained network hardly says anything; this one does, and differs from frame to frame
+        model.network.fc_xyz.weight *= 4
+    save_checkpoint(
+        path,
+        {
+            "stages": [{"name": "main", "model": model.network.state_dict()}],
+            "system": net,
+            "array": ARRAYS[array].to_dict(),
+            "classes": list(STARSS23_CLASSES),
+            "feature": settings,
+            "visual": visual,
+            "settings": {"detector": "builtin", "sampling_frequency": RATE_HZ},
+            "iteration": 0,
+        },
+    )
+    return path
+
+
+def thresholds(path: Path, presence: float) -> Path:
+    """A threshold file with one number for all classes."""
+    content = {"threshold_presence": [presence] * len(STARSS23_CLASSES), "threshold_unification": 15}
+    path.write_text(json.dumps(content))
+    return path
+
+
+def bursts(seconds: float, *, rate_hz: int = RATE_HZ, seed: int = 0) -> np.ndarray:
+    """FOA (4, samples): noise that changes its direction and level every half second, in faint noise of its own in every channel.
+
+    Without the latter the channels are exactly in phase, where phase differences jump between 0 and 2 pi by rounding.
+    """
+    rng = np.random.default_rng(seed)
+    samples = round(seconds * rate_hz)
+    mono = rng.standard_normal(samples) * 0.1
+    part = np.arange(samples) // (rate_hz // 2)
+    azimuth_deg, level = rng.uniform(-180, 180, part[-1] + 1), rng.uniform(0.05, 1, part[-1] + 1)
+    x, y, z = direction_from_degrees(azimuth_deg[part], 10.0).T
+    noise = rng.standard_normal((4, samples)) * 0.01
+    return (np.stack([np.ones(samples), y, z, x]) * mono * level[part] + noise).astype(np.float32)
+
+
+def recording(path: Path, seconds: float = 2.5, *, channels: int = 4, rate_hz: int = RATE_HZ, seed: int = 0) -> Path:
+    """Write such noise; of fewer channels the first ones."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    waveform = bursts(seconds, rate_hz=rate_hz, seed=seed)
+    write_audio(path, waveform[np.arange(channels) % 4], rate_hz, subtype="FLOAT")
+    return path
