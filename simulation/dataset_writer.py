@@ -50,7 +50,7 @@ _PARTIAL = re.compile(r"^\..+\.partial-\d+(\.\w+)?$")
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 PROVENANCE = (
     "clip", "split", "event", "kind", "class", "class_name", "source", "start_s", "duration_s", "moving", "made_of",
-    "sha256", "parameters", "room", "background_seed",
+    "sha256", "parameters", "image", "room", "background_seed",
 )  # fmt: skip
 
 
@@ -144,6 +144,7 @@ def provenance_rows(scene: Scene) -> list[dict[str, Any]]:
     """What every event, person and object of a clip was made of: rows of provenance.csv."""
     common = {"clip": scene.name, "split": scene.split, "room": scene.room.name}
     common["background_seed"] = scene.background.get("seed", "")
+    images = {actor.source: _image(actor.appearance) for actor in (*scene.people, *scene.things)}
     rows = []
     for number, event in enumerate(scene.events):
         made_of = dict(event.made_of)
@@ -153,7 +154,7 @@ def provenance_rows(scene: Scene) -> list[dict[str, Any]]:
                 "source": event.source, "start_s": round(event.start_s, 4),
                 "duration_s": round(len(event.sound) / scene.rate_hz, 4), "moving": int(event.trajectory.moving),
                 "made_of": made_of.pop("generator", None) or made_of.pop("file"),
-                "sha256": made_of.pop("sha256", ""), "parameters": made_of,
+                "sha256": made_of.pop("sha256", ""), "parameters": made_of, "image": images[event.source],
             }
         )  # fmt: skip
     for kind, actors in (("person", scene.people), ("object", scene.things)):
@@ -166,10 +167,15 @@ def provenance_rows(scene: Scene) -> list[dict[str, Any]]:
                     **common, "kind": kind, "source": actor.source, "moving": int(path.moving),
                     "class": getattr(actor, "class_index", ""), "class_name": getattr(actor, "class_name", ""),
                     "made_of": Path(photo).name if photo else look.pop("kind", "drawn person"),
-                    "sha256": look.pop("sha256", ""), "parameters": look,
+                    "sha256": look.pop("sha256", ""), "parameters": look, "image": images[actor.source],
                 }
             )  # fmt: skip
     return rows
+
+
+def _image(appearance: dict[str, Any]) -> str:
+    """What somebody or something is drawn from: hash of the photograph, or seed of the drawing."""
+    return str(appearance.get("sha256") or f"drawn {appearance.get('seed', '')}")
 
 
 def _write_provenance(path: Path, rows: list[dict[str, Any]]) -> None:

@@ -107,7 +107,7 @@ def test_splits_share_nothing(sounding):
     rows = rows_of(sounding)
     split = {name: [row for row in rows if row["split"] == name] for name in ("train", "test")}
     assert len({row["clip"] for row in split["train"]}) == 24 and len({row["clip"] for row in split["test"]}) == 8
-    for column in ("clip", "room", "background_seed"):
+    for column in ("clip", "room", "background_seed", "image"):
         assert not {row[column] for row in split["train"]} & {row[column] for row in split["test"]}
     made: dict[tuple, dict[str, set]] = {}
     for row in rows:
@@ -118,7 +118,7 @@ def test_splits_share_nothing(sounding):
             if row["kind"] == "event":
                 intervals = GENERATORS[row["made_of"]].ranges[name].intervals(row["split"])
                 assert any(low - 1e-6 <= value <= high + 1e-6 for low, high in intervals)
-    assert len(made) > 60
+    assert len(made) > 60 and all(row["image"] for row in rows)
     for values in made.values():
         assert not values["train"] & values["test"]
     events = [row for row in rows if row["kind"] == "event"]
