@@ -7,6 +7,7 @@ from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cached_property
 
 import cv2
 import numpy as np
@@ -85,6 +86,16 @@ class _Patch:
     columns: slice
     picture: np.ndarray
 
+    @cached_property
+    def colour(self) -> np.ndarray:
+        """Premultiplied BGR (h, w, 3)."""
+        return np.ascontiguousarray(self.picture[..., :3])
+
+    @cached_property
+    def keep(self) -> np.ndarray:
+        """255 - alpha, once per colour (h, w, 3)."""
+        return cv2.merge([255 - self.picture[..., 3]] * 3)
+
 
 class Painter:
     """Draws one scene through one camera; the room is drawn once, sprites once per pose.
@@ -109,6 +120,8 @@ class Painter:
         self.motions = [PersonMotion(person, scene) for person in scene.people]
         self.thing_motions = [ThingMotion(thing, scene) for thing in scene.things]
         self._sprites: OrderedDict[tuple, Sprite] = OrderedDict()
+        # What stands still looks the same as in the frame before: source -> (sprite, place, patches).
+        self._last: dict[int, tuple[Sprite, np.ndarray, list[_Patch]]] = {}
         look = scene.background
         warmth, strength = float(look.get("warmth", 0.0)), float(look.get("light", 1.0))
         self.tint = tuple(float(v) * strength for v in (1 - 0.07 * warmth, 1.0, 1 + 0.06 * warmth))
@@ -284,6 +297,13 @@ class Painter:
             patches.append(_Patch(rows, columns, picture))
         return patches
 
+    def _same_patches(self, item: _Item) -> list[_Patch]:
+        """`_patches`, kept from the frame before where neither place nor pose has changed."""
+        last = self._last.get(item.source)
+        if last is None or last[0] is not item.sprite or not np.array_equal(last[1], item.foot):
+            last = self._last[item.source] = (item.sprite, item.foot, self._patches(item))
+        return last[2]
+
     def _shadow(self, frame: np.ndarray, item: _Item) -> None:
         """Darken the floor below somebody, in place: a soft spot."""
         floor = -self.scene.room.listener_m[2]
@@ -323,13 +343,11 @@ class Painter:
             if item.person:
                 self._shadow(frame, item)
         for item in items:
-            for patch in self._patches(item):
+            for patch in self._same_patches(item):
                 part = frame[patch.rows, patch.columns]
-                alpha = patch.picture[..., 3:]
-                keep = 255 - alpha.astype(np.uint16)
-                # (x * 257 + 257) >> 16 is x / 255 without a division.
-                mixed = ((part * keep) * np.uint32(257) + np.uint32(32896)) >> 16
-                np.copyto(part, cv2.add(patch.picture[..., :3], mixed.astype(np.uint8)))
+                # Premultiplied: the sprite's colour plus what its alpha leaves of the picture.
+                mixed = cv2.multiply(part, patch.keep, scale=1 / 255)
+                np.copyto(part, cv2.add(patch.colour, mixed))
         return frame
 
     def boxes(self, time_s: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -435,7 +453,8 @@ def render_video(scene: Scene, path: str | os.PathLike[str], *, camera: Camera, 
 
     fps = Fraction(fps)
     count = round(scene.duration_s * fps)
-    with VideoWriter(path, camera.width, camera.height, fps) as writer:
+    # One thread: the bytes then do not depend on the machine, and several clips are made at once anyway.
+    with VideoWriter(path, camera.width, camera.height, fps, threads=1) as writer:
         for picture in frames(scene, camera, [float((k + Fraction(1, 2)) / fps) for k in range(count)]):
             writer.write(picture)
 

@@ -194,10 +194,9 @@ class Body:
         low, high = table[0, 0], table[-1, 0]
         radii = np.column_stack([(table[:, 0] - low) / (high - low), table[:, 1:]])
         path = np.array([[0.0, 0, low], [-0.004, 0, 0.6], [0.006, 0, 0.72], [-0.006, 0, high]])
-        skin = tube(path, radii, np.array([1.0, 0, 0]), 34, 30)
+        skin = tube(path, radii, np.array([1.0, 0, 0]), 28, 24)
         height = skin[..., 2]
-        angle = np.linspace(-np.pi, np.pi, 31)
-        angle = np.abs(np.roll(np.linspace(0, 2 * np.pi, 31), 0))
+        angle = np.linspace(0, 2 * np.pi, 25)
         ahead = np.minimum(angle, 2 * np.pi - angle)[None]  # 0 at the front, pi at the back
         hem = {"jacket": 0.465, "hoodie": 0.485, "sweater": 0.495, "shirt": 0.53, "tee": 0.50, "tank": 0.51}
         colour = np.where((height > hem.get(self.garment, 0.5))[..., None], self.top, self.bottom)
@@ -251,9 +250,9 @@ class Body:
                 ]
             )  # fmt: skip
             radii[:, 1:] = radii[:, 1:] * b + loose * (radii[:, :1] < sleeve) * cloth
-            skin = tube(arm, radii, front, 24, 12, smooth=2)
-            place = np.linspace(0, 1, 24)[:, None]
-            colour = np.where((place < sleeve)[..., None], self.top, self.skin) * np.ones((24, 13, 1))
+            skin = tube(arm, radii, front, 18, 10, smooth=2)
+            place = np.linspace(0, 1, 18)[:, None]
+            colour = np.where((place < sleeve)[..., None], self.top, self.skin) * np.ones((18, 11, 1))
             if self.pattern == "stripes":
                 step = self.pattern_step / 0.33
                 colour = np.where(((np.mod(place, step) < step * 0.45) & (place < sleeve))[..., None],
@@ -269,8 +268,8 @@ class Body:
                     (1.0, 0.002, 0.003),
                 ]
             )
-            skin = tube(np.stack([wrist - 0.006 * hand, wrist + HAND * hand]), palm, front, 9, 10, smooth=0)
-            parts.append((skin, np.broadcast_to(self.skin, (9, 11, 3))))
+            skin = tube(np.stack([wrist - 0.006 * hand, wrist + HAND * hand]), palm, front, 7, 8, smooth=0)
+            parts.append((skin, np.broadcast_to(self.skin, (7, 9, 3))))
         skirt = self.lower in ("skirt", "dress")
         for leg, toe in zip(joints.legs, joints.toes):
             radii = np.array(
@@ -284,9 +283,9 @@ class Body:
             cloth = self.top if self.lower == "dress" else self.bottom
             radii[:, 1:] += (0.005 + 0.008 * radii[:, :1]) * (radii[:, :1] <= cover + 0.05) * (not skirt)
             path = np.vstack([leg[0] + [0, 0, 0.01], leg[1], leg[2] + [0, 0, -0.008]])
-            skin = tube(path, radii, front, 30, 14, smooth=2)
-            place = np.linspace(0, 1, 30)[:, None]
-            colour = np.where((place < cover)[..., None], cloth, self.skin) * np.ones((30, 15, 1))
+            skin = tube(path, radii, front, 22, 12, smooth=2)
+            place = np.linspace(0, 1, 22)[:, None]
+            colour = np.where((place < cover)[..., None], cloth, self.skin) * np.ones((22, 13, 1))
             parts.append((skin, colour * self._shade_folds(skin, 0.0 if skirt else 0.13)[..., None]))
             toe = unit(toe)
             heel = leg[2] + np.array([0, 0, -0.016]) - 0.042 * toe
@@ -296,9 +295,9 @@ class Body:
                     (0.75, 0.030, 0.018), (0.93, 0.022, 0.013), (1.0, 0.005, 0.005),
                 ]
             )  # fmt: skip
-            skin = tube(np.stack([heel, heel + 0.158 * toe]), sole, np.array([0.0, 0.0, 1.0]), 14, 12, smooth=0)
+            skin = tube(np.stack([heel, heel + 0.158 * toe]), sole, np.array([0.0, 0.0, 1.0]), 10, 12, smooth=0)
             skin[..., 2] = np.maximum(skin[..., 2], min(float(leg[2, 2]) - 0.036, 0.04))
-            shoe = np.broadcast_to(self.shoe, (14, 13, 3)).copy()
+            shoe = np.broadcast_to(self.shoe, (10, 13, 3)).copy()
             shoe[:, 5:8] = (self.shoe * 0.4 + 110) * 0.8
             parts.append((skin, shoe))
         if skirt:
@@ -311,15 +310,17 @@ class Body:
                     (1.0, hips + 0.024, 0.078 + span),
                 ]
             )  # fmt: skip
-            skin = tube(np.array([[0, 0, 0.585], [0, 0, 0.5], knee]), radii, front, 24, 30, smooth=1)
-            colour = np.broadcast_to(self.top if self.lower == "dress" else self.bottom, (24, 31, 3))
-            pleats = 1 + 0.10 * np.sin(np.linspace(0, 2 * np.pi * 9, 31))[None] * np.linspace(0, 1, 24)[:, None]
+            skin = tube(np.array([[0, 0, 0.585], [0, 0, 0.5], knee]), radii, front, 14, 28, smooth=1)
+            colour = np.broadcast_to(self.top if self.lower == "dress" else self.bottom, (14, 29, 3))
+            pleats = 1 + 0.10 * np.sin(np.linspace(0, 2 * np.pi * 9, 29))[None] * np.linspace(0, 1, 14)[:, None]
             parts.append((skin, colour * pleats[..., None]))
         return parts
 
     def _head(self, mouth: int) -> list[tuple[np.ndarray, np.ndarray]]:
-        polar = np.linspace(0.02, np.pi - 0.02, 40)[:, None]
-        around = np.linspace(0, 2 * np.pi, 53)[None]
+        polar = np.linspace(0.02, np.pi - 0.02, 34)[:, None]
+        # Columns are closer at the face than at the back of the head.
+        turn = np.linspace(-np.pi, np.pi, 41)[None]
+        around = np.mod(turn - 0.45 * np.sin(turn), 2 * np.pi)
         ahead = np.sin(polar) * np.cos(around)
         left = np.sin(polar) * np.sin(around)
         up = np.cos(polar) * np.ones_like(around)
@@ -392,6 +393,7 @@ class Body:
             grow = 1.004 + thick * np.clip((up - line) / 0.25, 0, 1) ** 0.5
             shell = HEAD_CENTRE + shape * HEAD_RADII * grow[..., None]
             strands = 1 + 0.16 * np.sin(around * 23 + self.folds[3, 0]) * np.ones_like(up) + 0.10 * np.sin(up * 19)
+            face[up > line + 0.5] = np.nan
             parts.append((np.where((up > line - 0.10)[..., None], shell, np.nan), self.hair * strands[..., None]))
         curtains = {"long": (0.80, 0.060), "bob": (0.868, 0.056), "ponytail": (0.80, 0.018)}.get(style)
         if curtains:

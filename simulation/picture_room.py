@@ -14,6 +14,7 @@ from util.camera import Camera, Equirectangular
 
 SUPERSAMPLING = 2
 NOISE_SIZE = 512
+BAND_ROWS = 48
 # How far furniture keeps away from the paths of people and things, metres.
 CLEARANCE_M = 0.55
 
@@ -170,7 +171,7 @@ class _RoomPainter:
         taken: list[tuple[np.ndarray, np.ndarray]] = []
         makers = {
             "shelf": (1.0, 0.34, 1.9), "cabinet": (1.1, 0.45, 0.9), "sofa": (1.9, 0.85, 0.85),
-            "table": (1.3, 0.75, 0.74), "plant": (0.5, 0.5, 1.3), "wardrobe": (1.1, 0.6, 2.0),
+            "table": (1.3, 0.75, 0.74), "plant": (0.8, 0.8, 1.1), "wardrobe": (1.1, 0.6, 2.0),
             "chair": (0.45, 0.48, 0.9), "lamp": (0.6, 0.6, 1.6),
         }  # fmt: skip
         tries = round(16 * float(self.look.get("furniture", 0.6)))
@@ -574,22 +575,37 @@ class _RoomPainter:
         depth[hit] = near_hit
 
     def paint(self, camera: Camera, extra: Sequence[Block]) -> RoomPicture:
+        """The whole picture, in bands of rows: what is at work at a time stays in the processor's cache."""
         direction = camera_directions(camera, SUPERSAMPLING)
-        colour, depth = self._paint_shell(direction)
-        rows, columns = depth.shape
-        for block in [*self.blocks, *extra]:
-            for window in _windows_of(block, camera, rows, columns):
-                self._paint_block(block, direction[window], colour[window], depth[window])
+        rows, columns = direction.shape[:2]
+        pieces = [
+            (block, window) for block in [*self.blocks, *extra] for window in _windows_of(block, camera, rows, columns)
+        ]
         warmth = float(self.look.get("warmth", 0.0))
         tint = np.array([1 - 0.07 * warmth, 1.0, 1 + 0.06 * warmth]) * float(self.look.get("light", 1.0))
-        # A photograph's highlights roll off instead of clipping.
-        colour = np.clip(colour * tint.astype(np.float32), 0, None)
-        colour = np.where(colour > 200, 200 + 55 * (1 - np.exp(-(colour - 200) / 55)), colour)
-        size = (camera.width, camera.height)
-        colour = cv2.resize(colour.astype(np.float32), size, interpolation=cv2.INTER_AREA)
-        depth = cv2.resize(depth, size, interpolation=cv2.INTER_NEAREST)
-        grain = self.rng.standard_normal(colour.shape[:2]).astype(np.float32) * 1.6
-        return RoomPicture(np.clip(colour + grain[..., None], 0, 255).astype(np.uint8), depth)
+        tint = tint.astype(np.float32)
+        bgr = np.empty((camera.height, camera.width, 3), dtype=np.uint8)
+        far = np.empty((camera.height, camera.width), dtype=np.float32)
+        for top in range(0, camera.height, BAND_ROWS):
+            band = slice(top, min(top + BAND_ROWS, camera.height))
+            first, last = band.start * SUPERSAMPLING, band.stop * SUPERSAMPLING
+            way = direction[first:last]
+            colour, depth = self._paint_shell(way)
+            for block, (down, across) in pieces:
+                part = (slice(max(down.start - first, 0), min(down.stop, last) - first), across)
+                if part[0].start < part[0].stop:
+                    self._paint_block(block, way[part], colour[part], depth[part])
+            colour *= tint
+            # A photograph's highlights roll off instead of clipping.
+            bright = np.maximum(colour - 200, 0)
+            np.minimum(colour, 200, out=colour)
+            colour += 55 * (1 - np.exp(bright * np.float32(-1 / 55)))
+            size = (camera.width, band.stop - band.start)
+            colour = cv2.resize(colour, size, interpolation=cv2.INTER_AREA)
+            far[band] = cv2.resize(depth, size, interpolation=cv2.INTER_NEAREST)
+            grain = self.rng.standard_normal(colour.shape[:2], dtype=np.float32) * np.float32(1.6)
+            bgr[band] = np.clip(colour + grain[..., None], 0, 255)
+        return RoomPicture(bgr, far)
 
 
 def _windows_of(block: Block, camera: Camera, rows: int, columns: int) -> list[tuple[slice, slice]]:

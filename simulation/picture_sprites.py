@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import cv2
 import numpy as np
 
-SUPERSAMPLING = 3
+SUPERSAMPLING = 2
 
 
 @dataclass
