@@ -146,7 +146,10 @@ def make_clips(folder: Path, format: str, clips: int, seconds: float, rate_hz: i
     )
     times = np.arange(0, seconds, 0.1)
     boxes = np.sort(rng.random((len(times), 6, 4)), axis=-1)[..., [0, 1, 2, 3]].astype(np.float32)
-    track = BoxTrack(times, boxes, np.full((len(times), 6), 0.5, np.float32), seconds, {"detector": "builtin"})
+    boxes[:, 4:] = 0  # more people than most scenes have
+    track = BoxTrack(
+        times, boxes, np.where(boxes.any(axis=-1), 0.5, 0).astype(np.float32), seconds, {"detector": "builtin"}
+    )
     lines, first = [], {}
     for index in range(clips):
         stem = f"dev-train-x/fold3_room{index % 9 + 1}_mix{index + 1:04d}"

@@ -17,11 +17,11 @@ from dataset.layouts import LAYOUTS, DataRoot
 from dataset.lists import read_list
 from util.arrays import ARRAYS, Array
 from util.audio import RATE_HZ, AudioInfo, audio_info
+from util.boxes import MAX_BOXES, BoxTrack, box_path, read_boxes
 from util.dialects import read_events
 from util.errors import InputError
 from util.events import EventTable
 
-MAX_BOXES = 6
 _ROOM = re.compile(r"(?:^|_)(room\d+)(?:_|$)")
 Value = TypeVar("Value")
 
@@ -182,9 +182,9 @@ class Labels:
     limit_mb : what the tables kept may take together, so that memory does not grow with the data set
     """
 
-    def __init__(self, class_count: int | None, *, limit_mb: float = 64.0):
+    def __init__(self, class_count: int | None, *, limit_mb: float = 32.0):
         self.class_count = class_count
-        self._cache: _Cache[EventTable] = _Cache(limit_mb)
+        self._cache: _Cache[_PackedEvents] = _Cache(limit_mb)
 
     def __call__(self, recording: Recording) -> EventTable:
         """Events sorted by frame (rows of one frame in the order of the file); none without labels.
@@ -195,12 +195,12 @@ class Labels:
         """
         if recording.labels is None:
             return EventTable.make()
-        return self._cache.get(recording.labels, lambda: self._read(recording))
+        return self._cache.get(recording.labels, lambda: self._read(recording)).unpacked()
 
-    def _read(self, recording: Recording) -> tuple[EventTable, int]:
+    def _read(self, recording: Recording) -> tuple[_PackedEvents, int]:
         table = read_events(recording.labels, recording.dialect, class_count=self.class_count)
-        table = table[np.argsort(table.frame, kind="stable")]
-        return table, len(table) * 8 * len(EventTable.COLUMNS)
+        packed = _PackedEvents(table[np.argsort(table.frame, kind="stable")])
+        return packed, packed.nbytes
 
 
 class Boxes:
@@ -221,12 +221,12 @@ class Boxes:
         *,
         source: str = "own",
         recordings: Sequence[Recording] = (),
-        limit_mb: float = 64.0,
+        limit_mb: float = 32.0,
     ):
         if source not in ("own", "empty", "other"):
             raise ValueError(f"source must be own, empty or other, found {source}")
         self.detector, self.source = detector, source
-        self._cache: _Cache = _Cache(limit_mb)
+        self._cache: _Cache[_PackedBoxes] = _Cache(limit_mb)
         seen = [recording.video for recording in recordings if recording.video is not None]
         self._other = dict(zip(seen, seen[1:] + seen[:1])) if len(set(seen)) > 1 else {}
 
@@ -246,11 +246,9 @@ class Boxes:
         track = self._cache.get(video, lambda: self._read(video))
         if self.source == "other" and track.end_s > 0:
             time_s = np.mod(time_s, track.end_s)
-        return np.asarray(track.at(time_s), dtype=np.float32)
+        return track.at(time_s)
 
     def _sibling(self, video: Path) -> Path:
-        from util.boxes import box_path
-
         found = sorted(path for path in video.parent.glob("*.mp4") if box_path(path, self.detector).exists())
         later = [path for path in found if path > video]
         other = next((path for path in [*later, *found] if path != video), None)
@@ -259,11 +257,66 @@ class Boxes:
         self._other[video] = other
         return other
 
-    def _read(self, video: Path) -> tuple[object, int]:
-        from util.boxes import box_path, read_boxes
+    def _read(self, video: Path) -> tuple[_PackedBoxes, int]:
+        packed = _PackedBoxes(read_boxes(box_path(video, self.detector)))
+        return packed, packed.nbytes
 
-        track = read_boxes(box_path(video, self.detector))
-        return track, track.boxes.nbytes + track.score.nbytes + track.time_s.nbytes
+
+class _PackedEvents:
+    """An event table in the smallest types that hold its columns exactly: labels take 12 to 20 bytes a row, not 64."""
+
+    _TYPES = (np.int8, np.int16, np.int32, np.float16, np.float32)
+
+    def __init__(self, table: EventTable):
+        self._frame_s = table.frame_s
+        self._columns = {name: self._smallest(getattr(table, name)) for name in EventTable.COLUMNS}
+
+    @classmethod
+    def _smallest(cls, column: np.ndarray) -> np.ndarray:
+        unknown = bool(np.isnan(column).any())
+        for kind in cls._TYPES:
+            if unknown and np.issubdtype(kind, np.integer):
+                continue
+            with np.errstate(invalid="ignore", over="ignore"):
+                packed = column.astype(kind)
+            if np.array_equal(packed.astype(column.dtype), column, equal_nan=unknown):
+                return packed
+        return column
+
+    @property
+    def nbytes(self) -> int:
+        return sum(column.nbytes for column in self._columns.values())
+
+    def unpacked(self) -> EventTable:
+        return EventTable.make(frame_s=self._frame_s, **self._columns)
+
+
+class _PackedBoxes:
+    """A box track without the rows that hold no box, and without scores."""
+
+    def __init__(self, track: BoxTrack):
+        exists = track.boxes.any(axis=-1)
+        self._first = np.concatenate([[0], np.cumsum(exists.sum(axis=1))]).astype(np.int32)
+        self._boxes = track.boxes[exists]
+        # a track of its own whose "boxes" are numbers of grid times from 1: 0 where there are none at that time
+        numbers = np.arange(1, len(track.time_s) + 1, dtype=np.int32)[:, None, None]
+        self._numbers = BoxTrack(track.time_s, numbers, np.zeros(0, dtype=np.float32), track.end_s)
+        self.end_s = track.end_s
+
+    @property
+    def nbytes(self) -> int:
+        numbers = self._numbers
+        return self._first.nbytes + self._boxes.nbytes + numbers.time_s.nbytes + numbers.boxes.nbytes
+
+    def at(self, time_s: np.ndarray) -> np.ndarray:
+        """As `BoxTrack.at`."""
+        out = np.zeros((len(time_s), MAX_BOXES, 4), dtype=np.float32)
+        if len(self._numbers.time_s):
+            for row, number in zip(out, self._numbers.at(time_s).astype(np.int64).reshape(-1)):
+                if number:
+                    boxes = self._boxes[self._first[number - 1] : self._first[number]]
+                    row[: len(boxes)] = boxes
+        return out
 
 
 class _Cache(Generic[Value]):

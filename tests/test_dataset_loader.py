@@ -201,6 +201,25 @@ def test_boxes_of_another_clip(data):
     assert own(data[0], np.array([0.19, 0.2]))[:, 0, 0] == pytest.approx([0.01, 0.02])
 
 
+def test_boxes_are_those_of_the_box_track(tmp_path):
+    rng = np.random.default_rng(0)
+    times = np.arange(0, 2, 0.1)
+    boxes = rng.random((20, 6, 4)).astype(np.float32)
+    count = rng.integers(0, 7, 20)
+    boxes[np.arange(6) >= count[:, None]] = 0
+    track = BoxTrack(
+        times, boxes, np.where(boxes.any(axis=-1), 0.5, 0).astype(np.float32), 1.5, {"detector": "builtin"}
+    )
+    (tmp_path / "a.mp4").touch()
+    write_boxes(box_path(tmp_path / "a.mp4", "builtin"), track)
+    recording = SimpleNamespace(video=tmp_path / "a.mp4")
+    time_s = np.concatenate([rng.uniform(-0.5, 3.5, 50), times, [2.499, 2.5]])
+    assert np.array_equal(Boxes("builtin")(recording, time_s), track.at(time_s))
+    empty = BoxTrack(times[:0], boxes[:0], boxes[:0, :, 0], 0.0, {"detector": "builtin"})
+    write_boxes(box_path(tmp_path / "b.mp4", "builtin"), empty)
+    assert not Boxes("builtin")(SimpleNamespace(video=tmp_path / "b.mp4"), time_s).any()
+
+
 def test_window_counts_of_the_reference_fixed():
     values = np.load(golden.find("av_baseline/detector.npz"))
     for duration_s, windows in zip(values["durations"], values["durations_windows"]):
@@ -297,8 +316,8 @@ def test_files_at_another_rate_give_windows_at_24_khz(tmp_path, rate_hz):
 
 
 def test_memory_for_labels_and_boxes_is_bounded(data):
-    labels = Labels(13, limit_mb=0.01)
+    labels = Labels(13, limit_mb=0.005)
     for recording in data:
         labels(recording)
     sizes = [size for _, size in labels._cache._values.values()]
-    assert len(sizes) < len(data) and sum(sizes) <= 0.01 * 2**20
+    assert len(sizes) < len(data) and sum(sizes) <= 0.005 * 2**20
