@@ -100,7 +100,7 @@ def _joints(pose: Pose, shoulder_y: float, hip_y: float) -> _Joints:
             wrist = shoulder + np.array([0.32 * np.sin(angle) + 0.03, sign * 0.03, -0.31 * np.cos(angle)])
         elif pose.name == "clap":
             gap = (0.010, 0.035, 0.065, 0.10)[pose.step % 4]
-            wrist = np.array([0.125, sign * (gap + 0.028), HANDS_Z - 0.028])
+            wrist = np.array([0.125, sign * (gap + 0.028), HANDS_Z - 0.036])
             hand = np.array([0.5, -sign * (0.05 + 0.9 * gap), 0.55])
             hint = np.array([-0.4, sign * 0.9, -0.8])
         elif pose.name in ("talk", "laugh"):
