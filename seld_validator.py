@@ -104,6 +104,7 @@ class SELDValidator:
             "recording": str(recording.audio),
             "video": recording.video and str(recording.video),
             "labels": recording.labels and str(recording.labels),
+            "label_dialect": recording.dialect,
             "duration_s": recording.duration_s,
         }
         write_json(raw_dir / f"{recording.name}.json", {**self.raw_description, **companions})

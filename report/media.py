@@ -13,10 +13,10 @@ from pathlib import Path
 import av
 import numpy as np
 import soundfile
+import soxr
 
 from util.arrays import Array
 from util.audio import audio_info
-from util.errors import InputError
 from util.video import decoded_frames, fitted_size, video_info
 
 _BLOCK = 1 << 16
@@ -82,7 +82,7 @@ def browser_media(
 
     Raises
     ------
-    InputError : a file is missing or cannot be read, an audio rate that AAC does not have
+    InputError : a file is missing or cannot be read
     """
     if audio is None and video is None:
         return None
@@ -156,14 +156,14 @@ def _aac(
 ) -> Iterator[av.Packet | None]:
     """A recording as stereo AAC packets after a first None."""
     rate = audio_info(path).rate_hz
+    blocks = stereo_blocks(path, array)
     if rate not in _AAC_RATES_HZ:
-        known = ", ".join(str(value) for value in _AAC_RATES_HZ)
-        raise InputError(f"has a rate of {rate} Hz; the player's sound needs one of {known}", path=path)
+        blocks, rate = _resampled(blocks, rate, _AAC_RATES_HZ[0]), _AAC_RATES_HZ[0]
     stream = out.add_stream("aac", rate=rate, layout="stereo")
     stream.bit_rate = kbps * 1000
     yield None
     done = 0
-    for block in stereo_blocks(path, array):
+    for block in blocks:
         frame = av.AudioFrame.from_ndarray(
             np.ascontiguousarray(block, dtype=np.float32), format="fltp", layout="stereo"
         )
@@ -171,3 +171,15 @@ def _aac(
         done += block.shape[1]
         yield from stream.encode(frame)
     yield from stream.encode(None)
+
+
+def _resampled(blocks: Iterator[np.ndarray], rate_hz: int, new_rate_hz: int) -> Iterator[np.ndarray]:
+    """Stereo blocks (2, samples) at another rate."""
+    stream = soxr.ResampleStream(rate_hz, new_rate_hz, 2, dtype="float32", quality="HQ")
+    for block in blocks:
+        made = stream.resample_chunk(np.ascontiguousarray(block.T, dtype=np.float32))
+        if len(made):
+            yield made.T
+    rest = stream.resample_chunk(np.zeros((0, 2), np.float32), last=True)
+    if len(rest):
+        yield rest.T

@@ -103,12 +103,12 @@ def test_media_of_any_recording(clip, tmp_path):
     with av.open(io.BytesIO(large.content)) as container:
         assert (container.streams.video[0].width, container.streams.video[0].height) == (1024, 512)
         assert sum(1 for _ in container.decode(video=0)) == 3
-    for rate in (44100, 48000):
-        soundfile.write(tmp_path / "mono.wav", np.zeros(rate), rate)
-        assert browser_media(audio=tmp_path / "mono.wav", video=None).mime == "audio/mp4"
-    soundfile.write(tmp_path / "odd.wav", np.zeros(7000), 7000)
-    with pytest.raises(InputError, match="7000 Hz"):
-        browser_media(audio=tmp_path / "odd.wav", video=None)
+    for rate, due in ((44100, 44100), (48000, 48000), (96000, 48000), (7000, 48000)):
+        soundfile.write(tmp_path / "mono.wav", np.zeros(2 * rate), rate)
+        mono = browser_media(audio=tmp_path / "mono.wav", video=None)
+        with av.open(io.BytesIO(mono.content)) as container:
+            assert mono.mime == "audio/mp4" and container.streams.audio[0].rate == due
+            assert float(container.duration / av.time_base) == pytest.approx(2, abs=0.05)
     with pytest.raises(InputError, match="no such file"):
         browser_media(audio=tmp_path / "none.wav", video=None)
 
