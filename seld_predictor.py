@@ -251,9 +251,13 @@ class Inference:
                 yield first, block
             first += block.shape[-1]
 
+    def label_frames(self, samples: int) -> int:
+        """Label frames that begin inside a recording, one at least."""
+        return max(1, math.ceil(samples / (self.label_frame_s * self.rate_hz) - 1e-9))
+
     def frame_count(self, samples: int) -> int:
-        """Raw frames of a recording: whole label frames, all that begin inside it."""
-        return self._ratio * max(1, math.ceil(samples / (self.label_frame_s * self.rate_hz) - 1e-9))
+        """Frames of the raw output of a recording: those of its label frames."""
+        return self._ratio * self.label_frames(samples)
 
     def window_times_s(self, samples: int) -> np.ndarray:
         """Times (windows,) in s at which the windows of a recording look at the picture."""

@@ -49,7 +49,7 @@ def thresholds(path: Path, presence: float) -> Path:
 
 
 def bursts(seconds: float, *, rate_hz: int = RATE_HZ, seed: int = 0) -> np.ndarray:
-    """FOA (4, samples): noise that changes its direction and level every half second, in faint noise of its own in every channel.
+    """FOA (4, samples): noise that changes its direction and level every half second, and faint noise in every channel.
 
     Without the latter the channels are exactly in phase, where phase differences jump between 0 and 2 pi by rounding.
     """
