@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import re
 from collections.abc import Sequence
@@ -20,6 +21,8 @@ from simulation.streams import stream
 from util.audio import audio_info, read_audio
 from util.errors import InputError
 from util.files import sha256_of
+
+logger = logging.getLogger(__name__)
 
 AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".mp3", ".aif", ".aiff", ".opus")
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
@@ -151,8 +154,12 @@ def _photo_files(folder: Path) -> list[BankFile]:
         if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file():
             # by way of numpy: OpenCV's own reader prints its complaints and cannot take every path
             data = np.frombuffer(path.read_bytes(), dtype=np.uint8)
-            if not len(data) or cv2.imdecode(data, cv2.IMREAD_COLOR) is None:
+            picture = cv2.imdecode(data, cv2.IMREAD_COLOR) if len(data) else None
+            if picture is None:
                 raise InputError("is no picture that can be read", path=path)
+            if picture.shape[1] > picture.shape[0]:
+                logger.warning("%s: wider than high, not one standing person; left out", path)
+                continue
             sex = next((sex for sex in ("female", "male") if path.stem.lower().startswith(sex)), None)
             files.append(BankFile(os.fspath(path), sha256_of(path), photo_source(path.stem), sex))
     if not files:

@@ -194,7 +194,7 @@ def sample_background(rng: np.random.Generator, split: str) -> dict:
         "outdoor": sample_choice(rng, OUTDOORS),
         "windows": int(rng.integers(1, 4)),
         "furniture": sample_range(rng, split, 0.3, 1.0),
-        "light": sample_range(rng, split, 0.72, 1.12),
+        "light": sample_range(rng, split, 0.85, 1.2),
         "warmth": sample_range(rng, split, -1.0, 1.0),
         "light_deg": sample_range(rng, split, -180.0, 180.0),
     }
