@@ -208,8 +208,8 @@ def bounds(evaluation: Evaluation) -> list[tuple[str, str, Result]]:
     """Scores that say what the run's scores are worth: (name, explanation, result), floors before ceilings."""
     rows = [
         (
-            "always the same",
-            "the most frequent classes, always, in front of the listener: hears nothing (chosen on these labels)",
+            "class prior",
+            "the most frequent classes, always, in front: hears nothing (chosen on these labels)",
             _always_the_same(evaluation),
         ),
         (

@@ -101,7 +101,7 @@ def score_figure(runs: Sequence[tuple[str, Result]], bounds: Sequence[tuple[str,
         layout[_numbered("xaxis", panel)] = _axis(
             f"{title}<br><i>{better} is better</i>", domain=domain, range=list(limits), rangemode="tozero", anchor="y"
         )
-    layout["yaxis"] = _axis(categoryarray=rows[::-1], categoryorder="array", tickfont={"size": 12.5})
+    layout["yaxis"] = _axis(type="category", categoryarray=rows[::-1], categoryorder="array", tickfont={"size": 12.5})
     return {"data": data, "layout": layout}
 
 
@@ -123,7 +123,7 @@ def class_figure(runs: Sequence[tuple[str, Result]], classes: Sequence[str]) -> 
                 "y": _plain(shown),
                 "name": name,
                 "legendgroup": name,
-                "showlegend": panel == 0,
+                "showlegend": panel == 0 and len(runs) > 1,
                 "yaxis": _numbered("y", panel),
                 "marker": {"color": RUN_COLOURS[index % len(RUN_COLOURS)]},
                 "hovertemplate": f"{name}<br>%{{x}}: %{{y:.1f}}<extra></extra>",
@@ -149,7 +149,7 @@ def class_figure(runs: Sequence[tuple[str, Result]], classes: Sequence[str]) -> 
             domain=[low, high],
             **({"range": limit} if limit else {"rangemode": "tozero"}),
         )
-    layout["xaxis"] = _axis(anchor="y3", tickangle=-35)
+    layout["xaxis"] = _axis(anchor="y3", tickangle=-35, type="category")
     return {"data": data, "layout": layout}
 
 
@@ -184,8 +184,8 @@ def confusion_figure(matrix: np.ndarray, classes: Sequence[str], title: str) -> 
         height=150 + 27 * len(rows),
         title={"text": title, "font": {"size": 14}, "x": 0, "xanchor": "left"},
         margin={"l": 20, "r": 10, "t": 40, "b": 20},
-        xaxis=_axis("predicted", tickangle=-40, showgrid=False),
-        yaxis=_axis("in the reference", autorange="reversed", showgrid=False),
+        xaxis=_axis("predicted", tickangle=-40, showgrid=False, type="category"),
+        yaxis=_axis("in the reference", autorange="reversed", showgrid=False, type="category"),
     )
     return {"data": [heat], "layout": layout}
 
@@ -219,7 +219,7 @@ def place_figure(runs: Sequence[tuple[str, dict[str, Binned]]]) -> Figure:
                     "yaxis": _numbered("y", number),
                     "name": name,
                     "legendgroup": name,
-                    "showlegend": number == 0,
+                    "showlegend": number == 0 and len(runs) > 1,
                     "line": {"color": RUN_COLOURS[index % len(RUN_COLOURS)], "width": 2},
                     "marker": {"symbol": RUN_SYMBOLS[index % len(RUN_SYMBOLS)], "size": 7},
                     "customdata": [[int(c), int(r)] for c, r in zip(b.count, b.references)],
@@ -271,7 +271,7 @@ def threshold_figure(runs: Sequence[tuple[str, dict[str, np.ndarray], float]], t
                     "yaxis": _numbered("y", panel),
                     "name": name,
                     "legendgroup": name,
-                    "showlegend": panel == 0,
+                    "showlegend": panel == 0 and len(runs) > 1,
                     "line": {"color": colour, "width": 2},
                     "marker": {"symbol": RUN_SYMBOLS[index % len(RUN_SYMBOLS)], "size": 6},
                     "hovertemplate": f"{name}<br>threshold %{{x:.2f}}: %{{y:.2f}}<extra></extra>",

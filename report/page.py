@@ -394,7 +394,8 @@ def clip_boxes(clip: ClipResult) -> BoxTrack | None:
 def write_clip_player(path: Path, clip: ClipResult, *, evaluation: Evaluation | None = None) -> int:
     """The player of one raw output; recording, video and boxes are embedded where they are still there."""
     about = clip.about
-    said = [about.get("system"), clip.array.name.upper() if clip.array else None, about.get("checkpoint")]
+    checkpoint = Path(about["checkpoint"]).name if about.get("checkpoint") else None
+    said = [about.get("system"), clip.array.name.upper() if clip.array else None, checkpoint]
     synthetic = evaluation is not None and any("synthetic" in remark for remark in evaluation.remarks)
     subtitle = " · ".join([str(one) for one in said if one] + (["synthetic scene"] if synthetic else []))
     details = {key: about[key] for key in ("system", "checkpoint", "command", "recording", "video") if about.get(key)}

@@ -11,7 +11,7 @@ from tests.report_material import make_run
 
 
 def test_figures_hold_the_numbers_of_the_result_file(tmp_path, opened):
-    runs = [make_run(tmp_path, "first"), make_run(tmp_path, "second", seed=1, drop=0.4)]
+    runs = [make_run(tmp_path, "20261121093000"), make_run(tmp_path, "20261121101500", seed=1, drop=0.4)]
     out = tmp_path / "report.html"
     write_report(out, [load_evaluation(run) for run in runs], players=1, progress=False)
     page = opened(out)
@@ -31,6 +31,8 @@ def test_figures_hold_the_numbers_of_the_result_file(tmp_path, opened):
         assert [value / 100 for value in bars] == pytest.approx(classwise, abs=0.0051)
         shown = page.inner_text(f'b[data-score="SELD"][data-run="{index}"]')
         assert float(shown) == pytest.approx(overall["SELD"], abs=0.0051)
+    rows = page.evaluate("[...document.querySelectorAll('#scores .ytick text')].map(text => text.textContent)")
+    assert {run.name for run in runs} <= set(rows)  # not read as numbers
     link = page.locator("#s-clips a").first
     link.click()
     wait_until(page, "window.player !== undefined && player.media.readyState >= 2")
