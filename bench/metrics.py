@@ -19,11 +19,14 @@ from pathlib import Path
 import numpy as np
 import scipy
 
-from dcase2022_task3_seld_metrics import score
+from dcase2022_task3_seld_metrics import Result, score
+from dcase2022_task3_seld_metrics.batch import Batch
 from dcase2022_task3_seld_metrics.folders import read_folders
 from dcase2022_task3_seld_metrics.notices import Notices
 from dcase2022_task3_seld_metrics.settings import make_settings
+from tests import metrics_reference as slow_reference
 from util.angles import direction_from_degrees
+from util.events import EventTable
 
 CLASSES = 13
 
@@ -80,16 +83,16 @@ def cpu_s(job: Callable[[], object], repeats: int) -> float:
     return min(times)
 
 
-def main() -> None:
+def main(argv: list[str] | None = None) -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--files", type=int, default=78)
     parser.add_argument("--frames", type=int, default=300_000, help="labelled frames in all")
-    parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--slow-files", type=int, default=4, help="files that the slow reference scores (0: none)")
-    chosen = parser.parse_args()
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--slow-files", type=int, default=78, help="files that the slow reference scores too (0: none)")
+    chosen = parser.parse_args(argv)
     threads = os.environ.get("OMP_NUM_THREADS", "unset")
-    print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, OMP_NUM_THREADS {threads}")
+    print(f"{_processor()}, {os.cpu_count()} cores, OMP_NUM_THREADS {threads}")
     print(f"Python {platform.python_version()}, numpy {np.__version__}, scipy {scipy.__version__}")
     with tempfile.TemporaryDirectory() as folder:
         per_file = -(-chosen.frames // chosen.files)
@@ -97,21 +100,64 @@ def main() -> None:
         print(f"{chosen.files} files, {per_file * chosen.files} labelled frames, {rows} csv rows, edition 2023, macro")
         settings = make_settings("2023")
         read = read_folders(reference, estimated, settings, "m23", Notices())
-        counted = cpu_s(lambda: settings.count(read.reference, read.estimated), chosen.repeats)
-        whole = cpu_s(lambda: score(reference, estimated, layout="m23").overall, chosen.repeats)
-        result = score(reference, estimated, layout="m23")
-        intervals = cpu_s(result.intervals, chosen.repeats)
-        print(f"scores, csv read before {counted:8.3f} s CPU (bound 0.25)")
-        print(f"scores with reading     {whole:8.3f} s CPU (bound 1.0)")
-        print(f"jackknife on top        {intervals:8.3f} s CPU (bound 0.5)")
-        whole = cpu_s(lambda: score(reference, estimated, edition="2024", layout="m24", distance=False).overall, 1)
-        print(f"edition 2024, with reading {whole:5.3f} s CPU")
+        tables = _tables(read.names, read.reference), _tables(read.names, read.estimated)
+
+        def whole(**choices: object) -> Result:
+            result = score(reference, estimated, **choices)
+            result.overall  # noqa: B018 scores are computed on demand
+            return result
+
+        result = whole(layout="m23")
+        times = {
+            "scores, csv read before (bound 0.25)": cpu_s(
+                lambda: Result(settings, tuple(read.names), settings.count(read.reference, read.estimated)).overall,
+                chosen.repeats,
+            ),
+            "the same from event tables": cpu_s(lambda: score(*tables).overall, chosen.repeats),
+            "scores with reading (bound 1.0)": cpu_s(lambda: whole(layout="m23"), chosen.repeats),
+            "scores with reading, layout auto": cpu_s(whole, chosen.repeats),
+            "jackknife on top (bound 0.5)": cpu_s(result.intervals, chosen.repeats),
+            "edition 2024 without distance, with reading": cpu_s(
+                lambda: whole(edition="2024", layout="m24", distance=False), chosen.repeats
+            ),
+        }
+        for name, seconds in times.items():
+            print(f"{seconds:8.3f} s CPU  {name}")
         if chosen.slow_files:
-            _against_slow(reference, estimated, chosen.slow_files)
+            _against_slow(tables, chosen.slow_files)
 
 
-def _against_slow(reference: Path, estimated: Path, files: int) -> None:
-    pass
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    return next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.machine())
+
+
+def _tables(names: list[str], batch: Batch) -> dict[str, EventTable]:
+    """Polar rows of a batch as event tables."""
+    tables = {}
+    for index, name in enumerate(names):
+        rows = batch.rows(batch.file == index)
+        azimuth_deg, elevation_deg = rows.coordinates.T
+        columns = {"frame": rows.frame, "class_index": rows.class_index, "source": rows.source}
+        tables[name] = EventTable.make(azimuth_deg=azimuth_deg, elevation_deg=elevation_deg, **columns)
+    return tables
+
+
+def _against_slow(tables: tuple[dict[str, EventTable], dict[str, EventTable]], files: int) -> None:
+    """Both on a few of the files, and whether they agree."""
+    some = [dict(list(side.items())[:files]) for side in tables]
+    rows = [{name: slow_reference.rows_of(table) for name, table in side.items()} for side in some]
+    start = time.process_time()
+    overall, _, _ = slow_reference.score_2022(*rows, CLASSES, "macro")
+    slow_s = time.process_time() - start
+    fast_s = cpu_s(lambda: score(*some).overall, 5)
+    found = score(*some).overall
+    agree = all(abs(found[name] - value) < 1e-6 for name, value in overall.items())
+    print(f"{files} files: plain loops {slow_s:.3f} s CPU, this package {fast_s:.4f} s: {slow_s / fast_s:.0f} times")
+    print("same scores" if agree else f"SCORES DIFFER: {overall} {found}")
 
 
 if __name__ == "__main__":

@@ -149,7 +149,7 @@ def _no_rows() -> _Block:
 def _regular_rows(contents: list[bytes], width: int, integers: tuple[int, ...]) -> list[_Block] | None:
     """Files whose rows all have `width` columns of plain numbers; None where they are not so."""
     joined = b"".join(content if content.endswith(b"\n") else content + b"\n" for content in contents)
-    if joined.translate(None, _PLAIN) or b"\r" in joined.replace(b"\r\n", b""):
+    if joined.translate(None, _PLAIN) or (b"\r" in joined and b"\r" in joined.replace(b"\r\n", b"")):
         return None
     kinds = np.dtype([(f"f{column}", np.int64 if column in integers else np.float64) for column in range(width)])
     try:

@@ -41,7 +41,9 @@ def pair(
     rows, columns = reference_cells.count[in_reference], estimated_cells.count[in_estimated]
     most = int(columns.max(initial=0)) + 1
     size = rows * most + columns
-    for code in np.unique(size).tolist():
+    countable = size.max(initial=0) < 1_000_000  # counting is faster than hashing
+    sizes = np.flatnonzero(np.bincount(size)) if countable else np.unique(size)
+    for code in sizes.tolist():
         shape = divmod(code, most)
         chosen = np.flatnonzero(size == code)
         place = reference_cells.start[in_reference[chosen], None] + np.arange(shape[0])

@@ -93,8 +93,10 @@ def score_2022(
     counts = counters(names, classes)
     for name, predicted in predictions.items():
         last = max((row[0] for row in references[name]), default=0)
+        truth = [by_frame(references[name], c) for c in range(classes)]
+        found = [by_frame(predicted, c) for c in range(classes)]
         for block in range(math.ceil(last / 10)):
-            _count_segment(counts, references[name], predicted, block, classes, distance)
+            _count_segment(counts, truth, found, range(10 * block, 10 * block + 10), distance)
     er = (counts["S"] + counts["D"] + counts["I"]) / (sum(counts["Nref"]) + EPS)
 
     def one(c: dict) -> dict:
@@ -106,13 +108,9 @@ def score_2022(
     return _averaged(counts, names, classes, average, one, ())
 
 
-def _count_segment(
-    counts: dict, references: list[Row], predicted: list[Row], block: int, classes: int, distance
-) -> None:
+def _count_segment(counts: dict, truths: list[dict], founds: list[dict], frames: range, distance) -> None:
     fp = fn = 0
-    frames = range(10 * block, 10 * block + 10)
-    for c in range(classes):
-        truth, found = by_frame(references, c), by_frame(predicted, c)
+    for c, (truth, found) in enumerate(zip(truths, founds)):
         g = max(len(truth.get(frame, ())) for frame in frames)
         p = max(len(found.get(frame, ())) for frame in frames)
         counts["Nref"][c] += g

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from bench import metrics as benchmark
 from dcase2022_task3_seld_metrics import MetricWarning, compare, score
 from dcase2022_task3_seld_metrics.__main__ import main
 from tests.metrics_golden import folder as golden_folder
@@ -162,6 +163,11 @@ def test_tables_and_files_agree(tmp_path):
         from_tables = score(references, predictions, edition=edition, class_count=4)
         assert from_files.files == tuple(f"{name}.csv" for name in from_tables.files)
         assert from_files.overall == pytest.approx(from_tables.overall, rel=1e-9, abs=1e-9, nan_ok=True)
+
+
+def test_benchmark_runs(capsys):
+    benchmark.main(["--files", "2", "--frames", "300", "--repeats", "1"])
+    assert "same scores" in capsys.readouterr().out
 
 
 def test_frames_of_results():
