@@ -48,26 +48,37 @@ def match(reference: EventTable, estimated: EventTable, *, within_deg: float = C
     to_estimated = np.full(len(reference), -1)
     to_reference = np.full(len(estimated), -1)
     angle_deg = np.full(len(estimated), np.nan)
-    first = direction_from_degrees(reference.azimuth_deg, reference.elevation_deg)
-    second = direction_from_degrees(estimated.azimuth_deg, estimated.elevation_deg)
-    groups = _groups(estimated)
-    for key, rows in _groups(reference).items():
-        columns = groups.get(key)
-        if columns is None:
-            continue
+    first = direction_from_degrees(reference.azimuth_deg, reference.elevation_deg).reshape(-1, 3)
+    second = direction_from_degrees(estimated.azimuth_deg, estimated.elevation_deg).reshape(-1, 3)
+
+    def assign(rows: np.ndarray, columns: np.ndarray, angle: np.ndarray) -> None:
+        to_estimated[rows], to_reference[columns], angle_deg[columns] = columns, rows, angle
+
+    (row_order, row_start, row_count), (column_order, column_start, column_count) = _common_groups(reference, estimated)
+    alone = (row_count == 1) & (column_count == 1)  # nearly all: no choice there
+    rows, columns = row_order[row_start[alone]], column_order[column_start[alone]]
+    assign(rows, columns, angle_between_deg(first[rows], second[columns]))
+    for group in np.flatnonzero(~alone):
+        rows = row_order[row_start[group] : row_start[group] + row_count[group]]
+        columns = column_order[column_start[group] : column_start[group] + column_count[group]]
         cost = angle_between_deg(first[rows][:, None], second[columns][None])
-        for row, column in zip(*linear_sum_assignment(cost)) if cost.size > 1 else ((0, 0),):
-            to_estimated[rows[row]], to_reference[columns[column]] = columns[column], rows[row]
-            angle_deg[columns[column]] = cost[row, column]
+        row, column = linear_sum_assignment(cost)
+        assign(rows[row], columns[column], cost[row, column])
     return Match(to_estimated, to_reference, angle_deg, within_deg)
 
 
-def _groups(table: EventTable) -> dict[tuple[int, int], np.ndarray]:
-    """(frame, class) -> row numbers in the order of the table."""
-    if not len(table):
-        return {}
-    order = np.lexsort((table.class_index, table.frame))
-    keys = np.stack([table.frame[order], table.class_index[order]], axis=1)
-    starts = np.flatnonzero(np.any(np.diff(keys, axis=0, prepend=keys[:1] - 1), axis=1))
-    parts = np.split(order, starts[1:])
-    return {(int(frame), int(index)): rows for (frame, index), rows in zip(keys[starts], parts)}
+_Groups = tuple[np.ndarray, np.ndarray, np.ndarray]  # row numbers by group, first place of each group, its size
+
+
+def _common_groups(first: EventTable, second: EventTable) -> tuple[_Groups, _Groups]:
+    """The rows of both tables grouped by (frame, class), those groups that both have, in one order."""
+    tables = first, second
+    classes = 2 + max(int(table.class_index.max(initial=0)) for table in tables)
+    found = []
+    for table in tables:
+        key = table.frame * classes + table.class_index + 1  # class -1 means 'any'
+        order = np.argsort(key, kind="stable")
+        found.append((order, *np.unique(key[order], return_index=True, return_counts=True)))
+    _, mine, yours = np.intersect1d(found[0][1], found[1][1], assume_unique=True, return_indices=True)
+    groups = [(order, start[at], count[at]) for (order, _, start, count), at in zip(found, (mine, yours))]
+    return groups[0], groups[1]

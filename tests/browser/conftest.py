@@ -14,7 +14,10 @@ from report.screenshots import find_browser
 @pytest.fixture(scope="session")
 def browser() -> Iterator:
     """Chromium, driven by Playwright: `pip install playwright` and the browser of the distribution."""
-    api = pytest.importorskip("playwright.sync_api", reason="needs playwright (pip install playwright)")
+    try:
+        from playwright import sync_api as api
+    except ImportError:
+        pytest.skip("needs playwright (pip install playwright)")
     found = find_browser()
     if found is None:
         pytest.skip("needs Chromium (apt-get install chromium, or its path in the variable CHROMIUM)")
