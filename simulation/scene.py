@@ -1,7 +1,7 @@
 """What a scene is: plain values that sound, picture and labels are all made from.
 
-World axes are those of `util.angles` (x front, y left, z up), in metres, origin at the listener: array and camera are one
-point. The floor is at z = -listener height.
+World axes are those of `util.angles` (x front, y left, z up), in metres, origin at the listener: array and camera are
+one point. The floor is at z = -listener height.
 """
 
 from __future__ import annotations
