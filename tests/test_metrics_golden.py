@@ -179,8 +179,10 @@ def _arguments(key: str, kwargs: dict) -> dict:
 @pytest.mark.parametrize(("folder", "predictions", "file", "key", "kwargs"), MAIN, ids=lambda value: str(value)[:40])
 def test_main_sets(folder, predictions, file, key, kwargs):
     place = golden_folder(folder)
-    result = quiet_score(place / "ref", place / predictions, **_arguments(key, kwargs))
-    assert_result(result, json.loads((place / file).read_text())[key])
+    arguments = _arguments(key, kwargs)
+    expected = json.loads((place / file).read_text())[key]
+    assert_result(quiet_score(place / "ref", place / predictions, **arguments), expected)
+    assert_result(quiet_score(place / "ref", place / predictions, **(arguments | {"layout": "auto"})), expected)
 
 
 @pytest.mark.parametrize(
