@@ -74,52 +74,13 @@ class AmplitudePhaseDifference(nn.Module):
         -------
         (batch, 2 channels - 1, 4 + samples // hop + 128, bins) float32
         """
-        return self.clip_block(waveform, 0, self.clip_frames(waveform.shape[-1]))
-
-    def clip_samples(self, first: int, count: int, samples: int) -> tuple[int, int]:
-        """The stretch [start, stop) of a clip of `samples` samples that the frames [first, first + count) need."""
-        whole = samples // self.hop_length
-        begin = min(max(first - LEADING_FRAMES, 0), whole)
-        end = min(max(first + count - LEADING_FRAMES, begin), whole)
-        if begin == end:
-            return 0, 0
-        return max((begin + 1) * self.hop_length - self.n_fft, 0), end * self.hop_length
-
-    def clip_block(
-        self, waveform: Tensor, first: int, count: int, *, offset: int = 0, samples: int | None = None
-    ) -> Tensor:
-        """The padded frames [first, first + count) of `clip` from the stretch of samples that they need.
-
-        Values are those of `clip` (a phase may differ in its last bit: where torch's vectorised loop ends).
-
-        Parameters
-        ----------
-        waveform : (batch, channels, m), the samples [offset, offset + m) of the clip
-        samples : length of the whole clip; None: it ends with `waveform`
-
-        Returns
-        -------
-        (batch, 2 channels - 1, count, bins) float32; frames beyond the padded clip are zero
-
-        Raises
-        ------
-        ValueError : `waveform` does not hold the stretch that `clip_samples` names
-        """
-        held = waveform.shape[-1]
-        samples = offset + held if samples is None else samples
-        start, stop = self.clip_samples(first, count, samples)
-        if start < stop and (start < offset or stop > offset + held):
-            raise ValueError(f"samples [{start}, {stop}) needed, [{offset}, {offset + held}) given")
-        out = waveform.new_zeros((waveform.shape[0], self.maps, count, self.bins), dtype=torch.float32)
-        if start == stop:
-            return out
-        whole = samples // self.hop_length
-        begin = min(max(first - LEADING_FRAMES, 0), whole)
-        end = stop // self.hop_length
-        stretch = waveform[..., start - offset : stop - offset].float()
-        lacking = start - ((begin + 1) * self.hop_length - self.n_fft)  # zeros in front of the clip
-        place = begin + LEADING_FRAMES - first
-        self._maps(functional.pad(stretch, (lacking, 0)), out[:, :, place : place + end - begin])
+        whole = waveform.shape[-1] // self.hop_length
+        out = waveform.new_zeros(
+            (len(waveform), self.maps, self.clip_frames(waveform.shape[-1]), self.bins), dtype=torch.float32
+        )
+        if whole:
+            lead = functional.pad(waveform[..., : whole * self.hop_length].float(), (self.n_fft - self.hop_length, 0))
+            self._maps(lead, out[:, :, LEADING_FRAMES : LEADING_FRAMES + whole])
         return out
 
     def evaluation(self, window: Tensor, valid: Tensor) -> Tensor:
@@ -132,7 +93,8 @@ class AmplitudePhaseDifference(nn.Module):
 
         Returns
         -------
-        (batch, 2 channels - 1, (samples - n_fft) // hop + 1, bins) float32, the values of `clip` at those frames
+        (batch, 2 channels - 1, (samples - n_fft) // hop + 1, bins) float32, the values of `clip` at those frames (the
+            last bit of a phase may differ: torch's vectorised loop ends elsewhere)
         """
         maps = self._maps(window.float())
         frame = torch.arange(maps.shape[2], device=maps.device)

@@ -11,7 +11,6 @@ from torch import Tensor
 
 from output_format import multi_accdoa
 from output_format.candidates import Candidates
-from output_format.multi_accdoa import AXES, SLOTS, RecordingLabel
 from util.events import EventTable
 
 
@@ -55,10 +54,8 @@ class MultiAccdoa:
         first = np.where(inside.any(axis=1), first, 0)
         relative = np.where(inside, grid - first[:, None], -1)
         count = max(int(relative.max()) + 1, 1)
-        slots = np.zeros((len(grid), count + 1, SLOTS, AXES, self.classes), dtype=np.float32)
-        for row, (table, begin) in enumerate(zip(events, first.tolist())):
-            if len(table):
-                slots[row, :count] = RecordingLabel(table, self.classes).frames(begin, count)
+        slots = multi_accdoa.slots(events, first, count + 1, self.classes)
+        slots[:, count] = 0
         index = np.where(inside, relative, count)
         return {"slots": torch.from_numpy(slots), "index": torch.from_numpy(index)}
 

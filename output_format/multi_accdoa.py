@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -18,137 +18,58 @@ TRACKS, AXES, SLOTS = 3, 3, 6
 FRAME_S = 0.01  # of the output
 LABEL_FRAME_S = 0.1  # of the label csv and of the events
 RATIO = 10  # output frames per label frame
-WINDOW_FRAMES, HOP_FRAMES, LEADING_FRAMES = 128, 120, 4  # evaluation: of each window the frames 4..123 are kept
-SLOT_NAMES = ("A0", "B0", "B1", "C0", "C1", "C2")
-_FIRST_SLOT = np.array([0, 0, 1, 3], dtype=np.int8)  # by the number of simultaneous sources of a class: 1, 2, 3 or more
+HOP_FRAMES, LEADING_FRAMES = 120, 4  # evaluation: of each window of 128 frames the frames 4..123 are kept
+_FIRST_SLOT = np.array([0, 0, 1, 3])  # by the number of simultaneous sources of a class: 1, 2, 3 or more
 
 
-def window_count(duration_s: float, *, hop_frames: int = HOP_FRAMES) -> int:
-    """Evaluation windows of a clip of `duration_s` seconds, in integers of 10 ms (float ranges give one too many)."""
-    return -(-round(100 * duration_s) // hop_frames)
-
-
-def label_frames(frames: int = WINDOW_FRAMES) -> int:
-    """Label frames (100 ms) that a window of so many output frames (10 ms) can touch: 14 for 128."""
-    return (frames - 1 + RATIO - 1) // RATIO + 1
-
-
-@dataclass(frozen=True)
-class WindowLabel:
-    """Labels of one window, per label frame; `expand` makes them frames of the output.
-
-    Attributes
-    ----------
-    slots : (label frames, 6 slots, 3 axes, classes) float32; slots A0, B0, B1, C0, C1, C2
-    shift : output frame j takes label frame (j + shift) // 10, shift in 0..9
-    limit : output frames from this one on have no label
-    """
-
-    slots: np.ndarray
-    shift: int
-    limit: int
-
-
-class RecordingLabel:
-    """The ADPIT slots of one recording, sparse and sorted by frame, from which windows are cut.
+def slots(events: Sequence[EventTable], first: np.ndarray, count: int, classes: int) -> np.ndarray:
+    """The ADPIT slots A0, B0, B1, C0, C1, C2 of windows, per label frame.
 
     A class with one source in a frame fills A0, with two B0 and B1, with three or more C0, C1, C2 in the order of the
-    table (further ones are dropped, as the reference does).
+    table (further ones are dropped: a quirk of the reference).
 
     Parameters
     ----------
-    events : labels; the source number is ignored (a source listed twice counts twice)
-    classes : number of classes
-
-    Raises
-    ------
-    ValueError : a class outside 0..classes - 1 or a frame length that is not 0.1 s
-    """
-
-    def __init__(self, events: EventTable, classes: int):
-        if len(events) and not (0 <= events.class_index.min() and events.class_index.max() < classes):
-            raise ValueError(f"labels have classes outside 0..{classes - 1}")
-        if not math.isclose(events.frame_s, LABEL_FRAME_S):
-            raise ValueError(f"labels have frames of {events.frame_s} s, the format needs {LABEL_FRAME_S} s")
-        self.classes = classes
-        order = np.lexsort((events.class_index, events.frame))  # stable
-        frame, class_index = events.frame[order], events.class_index[order]
-        key = frame * classes + class_index
-        first = np.searchsorted(key, key, side="left")
-        count = np.searchsorted(key, key, side="right") - first
-        rank = np.arange(len(key)) - first
-        kept = rank < 3
-        self.frame = frame[kept]
-        self.class_index = class_index[kept].astype(np.int32)
-        self.slot = (_FIRST_SLOT[np.minimum(count, 3)] + rank)[kept].astype(np.int8)
-        direction = direction_from_degrees(events.azimuth_deg[order], events.elevation_deg[order])
-        self.direction = direction[kept].astype(np.float32)
-
-    def window(self, start_s: float, length_s: float) -> WindowLabel:
-        """Training window: the label of the stretch of `length_s` seconds from `start_s` (start sample / rate).
-
-        The expressions are the reference's, in float64: at some starts that are multiples of 10 ms the rounding below
-        shifts labels by one output frame (0.29 s), and at some the last frame is empty (0.03 s). Kept for parity.
-        """
-        frames = round(100 * length_s) + 1
-        tenths = 10 * start_s
-        first = math.floor(tenths)
-        shift = math.floor(10 * (tenths - first))
-        end = math.ceil(10 * (start_s + length_s))
-        return WindowLabel(self.frames(first, label_frames(frames), end), shift, frames)
-
-    def clip_window(self, index: int, duration_s: float) -> WindowLabel:
-        """Evaluation window `index` of a clip: 128 output frames from 120 index - 4 on, empty outside the clip.
-
-        Parameters
-        ----------
-        duration_s : samples / rate of the clip, cut to a multiple of 10 ms
-        """
-        start = HOP_FRAMES * index - LEADING_FRAMES
-        first, shift = divmod(start, RATIO)
-        slots = self.frames(first, label_frames(WINDOW_FRAMES), math.ceil(10 * duration_s))
-        # The reference's clip label has one frame more than the feature; behind it there is nothing.
-        limit = min(max(round(100 * duration_s) + 1 - start, 0), WINDOW_FRAMES)
-        return WindowLabel(slots, shift, limit)
-
-    def frames(self, first: int, count: int, end: int | None = None) -> np.ndarray:
-        """The label frames [first, first + count) as (count, 6 slots, 3 axes, classes) float32, empty from `end` on."""
-        slots = np.zeros((count, SLOTS, AXES, self.classes), dtype=np.float32)
-        stop = first + count if end is None else min(first + count, end)
-        begin, stop = np.searchsorted(self.frame, (first, stop))
-        if begin < stop:
-            rows = slice(begin, stop)
-            slots[self.frame[rows] - first, self.slot[rows], :, self.class_index[rows]] = self.direction[rows]
-        return slots
-
-
-def encode(events: EventTable, *, start_s: float, length_s: float, classes: int) -> WindowLabel:
-    """The label of one training window; for many windows of a recording keep its `RecordingLabel`."""
-    return RecordingLabel(events, classes).window(start_s, length_s)
-
-
-def expand(slots: Tensor, shift: Tensor, limit: Tensor | None = None, *, frames: int = WINDOW_FRAMES) -> Tensor:
-    """Window labels -> labels per output frame, on the device of `slots`.
-
-    Parameters
-    ----------
-    slots : (batch, label frames, 6, 3, classes)
-    shift : (batch,) integers, as `WindowLabel.shift`
-    limit : (batch,) integers, as `WindowLabel.limit`; None: every frame has its label
+    events : per window the labels; the source number is ignored (a source listed twice counts twice); rows outside the
+        window are left out
+    first : (windows,) label frame with which each window begins
+    count : label frames per window
 
     Returns
     -------
-    (batch, 6, 3, classes, frames)
+    (windows, count, 6 slots, 3 axes, classes) float32, zero where there is nothing
+
+    Raises
+    ------
+    ValueError : a class outside 0..classes - 1, a frame length that is not 0.1 s
     """
-    frame = torch.arange(frames, device=slots.device)
-    index = torch.div(frame + shift.to(slots.device)[:, None], RATIO, rounding_mode="floor")
-    index = index.clamp(max=slots.shape[1] - 1)
-    batch, _, *rest = slots.shape
-    packed = slots.flatten(2).transpose(1, 2)
-    target = packed.gather(2, index[:, None].expand(-1, packed.shape[1], -1))
-    if limit is not None:
-        target = target * (frame < limit.to(slots.device)[:, None])[:, None]
-    return target.reshape(batch, *rest, frames)
+    made = np.zeros((len(events), count, SLOTS, AXES, classes), dtype=np.float32)
+    for table in events:
+        if len(table) and not math.isclose(table.frame_s, LABEL_FRAME_S):
+            raise ValueError(f"labels have frames of {table.frame_s} s, the format needs {LABEL_FRAME_S} s")
+    window = np.repeat(np.arange(len(events)), [len(table) for table in events])
+    if not len(window):
+        return made
+
+    def joined(column: str) -> np.ndarray:
+        return np.concatenate([getattr(table, column) for table in events])
+
+    frame, class_index = joined("frame") - np.asarray(first)[window], joined("class_index")
+    if class_index.min() < 0 or class_index.max() >= classes:
+        raise ValueError(f"labels have classes outside 0..{classes - 1}")
+    direction = direction_from_degrees(joined("azimuth_deg"), joined("elevation_deg"))
+    inside = np.flatnonzero((frame >= 0) & (frame < count))
+    cell = ((window * count + frame) * classes + class_index)[inside]
+    order = np.argsort(cell, kind="stable")  # sources of a cell stay in the order of their rows
+    cell, row = cell[order], inside[order]
+    begin = np.searchsorted(cell, cell, side="left")
+    sources = np.searchsorted(cell, cell, side="right") - begin
+    rank = np.arange(len(cell)) - begin
+    slot = _FIRST_SLOT[np.minimum(sources, 3)] + rank
+    kept = rank < 3
+    row, slot = row[kept], slot[kept]
+    made[window[row], frame[row], slot, :, class_index[row]] = direction[row]
+    return made
 
 
 # Per candidate the slots of the tracks 0, 1, 2: first b_1..b_6 with c_1, then c_2..c_6 with b_1. The 13 candidates of
@@ -198,12 +119,6 @@ def _nearest_assignment(output: Tensor, target: Tensor) -> Tensor:
     best = (heard[:, None] - assigned).square().sum(dim=(2, 3)).argmin(dim=1)
     first.permute(0, 3, 4, 1, 2)[cell] = assigned[torch.arange(len(best), device=best.device), best]
     return first
-
-
-def join_windows(outputs: np.ndarray) -> np.ndarray:
-    """Outputs of a clip's windows (windows, 3, 3, classes, 128) -> raw output (3, 3, classes, 120 windows)."""
-    kept = np.asarray(outputs)[..., LEADING_FRAMES : LEADING_FRAMES + HOP_FRAMES]
-    return np.moveaxis(kept, 0, 3).reshape(*kept.shape[1:4], -1)
 
 
 def decode(raw: np.ndarray, *, reference_azimuth: bool = False) -> Candidates:

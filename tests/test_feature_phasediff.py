@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from torch.nn import functional
 
 from feature.phasediff import AmplitudePhaseDifference, make_feature
 from tests import golden
@@ -27,7 +28,7 @@ def check(ours: np.ndarray, theirs: np.ndarray, channels: int) -> None:
 @pytest.mark.parametrize("case", CASES)
 def test_golden(case: str) -> None:
     data = np.load(golden.find(f"av_baseline/{case}.npz"))
-    waveform, rate_hz = soundfile.read(golden.find(f"av_baseline/{case}.wav"), dtype="float32")
+    waveform, rate_hz = soundfile.read(golden.find_audio(f"av_baseline/{case}"), dtype="float32")
     assert rate_hz == 24000
     waveform = torch.from_numpy(waveform.T.copy())[None]
     channels = waveform.shape[1]
@@ -60,28 +61,21 @@ def test_golden(case: str) -> None:
 
 
 @pytest.mark.parametrize("samples", [24000, 24001, 24239, 240, 100])
-def test_blocks_have_the_values_of_the_whole_clip(samples: int) -> None:
+def test_windows_have_the_values_of_the_whole_clip(samples: int) -> None:
     torch.manual_seed(0)
     waveform = torch.randn(1, 4, samples) * 0.1
     feature = AmplitudePhaseDifference(4)
     whole = feature.clip(waveform)
-    assert whole.shape[2] == feature.clip_frames(samples)
-    pieces = []
-    for first in range(0, whole.shape[2], 37):
-        count = min(37, whole.shape[2] - first)
-        start, stop = feature.clip_samples(first, count, samples)
-        stretch = waveform[..., start:stop]
-        pieces.append(feature.clip_block(stretch, first, count, offset=start, samples=samples))
-    joined = torch.cat(pieces, dim=2)
-    torch.testing.assert_close(joined[:, :4], whole[:, :4], atol=0, rtol=1e-6)
-    torch.testing.assert_close(joined[:, 4:], whole[:, 4:], atol=1e-6, rtol=0)
-    beyond = feature.clip_block(waveform, whole.shape[2] - 2, 5)
-    assert beyond.shape[2] == 5 and not beyond.any()
-
-
-def test_a_block_without_its_samples_is_refused() -> None:
-    with pytest.raises(ValueError, match="needed"):
-        AmplitudePhaseDifference(2).clip_block(torch.zeros(1, 2, 1000), 8, 4, offset=2000, samples=9000)
+    frames = samples // 240
+    assert whole.shape[2] == feature.clip_frames(samples) == 4 + frames + 128
+    padded = functional.pad(waveform[..., : frames * 240], (272 + 4 * 240, 128 * 240))
+    for first in range(0, frames + 5, 37):
+        window = padded[..., 240 * first : 240 * first + 30992]
+        valid = torch.tensor([[4 - first, 4 + frames - first]]).clamp(0, 128)
+        ours, theirs = feature.evaluation(window, valid), whole[:, :, first : first + 128]
+        ours = ours[:, :, : theirs.shape[2]]
+        torch.testing.assert_close(ours[:, :4], theirs[:, :4], atol=0, rtol=1e-6)
+        torch.testing.assert_close(ours[:, 4:], theirs[:, 4:], atol=1e-6, rtol=0)
 
 
 def test_wrong_channel_count_is_refused() -> None:

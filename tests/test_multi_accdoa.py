@@ -1,24 +1,18 @@
 """Multi-ACCDOA: labels, loss, decoding and merging against the reference, and where the reference is mended."""
 
 import itertools
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import soundfile
 import torch
 
+from dataset.windows import EvaluationPlan, Framing, clip_label_grid, label_grid
 from feature.phasediff import make_feature
 from output_format.candidates import Candidates, merge
-from output_format.multi_accdoa import (
-    RecordingLabel,
-    adpit_loss,
-    decode,
-    encode,
-    expand,
-    join_windows,
-    label_frames,
-    window_count,
-)
+from output_format.formats import MultiAccdoa
+from output_format.multi_accdoa import adpit_loss, decode, slots
 from tests import golden
 from tests.test_net import load
 from util.dialects import read_events
@@ -27,42 +21,55 @@ from util.events import EventTable
 LABELS = ["basic", "sameclass", "dense5col"]
 
 
-def dense(labels: list, frames: int = 128) -> torch.Tensor:
-    """Window labels -> (windows, 6, 3, classes, frames)."""
-    slots = torch.from_numpy(np.stack([label.slots for label in labels]))
-    shift, limit = (torch.tensor([getattr(label, name) for label in labels]) for name in ("shift", "limit"))
-    return expand(slots, shift, limit, frames=frames)
+def dense(tables: list[EventTable], grid: np.ndarray, classes: int) -> np.ndarray:
+    """Labels on the output's time grid (windows, 6, 3, classes, steps)."""
+    output_format = MultiAccdoa(classes)
+    return output_format.target(output_format.encode(tables, grid), torch.device("cpu")).numpy()
 
 
 @pytest.mark.parametrize("name", LABELS)
 def test_golden_labels(name: str) -> None:
     data = np.load(golden.find("av_baseline/labels.npz"))
     events = read_events(golden.find(f"av_baseline/label_{name}.csv"), class_count=13)
-    recording = RecordingLabel(events, 13)
-    windows = [recording.window(start, 1.27) for start in data["starts_sec"].tolist()]
-    assert windows[0].slots.shape == (14, 6, 3, 13) and windows[0].slots.dtype == np.float32
-    np.testing.assert_allclose(dense(windows).numpy(), data[f"{name}_label"], atol=1e-6, rtol=0)
-    np.testing.assert_array_equal(dense(windows).numpy() == 0, data[f"{name}_label"] == 0)
-    one = encode(events, start_s=float(data["starts_sec"][3]), length_s=1.27, classes=13)
-    np.testing.assert_array_equal(one.slots, windows[3].slots)
+    grid = label_grid(data["starts_sec"], 1.27)
+    windows = dense([events] * len(grid), grid, 13)
+    assert windows.dtype == np.float32
+    np.testing.assert_allclose(windows, data[f"{name}_label"], atol=1e-6, rtol=0)
+    np.testing.assert_array_equal(windows == 0, data[f"{name}_label"] == 0)
     for duration in (1.5, 3.0):
         whole = data[f"{name}_full_{duration}"]
         padded = np.pad(whole, ((0, 0),) * 3 + ((4, 128),))
-        for index in range(window_count(duration)):
-            ours = dense([recording.clip_window(index, duration)])[0].numpy()
+        frames = round(100 * duration)
+        windows = np.arange(EvaluationPlan([SimpleNamespace(samples=240 * frames)]).windows_of(0))
+        grid = clip_label_grid(windows, np.full(len(windows), frames), Framing())
+        for index, ours in enumerate(dense([events] * len(windows), grid, 13)):
             np.testing.assert_allclose(ours, padded[..., 120 * index : 120 * index + 128], atol=1e-6, rtol=0)
 
 
-def test_label_frames_hold_every_shift() -> None:
-    assert label_frames(128) == 14
-    assert max((j + shift) // 10 for j, shift in itertools.product(range(128), range(10))) == 13
+def test_slots_by_the_number_of_sources() -> None:
+    """One source: A0; two: B0, B1; three and more: C0, C1, C2 in the order of the rows."""
+    sources = [1, 2, 3, 4]
+    frame = np.repeat([5, 6, 7, 8], sources)
+    azimuth = np.concatenate([10 * np.arange(n) for n in sources])
+    table = EventTable.make(
+        frame=frame, class_index=np.ones(len(frame)), azimuth_deg=azimuth, elevation_deg=0 * azimuth
+    )
+    made = slots([table, table[:0], table], np.array([5, 5, 7]), 3, 2)
+    assert made.shape == (3, 3, 6, 3, 2) and not made[..., 0].any() and not made[1].any()
+    found = np.rad2deg(np.arctan2(made[:, :, :, 1, 1], made[:, :, :, 0, 1]))
+    used = np.linalg.norm(made[..., 1], axis=3) > 0.5
+    np.testing.assert_array_equal(used[0], [[1, 0, 0, 0, 0, 0], [0, 1, 1, 0, 0, 0], [0, 0, 0, 1, 1, 1]])
+    np.testing.assert_array_equal(used[2], [[0, 0, 0, 1, 1, 1], [0, 0, 0, 1, 1, 1], [0, 0, 0, 0, 0, 0]])
+    np.testing.assert_allclose(found[0, 1, 1:3], [0, 10], atol=1e-4)
+    np.testing.assert_allclose(found[2, 1, 3:], [0, 10, 20], atol=1e-4)
 
 
 def test_labels_of_the_wrong_kind_are_refused() -> None:
+    table = EventTable.make(frame=[0], class_index=[3], azimuth_deg=[0], elevation_deg=[0])
     with pytest.raises(ValueError, match="classes outside"):
-        RecordingLabel(EventTable.make(frame=[0], class_index=[3], azimuth_deg=[0], elevation_deg=[0]), 3)
+        slots([table], np.zeros(1, dtype=int), 1, 3)
     with pytest.raises(ValueError, match=r"0\.02 s"):
-        RecordingLabel(EventTable.make(frame_s=0.02), 3)
+        slots([EventTable.make(frame_s=0.02, frame=[0], class_index=[0])], np.zeros(1, dtype=int), 1, 3)
 
 
 @pytest.mark.parametrize("name", ["random", "near", "silence", "tie_value_only"])
@@ -150,12 +157,6 @@ def test_sources_near_180_degrees_stay_there() -> None:
     assert events.azimuth_deg.min() >= -180 and events.azimuth_deg.max() < 180
 
 
-def test_golden_window_counts() -> None:
-    data = np.load(golden.find("av_baseline/detector.npz"))
-    ours = [window_count(duration) for duration in data["durations"].tolist()]
-    np.testing.assert_array_equal(ours, data["durations_windows"])
-
-
 def candidate(azimuths: list[float], activities: list[float]) -> Candidates:
     shape = (1, 1, len(azimuths))
     return Candidates(np.reshape(activities, shape), np.reshape(azimuths, shape).astype(float), np.zeros(shape))
@@ -210,31 +211,30 @@ def test_silence_has_no_events() -> None:
 def test_golden_end_to_end() -> None:
     """wav -> features -> network -> raw output -> rows and losses of a whole clip."""
     data = np.load(golden.find("av_baseline/e2e.npz"))
-    waveform, rate_hz = soundfile.read(golden.find("av_baseline/e2e.wav"), dtype="float32")
+    waveform, _ = soundfile.read(golden.find_audio("av_baseline/e2e"), dtype="float32")
     network = load("net_crnn_bin3", "crnn")[0].eval()
     feature = make_feature("binaural_phasediff")
+    frames = len(waveform) // 240
+    windows = np.arange(int(data["n_windows"]))
+    assert len(windows) == -(-frames // 120)
     with torch.inference_mode():
         network.fc_xyz.weight.mul_(float(data["fc_weight_scale"]))
         features = feature.clip(torch.from_numpy(waveform.T.copy())[None])[0]
-        duration_s = len(waveform) // 240 * 240 / rate_hz
-        video_s = int(data["video_frame_count"]) / float(data["video_fps"])
-        windows = window_count(min(duration_s, video_s))
-        assert windows == int(data["n_windows"])
-        audio = torch.stack([features[:, 120 * i : 120 * i + 128] for i in range(windows)])
+        audio = torch.stack([features[:, 120 * i : 120 * i + 128] for i in windows])
         output = network(audio, torch.from_numpy(data["visual_dist"]))
-        raw = join_windows(output.numpy())
+        raw = np.concatenate(list(MultiAccdoa(3).kept(output).numpy()), axis=-1)
         np.testing.assert_allclose(raw, data["raw_output"], atol=3e-5, rtol=0)
         same_rows(rows(merge(decode(raw), np.full(3, 0.3), 15)), data["rows"], atol=5e-3)
 
-        recording = RecordingLabel(read_events(golden.find("av_baseline/e2e.csv"), class_count=3), 3)
-        target = dense([recording.clip_window(i, duration_s) for i in range(windows)])
-        batch = int(data["batch_size"])
+        events = read_events(golden.find("av_baseline/e2e.csv"), class_count=3)
+        grid = clip_label_grid(windows, np.full(len(windows), frames), Framing())
+        target = torch.from_numpy(dense([events] * len(windows), grid, 3))
+        # The reference fills the last batch with silent windows and counts them.
         silent = network(torch.zeros(1, *audio.shape[1:]), torch.zeros(1, 2, 6, 37))
-        losses = []
-        for first in range(0, windows, batch):
-            part = [adpit_loss(output[first : first + batch], target[first : first + batch], reduction="window")]
-            filler = batch - len(part[0])
-            part += [adpit_loss(silent, torch.zeros(1, 6, 3, 3, 128), reduction="window")] * filler
-            losses.append(torch.cat(part).mean().item())
+        filler = adpit_loss(silent, torch.zeros(1, 6, 3, 3, 128)).item()
+        each = adpit_loss(output, target, reduction="window").tolist()
+        batch = int(data["batch_size"])
+        each += [filler] * (-len(each) % batch)
+        losses = np.reshape(each, (-1, batch)).mean(axis=1)
         np.testing.assert_allclose(losses, data["minibatch_losses"], rtol=1e-4)
         np.testing.assert_allclose(np.mean(losses), data["wav_loss"], rtol=1e-4)

@@ -15,3 +15,9 @@ def find(name: str) -> Path:
         if (root / name).exists():
             return root / name
     pytest.skip(f"golden data {name} are in ../shared only")
+
+
+def find_audio(name: str) -> Path:
+    """Path of a golden recording "av_baseline/e2e": the wav of ../shared, else the flac of the same samples."""
+    wav = SHARED / "golden" / f"{name}.wav"
+    return wav if wav.exists() else find(f"{name}.flac")
