@@ -1,4 +1,4 @@
-"""Outputs of the reference implementations: all of them where ../shared is present, else the compact cut beside this file."""
+"""Outputs of the reference implementations: all where ../shared is present, else the compact cut beside this file."""
 
 from pathlib import Path
 
