@@ -26,7 +26,7 @@ class Notices:
         error = InputError(rule, path=path, place=place)
         if self.strict:
             raise error
-        warnings.warn(str(error), MetricWarning, stacklevel=2)
+        warnings.warn(str(error), MetricWarning, stacklevel=3)
 
     def tell_rows(
         self, rows: np.ndarray, rule: str, names: list[str], file: np.ndarray, line: np.ndarray, unit: str = "line"
