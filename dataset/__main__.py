@@ -21,6 +21,11 @@ class Command:
 
 COMMANDS = (
     Command(
+        ("check",),
+        "dataset.check",
+        "the doctor: levels, missing files, channel order, signs, turns and delays that do not fit labels or picture",
+    ),
+    Command(
         ("prepare", "mrsaudio"),
         "dataset.prepare_mrsaudio",
         "cut, resample, label and split material in the form of the MRSAudio set",

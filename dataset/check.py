@@ -1,0 +1,396 @@
+"""`python -m dataset check`: the doctor. What is wrong with recordings, and what would put it right."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from dataset.check_directions import (
+    Truth,
+    Verdict,
+    judge,
+    judge_video,
+    label_lag_s,
+    truth_of_boxes,
+    truth_of_labels,
+)
+from dataset.check_sound import CHANNEL_NAMES, FRAME_S, Directions, Intensity, Levels, scan
+from dataset.layouts import AUDIO_SUFFIXES, DataRoot
+from dataset.recordings import Recording, recording_of_file
+from util.arrays import ARRAYS, Array, array_named
+from util.audio import RATE_HZ
+from util.boxes import BoxTrack, box_path, read_boxes
+from util.dialects import read_events
+from util.errors import InputError
+from util.events import EventTable
+
+DETECTORS = ("yolox_tiny", "yolox_nano", "yolox_s", "builtin")
+_SILENT_RMS, _QUIET_RMS = 1e-5, 1e-3
+_CHANNEL_DB = 26.0  # a channel this far below the others is no matter of direction any more
+_OFFSET = 0.02
+_LEAST_CLIPPED = 12
+_SHOWN = 3  # recordings named per problem
+_ARRAYS = {"foa": "foa", "mic": "mic", "bin": "binaural"}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One problem of one recording (or of the whole root).
+
+    Attributes
+    ----------
+    rule : what is wrong; the same words for the same problem, so that recordings can be counted
+    detail : numbers of this recording
+    note : worth knowing, no problem
+    """
+
+    path: Path
+    rule: str
+    detail: str = ""
+    note: bool = False
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Flags of the command."""
+    parser.description = (
+        "Check recordings before anything is trained on them: levels, clipped or silent channels, files that are "
+        "missing, labels beyond the end; and whether the sound comes from where labels (or people in the picture) "
+        "say, or which channel order, sign, turn or delay would fit better. Exit status 1 where something is wrong."
+    )
+    parser.add_argument("paths", nargs="+", metavar="ROOT|FILE", help="data roots, folders of recordings, sound files")
+    parser.add_argument(
+        "--format",
+        choices=sorted(_ARRAYS),
+        help="what the channels are, where no folder (foa_dev, mic_dev, binaural_dev) says it [4 channels foa, 2 bin]",
+    )
+    parser.add_argument(
+        "--detector", metavar="NAME", help=f"whose box files to use [the first found of {', '.join(DETECTORS)}]"
+    )
+    parser.add_argument("--detect", action="store_true", help="detect people where there are no box files yet")
+    parser.add_argument("--all", action="store_true", help=f"name every recording of a problem [the first {_SHOWN}]")
+    parser.add_argument("--quiet", action="store_true", help="no progress bar, no notes")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Check, print; 1 where something is wrong, else 0."""
+    array = array_named(_ARRAYS[args.format]) if args.format else None
+    findings: list[Finding] = []
+    checked = 0
+    for given in map(Path, args.paths):
+        found, count = check_path(
+            given, array=array, detector=args.detector, detect=args.detect, progress=not args.quiet
+        )
+        findings += found
+        checked += count
+    problems = [finding for finding in findings if not finding.note]
+    for line in lines_of(problems, None if args.all else _SHOWN):
+        print(line)
+    if not args.quiet:
+        for line in lines_of([finding for finding in findings if finding.note], _SHOWN):
+            print(f"note: {line}")
+    wrong = len({finding.path for finding in problems})
+    recordings = f"{checked} recording{'s' * (checked != 1)}"
+    print(
+        f"{recordings} checked: "
+        + (f"problems in {wrong} file{'s' * (wrong != 1)}" if problems else "no problem found")
+    )
+    return 1 if problems else 0
+
+
+def lines_of(findings: Sequence[Finding], shown: int | None) -> list[str]:
+    """One line per problem, with the recordings that have it."""
+    by_rule: dict[str, list[Finding]] = defaultdict(list)
+    for finding in findings:
+        by_rule[finding.rule].append(finding)
+    lines = []
+    for rule, same in by_rule.items():
+        if len(same) == 1:
+            lines.append(f"{same[0].path}: {rule}" + (f" ({same[0].detail})" if same[0].detail else ""))
+            continue
+        lines.append(f"{len(same)} files: {rule}")
+        for finding in same[:shown]:
+            lines.append(f"    {finding.path}" + (f" ({finding.detail})" if finding.detail else ""))
+        if shown is not None and len(same) > shown:
+            lines.append(f"    ... and {len(same) - shown} more")
+    return lines
+
+
+def check_path(
+    path: Path, *, array: Array | None = None, detector: str | None = None, detect: bool = False, progress: bool = False
+) -> tuple[list[Finding], int]:
+    """Check a data root, a folder or a file: what was found, and how many recordings were looked at.
+
+    Raises
+    ------
+    InputError : no such file or folder, no recording in it
+    """
+    files, findings, class_count = _files_of(path)
+    if detect:
+        findings += _detect(files, detector or DETECTORS[0])
+    with tqdm(files, desc="checking", unit="clip", leave=False, disable=not progress, file=sys.stderr) as bar:
+        for file in bar:
+            findings += check_recording(file, array=array, detector=detector, class_count=class_count)
+    return findings, len(files)
+
+
+def _files_of(path: Path) -> tuple[list[Path], list[Finding], int | None]:
+    """Sound files under a path; problems of the folder as a whole; the number of classes, where it is known."""
+    if path.is_file():
+        return [path], [], None
+    if not path.is_dir():
+        raise InputError("no such file or folder", path=path)
+    root = DataRoot(path)
+    by_format = {
+        name: [file for stage in root.layout.stages for file in root.audio_files(name, stage)] for name in ARRAYS
+    }
+    files = sorted(file for found in by_format.values() for file in found)
+    if files:
+        return files, list(_companions(root, files)), len(root.classes)
+    loose = sorted(
+        file for file in path.rglob("*") if file.suffix.lower() in AUDIO_SUFFIXES and not file.name.startswith(".")
+    )
+    if not loose:
+        raise InputError("holds no recording: neither foa_dev, mic_dev ... nor loose sound files", path=path)
+    return loose, [], None
+
+
+def _companions(root: DataRoot, files: Sequence[Path]) -> Iterator[Finding]:
+    """Labels and videos that are missing, or that belong to no recording."""
+    layout = root.layout
+    labels = {layout.labels_of(file): file for file in files}
+    videos = {video: file for file in files for video in layout.videos_of(file)}
+    any_video = any(video.is_file() for video in videos)
+    for file in files:
+        place = layout.folder_of(file)
+        if place is not None and place[1] == "dev" and not layout.labels_of(file).is_file():
+            yield Finding(file, "has no labels", str(layout.labels_of(file)))
+        if any_video and not any(video.is_file() for video in layout.videos_of(file)):
+            yield Finding(file, "has no video, other recordings have one", str(layout.videos_of(file)[-1]))
+    for stage in layout.stages:
+        for path in sorted((root.path / f"{layout.labels}_{stage}").rglob("*.csv")):
+            if path not in labels and not path.name.startswith("."):
+                yield Finding(path, "are labels of no recording")
+        for kind in layout.videos:
+            for path in sorted((root.path / f"{kind}_{stage}").rglob("*.mp4")):
+                if path not in videos and not path.name.startswith("."):
+                    yield Finding(path, "is a video of no recording")
+
+
+def _detect(files: Sequence[Path], detector: str) -> list[Finding]:
+    from object_detection import ensure_boxes  # onnxruntime and PyAV, only where they are needed
+
+    videos = sorted({video for file in files if (video := _video_of(file)) is not None})
+    try:
+        ensure_boxes(videos, detector)
+    except InputError as error:
+        return [Finding(Path(error.path or videos[0]), error.rule)]
+    return []
+
+
+def _video_of(file: Path) -> Path | None:
+    beside = file.with_suffix(".mp4")
+    try:
+        video = recording_of_file(file).video
+    except InputError:
+        return None
+    return video or (beside if beside.is_file() else None)
+
+
+def check_recording(
+    file: Path, *, array: Array | None = None, detector: str | None = None, class_count: int | None = None
+) -> list[Finding]:
+    """All that is wrong with one recording and what belongs to it."""
+    try:
+        recording = recording_of_file(file, array=array)
+        if recording.video is None and file.with_suffix(".mp4").is_file():
+            recording = replace(recording, video=file.with_suffix(".mp4"))
+        levels, evidence = scan(file, recording.array)
+    except InputError as error:
+        return [Finding(file, error.rule, error.place or "")]
+    findings = list(_of_levels(recording, levels))
+    if recording.file_rate_hz != RATE_HZ:
+        rule = f"is at {recording.file_rate_hz} Hz: it is resampled to {RATE_HZ} Hz whenever it is read"
+        findings.append(Finding(file, rule, note=True))
+    table = None
+    if recording.labels is not None:
+        try:
+            table = read_events(recording.labels, recording.dialect, class_count=class_count)
+            findings += _of_label_times(recording, table)
+        except InputError as error:
+            findings.append(Finding(recording.labels, error.rule, error.place or ""))
+    track, of_video = _boxes(recording, detector)
+    findings += of_video
+    if (levels.rms > _SILENT_RMS).all():
+        findings += _of_directions(recording, evidence, table, track)
+    return findings
+
+
+def _names(array: Array) -> tuple[str, ...]:
+    return CHANNEL_NAMES.get(array.name, tuple(str(index + 1) for index in range(array.channels)))
+
+
+def _of_levels(recording: Recording, levels: Levels) -> Iterator[Finding]:
+    file, names = recording.audio, _names(recording.array)
+    level_db = 20 * np.log10(np.maximum(levels.rms, 1e-10))
+    if (levels.rms <= _SILENT_RMS).all():
+        yield Finding(file, "is silent")
+        return
+    for index, name in enumerate(names):
+        others = np.median(np.delete(level_db, index))
+        if levels.rms[index] <= _SILENT_RMS:
+            yield Finding(file, f"channel {name} is silent")
+        elif level_db[index] < others - _CHANNEL_DB:
+            yield Finding(file, f"channel {name} is far below the others", f"{others - level_db[index]:.0f} dB")
+        if levels.clipped[index] >= _LEAST_CLIPPED:
+            detail = f"{levels.clipped[index]} samples, first at {levels.first_clipped_s[index]:.3f} s"
+            yield Finding(file, f"channel {name} is clipped", detail)
+        if abs(levels.mean[index]) > _OFFSET:
+            yield Finding(file, f"channel {name} has a constant offset", f"{levels.mean[index]:+.3f}")
+    if levels.rms.max() < _QUIET_RMS:
+        yield Finding(file, "is very quiet", f"{level_db.max():.0f} dB below full scale")
+
+
+def _of_label_times(recording: Recording, table: EventTable) -> Iterator[Finding]:
+    frames = int(np.ceil(recording.duration_s / table.frame_s - 1e-6))
+    last = int(table.frame.max(initial=-1))
+    if not len(table):
+        yield Finding(recording.labels, "has no rows: a recording without any event?", note=True)
+    elif last >= frames:
+        detail = f"until {(last + 1) * table.frame_s:.1f} s, the sound ends at {recording.duration_s:.1f} s"
+        yield Finding(recording.labels, "labels go on beyond the end of the sound", detail)
+
+
+def _boxes(recording: Recording, detector: str | None) -> tuple[BoxTrack | None, list[Finding]]:
+    """The boxes of a recording's video where there are some, and what is wrong with the video."""
+    video = recording.video
+    if video is None:
+        return None, []
+    from util.video import video_info  # PyAV, only where there is a video
+
+    findings = []
+    try:
+        info = video_info(video)
+        if abs(info.duration_s - recording.duration_s) > 0.5:
+            detail = f"{info.duration_s:.1f} s, the sound {recording.duration_s:.1f} s"
+            findings.append(Finding(video, "is not as long as the sound", detail))
+    except InputError as error:
+        return None, [Finding(video, error.rule, error.place or "")]
+    for name in [detector] if detector else DETECTORS:
+        if (path := box_path(video, name)).is_file():
+            try:
+                return read_boxes(path), findings
+            except InputError as error:
+                return None, [*findings, Finding(path, error.rule)]
+    rule = "no boxes yet: the picture was not compared with the sound (--detect)"
+    return None, [*findings, Finding(video, rule, note=True)]
+
+
+def _of_directions(
+    recording: Recording, evidence: Directions, table: EventTable | None, track: BoxTrack | None
+) -> Iterator[Finding]:
+    """Compare sound with labels (else with the people in the picture), and the picture with either."""
+    file, frames = recording.audio, len(evidence.energy)
+    labelled = table is not None and len(table) > 0
+    truth = verdict = None
+    if labelled:
+        truth = truth_of_labels(table.frame, table.azimuth_deg, table.elevation_deg)
+        truth = truth[truth.frame < frames]
+    elif track is not None:
+        truth = truth_of_boxes(track, frames, FRAME_S)
+    if truth is not None:
+        verdict = judge(evidence, truth)
+    if isinstance(evidence, Intensity):
+        yield from _of_gains(recording, evidence, 0 if verdict is None else verdict.hypothesis.order.index(0))
+    if truth is None:
+        return
+    if verdict is not None and verdict.hypothesis.name:
+        rule = verdict.hypothesis.name
+        if not labelled:
+            rule = f"compared with the people in the picture {rule}"
+        yield Finding(file, rule, _fit(verdict))
+        return
+    if labelled and (lag_s := label_lag_s(evidence, truth, FRAME_S)) is not None:
+        late = "after" if lag_s > 0 else "before"
+        yield Finding(file, f"the sound comes {late} its labels", f"{abs(lag_s):.1f} s")
+        return
+    if verdict is not None and isinstance(evidence, Intensity):
+        yield from _of_single_gains(recording, evidence, truth)
+    if track is None:
+        return
+    if labelled:
+        frame, azimuth_deg = table.frame, table.azimuth_deg
+    else:
+        frame = np.intersect1d(evidence.loud(), truth.frame)
+        azimuth_deg = evidence.azimuth_deg(frame)
+    video = judge_video(frame, azimuth_deg, track, FRAME_S)
+    if video is None:
+        return
+    known = "labels" if labelled else "sound"
+    detail = f"fit {video.score:.2f} instead of {video.score_as_is:.2f}"
+    if video.yaw_deg:
+        rule = f"the picture is turned against the {known}: --video-yaw-deg {video.yaw_deg:.0f}"
+        yield Finding(recording.video, rule, detail)
+    if video.offset_s:
+        late = "later" if video.offset_s > 0 else "earlier"
+        rule = f"starts {abs(video.offset_s):.1f} s {late} than the {known}: --video-offset-s {video.offset_s:g}"
+        yield Finding(recording.video, rule, detail)
+
+
+def _fit(verdict: Verdict) -> str:
+    if verdict.error_deg is None:
+        return f"fit {verdict.score:.2f} instead of {verdict.score_as_is:.2f}"
+    return f"median error {verdict.error_deg:.0f} instead of {verdict.error_as_is_deg:.0f} degrees"
+
+
+def _of_gains(recording: Recording, evidence: Intensity, w: int) -> Iterator[Finding]:
+    """Weights of Ambisonics: W against Y, Z and X together, which are equal in energy in SN3D in any sound field.
+
+    Parameters
+    ----------
+    w : channel of the file that is W
+    """
+    power = evidence.covariance[evidence.loud()].sum(axis=0).diagonal().astype(np.float64)
+    if power[w] <= 0:
+        return
+    ratio_db = 10 * np.log10(max(power.sum() - power[w], 1e-30) / power[w])
+    detail = f"Y, Z and X together are {ratio_db:+.1f} dB against W, SN3D has 0"
+    if ratio_db > 3.9:
+        yield Finding(recording.audio, "Y, Z and X are too strong: weights of N3D? (--norm n3d)", detail)
+    elif ratio_db > 2.0:
+        yield Finding(recording.audio, "W is too weak: weights of FuMa? (W 3 dB lower)", detail)
+    elif ratio_db < -4.0:
+        yield Finding(recording.audio, "Y, Z and X are too weak against W", detail)
+
+
+def _of_single_gains(recording: Recording, evidence: Intensity, truth: Truth) -> Iterator[Finding]:
+    """One of Y, Z and X that is too strong or too weak, by how much of the flow along its axis it shows."""
+    truth = truth[np.isin(truth.frame, evidence.loud()) & (np.isfinite(truth.direction).all(axis=2).sum(axis=1) == 1)]
+    direction = truth.direction[:, 0]
+    flow = evidence.covariance[truth.frame][:, 0].astype(np.float64)[:, [3, 1, 2]]  # x, y, z
+    pressure = evidence.covariance[truth.frame][:, 0, 0].astype(np.float64)
+    along = np.sum(pressure[:, None] * direction**2, axis=0)
+    share = along / max(pressure.sum(), 1e-30)
+    enough = share > 0.05
+    gain = np.where(share > 0.02, np.sum(flow * direction, axis=0) / np.maximum(along, 1e-30), np.nan)
+    if enough.sum() < 2:
+        return
+    for axis, (name, ends) in enumerate((("X", "front and back"), ("Y", "left and right"), ("Z", "up and down"))):
+        others = np.median(np.delete(gain, axis)[np.delete(enough, axis)])
+        if not others > 0.2:
+            continue
+        if gain[axis] < -0.2 * others:
+            yield Finding(recording.audio, f"{ends} are exchanged: {name} has the wrong sign")
+            continue
+        if not enough[axis]:
+            continue
+        off_db = 20 * np.log10(max(gain[axis], 0.01) / others)
+        if off_db < -4 or (off_db > 4 and enough.all()):
+            strong = "strong" if off_db > 0 else "weak"
+            yield Finding(recording.audio, f"channel {name} is too {strong}", f"{off_db:+.1f} dB against the others")

@@ -1,0 +1,234 @@
+"""What a sound file itself tells the doctor: levels, clipping, silent channels, and where its sound comes from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+
+from util.angles import degrees_from_direction, direction_from_degrees
+from util.arrays import SPEED_OF_SOUND_M_S, Array
+from util.audio import RATE_HZ, audio_info, read_audio
+
+FRAME_S = 0.1
+FRAME = round(FRAME_S * RATE_HZ)
+_BLOCK_FRAMES = 100
+_AMBISONIC_BAND_HZ = (200.0, 5000.0)  # below: wind and rumble, above: what microphone arrays encode wrongly
+_CAPSULE_BAND_HZ = (300.0, 8000.0)
+_LAG_STEP_S = 1 / (4 * RATE_HZ)
+CLIPPED_RUN = 4  # so many samples at the peak are no wave any more
+_FULL_SCALE = 0.9999
+_LOUD_DB = -30.0  # frames this far below the loud ones are left out
+
+CHANNEL_NAMES = {"foa": ("W", "Y", "Z", "X"), "mic": ("1", "2", "3", "4"), "binaural": ("left", "right")}
+
+
+@dataclass(frozen=True)
+class Levels:
+    """Per channel (arrays): peak, rms and mean of the samples, clipped samples and the second of the first one."""
+
+    peak: np.ndarray
+    rms: np.ndarray
+    mean: np.ndarray
+    clipped: np.ndarray
+    first_clipped_s: np.ndarray
+
+
+class Directions:
+    """Where the sound of each 100 ms frame comes from, as far as the channels tell.
+
+    Attributes
+    ----------
+    energy : (frames,) of all channels
+    """
+
+    energy: np.ndarray
+
+    def loud(self) -> np.ndarray:
+        """Frames (n,) that are worth looking at, ascending."""
+        limit = np.percentile(self.energy, 95) * 10 ** (_LOUD_DB / 10) if len(self.energy) else 0.0
+        return np.flatnonzero(self.energy > max(limit, 1e-12))
+
+    def azimuth_deg(self, frames: np.ndarray) -> np.ndarray:
+        """Azimuths (n,) that the sound of frames (n,) comes from."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class Intensity(Directions):
+    """First-order Ambisonics: covariance (frames, 4, 4) of W, Y, Z, X, real part, summed over a band."""
+
+    covariance: np.ndarray
+
+    @property
+    def energy(self) -> np.ndarray:
+        """Of all channels, per frame."""
+        return np.trace(self.covariance, axis1=1, axis2=2)
+
+    def azimuth_deg(self, frames: np.ndarray) -> np.ndarray:
+        """By the active intensity."""
+        return degrees_from_direction(self.covariance[frames][:, 0, [3, 1, 2]])[0]
+
+
+@dataclass(frozen=True)
+class Delays(Directions):
+    """Capsules: correlation (frames, pairs, lags) of each pair, whitened (GCC-PHAT), 1 for a delayed copy.
+
+    A positive lag says that the second channel of the pair is late.
+    """
+
+    array: Array
+    correlation: np.ndarray
+    loudness: np.ndarray
+
+    @property
+    def energy(self) -> np.ndarray:
+        """Of all channels, per frame."""
+        return self.loudness
+
+    def azimuth_deg(self, frames: np.ndarray) -> np.ndarray:
+        """Of the direction in the horizontal plane whose delays fit best."""
+        grid_deg = np.arange(-180.0, 180.0, 5.0)
+        delays_s = pair_delays_s(self.array, direction_from_degrees(grid_deg, np.zeros(len(grid_deg))))
+        columns = lag_index(delays_s, self.correlation.shape[2] // 2)
+        fit = sum(self.correlation[frames, pair][:, columns[:, pair]] for pair in range(delays_s.shape[1]))
+        return grid_deg[np.argmax(fit, axis=1)]
+
+
+def pairs_of(array: Array) -> list[tuple[int, int]]:
+    """Pairs of channels."""
+    return list(combinations(range(array.channels), 2))
+
+
+def arrival_s(array: Array, direction: np.ndarray) -> np.ndarray:
+    """When a plane wave from directions (..., 3) reaches each capsule (..., channels), relative to the centre.
+
+    Around a rigid sphere the wave creeps (Woodworth's formula).
+    """
+    angle = np.arccos(np.clip(np.asarray(direction) @ array.directions().T, -1, 1))
+    path = -np.cos(angle)
+    if array.baffle == "rigid":
+        path = np.where(angle > np.pi / 2, angle - np.pi / 2, path)
+    return path * array.radius_m / SPEED_OF_SOUND_M_S
+
+
+def pair_delays_s(array: Array, direction: np.ndarray, order: tuple[int, ...] | None = None) -> np.ndarray:
+    """How much later the second channel of each pair hears a direction (..., 3) than the first: (..., pairs).
+
+    Parameters
+    ----------
+    order : capsule that each channel of the file has; None: as in the array
+    """
+    arrival = arrival_s(array, direction)
+    if order is not None:
+        arrival = arrival[..., list(order)]
+    return np.stack([arrival[..., second] - arrival[..., first] for first, second in pairs_of(array)], axis=-1)
+
+
+def _lags(array: Array) -> int:
+    """Lags to each side that delays of the array reach, and a little more."""
+    return int(np.ceil(2 * array.radius_m * 1.4 / SPEED_OF_SOUND_M_S / _LAG_STEP_S)) + 2
+
+
+def lag_index(delay_s: np.ndarray, lags: int) -> np.ndarray:
+    """Column of a delay in `Delays.correlation` with `lags` columns to each side of no delay."""
+    return np.rint(np.asarray(delay_s) / _LAG_STEP_S).astype(np.int64) + lags
+
+
+def scan(path: Path, array: Array) -> tuple[Levels, Directions]:
+    """Read a recording once, block by block.
+
+    Raises
+    ------
+    InputError : as `util.audio.read_audio`
+    """
+    info = audio_info(path, channels=array.channels)
+    total = info.frames_at(RATE_HZ)
+    gather = _Levels(array.channels)
+    parts: list[tuple[np.ndarray, ...]] = []
+    make = _covariances if array.kind == "ambisonics" else _correlations
+    for waveform in _blocks(path, total):
+        gather.add(waveform)
+        whole = waveform.shape[1] // FRAME * FRAME
+        if whole:
+            parts.append(make(waveform[:, :whole].reshape(len(waveform), -1, FRAME), array))
+    joined = [np.concatenate(values) for values in zip(*parts)] if parts else None
+    if array.kind == "ambisonics":
+        return gather.levels(), Intensity(joined[0] if joined else np.zeros((0, 4, 4)))
+    if joined is None:
+        joined = [np.zeros((0, len(pairs_of(array)), 2 * _lags(array) + 1)), np.zeros(0)]
+    return gather.levels(), Delays(array, *joined)
+
+
+def _blocks(path: Path, total: int) -> Iterator[np.ndarray]:
+    step = _BLOCK_FRAMES * FRAME
+    for start in range(0, total, step):
+        yield read_audio(path, start=start, frames=min(step, total - start))
+
+
+class _Levels:
+    """Sums over the blocks of a recording."""
+
+    def __init__(self, channels: int):
+        self.samples = 0
+        self.peak, self.squares, self.sum = np.zeros(channels), np.zeros(channels), np.zeros(channels)
+        self.clipped, self.first = np.zeros(channels, dtype=np.int64), np.full(channels, np.nan)
+
+    def add(self, waveform: np.ndarray) -> None:
+        magnitude = np.abs(waveform)
+        peak = magnitude.max(axis=1, initial=0.0)
+        self.peak = np.maximum(self.peak, peak)
+        self.squares += np.square(waveform, dtype=np.float64).sum(axis=1)
+        self.sum += waveform.sum(axis=1, dtype=np.float64)
+        # at full scale, or flat at a peak of its own (clipped, then turned down); quiet peaks are flat by rounding
+        for channel in np.flatnonzero(peak > 0.1):
+            at_peak = magnitude[channel] >= min(peak[channel] * (1 - 1e-6), _FULL_SCALE)
+            edges = np.flatnonzero(np.diff(np.concatenate([[False], at_peak, [False]]).astype(np.int8)))
+            starts, ends = edges[::2], edges[1::2]
+            long = ends - starts >= CLIPPED_RUN
+            if long.any():
+                self.clipped[channel] += int((ends - starts)[long].sum())
+                if np.isnan(self.first[channel]):
+                    self.first[channel] = (self.samples + starts[long][0]) / RATE_HZ
+        self.samples += waveform.shape[1]
+
+    def levels(self) -> Levels:
+        count = max(self.samples, 1)
+        return Levels(self.peak, np.sqrt(self.squares / count), self.sum / count, self.clipped, self.first)
+
+
+def _covariances(framed: np.ndarray, array: Array) -> tuple[np.ndarray, ...]:
+    """Frames (4, n, samples) -> covariance (n, 4, 4) float32, as a tuple of one."""
+    del array
+    spectrum = _spectra(framed, 512, _AMBISONIC_BAND_HZ)
+    return (np.einsum("anfb,cnfb->nac", spectrum, spectrum.conj(), optimize=True).real.astype(np.float32),)
+
+
+def _correlations(framed: np.ndarray, array: Array) -> tuple[np.ndarray, ...]:
+    """Frames (channels, n, samples) -> whitened correlation (n, pairs, lags) float32, energy (n,)."""
+    spectrum = _spectra(framed, 1024, _CAPSULE_BAND_HZ)
+    frequency_hz = np.fft.rfftfreq(1024, 1 / RATE_HZ)
+    frequency_hz = frequency_hz[_in_band(frequency_hz, _CAPSULE_BAND_HZ)]
+    lags = _lags(array)
+    turn = np.exp(2j * np.pi * np.outer(frequency_hz, np.arange(-lags, lags + 1) * _LAG_STEP_S)).astype(np.complex64)
+    correlation = []
+    for first, second in pairs_of(array):
+        cross = (spectrum[second] * spectrum[first].conj()).sum(axis=1)
+        cross /= np.maximum(np.abs(cross), 1e-20)
+        correlation.append((cross @ turn).real / len(frequency_hz))
+    energy = np.square(np.abs(spectrum)).sum(axis=(0, 2, 3))
+    return np.stack(correlation, axis=1).astype(np.float32), energy.astype(np.float32)
+
+
+def _in_band(frequency_hz: np.ndarray, band_hz: tuple[float, float]) -> np.ndarray:
+    return (frequency_hz >= band_hz[0]) & (frequency_hz <= band_hz[1])
+
+
+def _spectra(framed: np.ndarray, n_fft: int, band_hz: tuple[float, float]) -> np.ndarray:
+    """Frames (channels, n, samples) -> spectra (channels, n, windows per frame, bins of the band), complex64."""
+    windows = np.lib.stride_tricks.sliding_window_view(framed, n_fft, axis=-1)[:, :, :: n_fft // 2]
+    spectrum = np.fft.rfft(windows * np.hanning(n_fft).astype(np.float32), axis=-1)
+    return spectrum[..., _in_band(np.fft.rfftfreq(n_fft, 1 / RATE_HZ), band_hz)].astype(np.complex64)
