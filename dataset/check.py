@@ -13,11 +13,14 @@ import numpy as np
 from tqdm import tqdm
 
 from dataset.check_directions import (
+    LEAST_FRAMES,
     Truth,
     Verdict,
     judge,
     judge_video,
     label_lag_s,
+    sample,
+    together,
     truth_of_boxes,
     truth_of_labels,
 )
@@ -37,6 +40,10 @@ _CHANNEL_DB = 26.0  # a channel this far below the others is no matter of direct
 _OFFSET = 0.02
 _LEAST_CLIPPED = 12
 _SHOWN = 3  # recordings named per problem
+_ALONE_DB = (2.3, 4.3)  # weights of one recording from which on they are said to be those of FuMa, of N3D
+_POOLED_FRAMES = 150  # of each recording
+_LEAST_SPREAD = 0.15  # of the directions along an axis, whose slope is told
+_GAIN_DB = 5.0
 _ARRAYS = {"foa": "foa", "mic": "mic", "bin": "binaural"}
 
 
@@ -134,10 +141,11 @@ def check_path(
     files, findings, class_count = _files_of(path)
     if detect:
         findings += _detect(files, detector or DETECTORS[0])
+    pool = Pool()
     with tqdm(files, desc="checking", unit="clip", leave=False, disable=not progress, file=sys.stderr) as bar:
         for file in bar:
-            findings += check_recording(file, array=array, detector=detector, class_count=class_count)
-    return findings, len(files)
+            findings += check_recording(file, array=array, detector=detector, class_count=class_count, pool=pool)
+    return findings + list(pool.findings(path)), len(files)
 
 
 def _files_of(path: Path) -> tuple[list[Path], list[Finding], int | None]:
@@ -204,9 +212,14 @@ def _video_of(file: Path) -> Path | None:
 
 
 def check_recording(
-    file: Path, *, array: Array | None = None, detector: str | None = None, class_count: int | None = None
+    file: Path,
+    *,
+    array: Array | None = None,
+    detector: str | None = None,
+    class_count: int | None = None,
+    pool: Pool | None = None,
 ) -> list[Finding]:
-    """All that is wrong with one recording and what belongs to it."""
+    """All that is wrong with one recording and what belongs to it; a pool gathers what it says of the whole root."""
     try:
         recording = recording_of_file(file, array=array)
         if recording.video is None and file.with_suffix(".mp4").is_file():
@@ -228,7 +241,7 @@ def check_recording(
     track, of_video = _boxes(recording, detector)
     findings += of_video
     if (levels.rms > _SILENT_RMS).all():
-        findings += _of_directions(recording, evidence, table, track)
+        findings += _of_directions(recording, evidence, table, track, pool or Pool())
     return findings
 
 
@@ -293,7 +306,11 @@ def _boxes(recording: Recording, detector: str | None) -> tuple[BoxTrack | None,
 
 
 def _of_directions(
-    recording: Recording, evidence: Directions, table: EventTable | None, track: BoxTrack | None
+    recording: Recording,
+    evidence: Directions,
+    table: EventTable | None,
+    track: BoxTrack | None,
+    pool: Pool,
 ) -> Iterator[Finding]:
     """Compare sound with labels (else with the people in the picture), and the picture with either."""
     file, frames = recording.audio, len(evidence.energy)
@@ -307,7 +324,8 @@ def _of_directions(
     if truth is not None:
         verdict = judge(evidence, truth)
     if isinstance(evidence, Intensity):
-        yield from _of_gains(recording, evidence, 0 if verdict is None else verdict.hypothesis.order.index(0))
+        w = 0 if verdict is None else verdict.hypothesis.order.index(0)
+        yield from _of_gains(file, weights_db(evidence, w), *_ALONE_DB)
     if truth is None:
         return
     if verdict is not None and verdict.hypothesis.name:
@@ -320,8 +338,9 @@ def _of_directions(
         late = "after" if lag_s > 0 else "before"
         yield Finding(file, f"the sound comes {late} its labels", f"{abs(lag_s):.1f} s")
         return
+    pool.add(recording.array, evidence, truth)
     if verdict is not None and isinstance(evidence, Intensity):
-        yield from _of_single_gains(recording, evidence, truth)
+        yield from _of_single_gains(file, evidence, truth, least_fit=0.75)
     if track is None:
         return
     if labelled:
@@ -349,48 +368,80 @@ def _fit(verdict: Verdict) -> str:
     return f"median error {verdict.error_deg:.0f} instead of {verdict.error_as_is_deg:.0f} degrees"
 
 
-def _of_gains(recording: Recording, evidence: Intensity, w: int) -> Iterator[Finding]:
-    """Weights of Ambisonics: W against Y, Z and X together, which are equal in energy in SN3D in any sound field.
+class Pool:
+    """What the recordings of a root say together, of those in which nothing was found alone."""
+
+    def __init__(self) -> None:
+        self._samples: dict[str, list[tuple[Directions, Truth]]] = defaultdict(list)
+
+    def add(self, array: Array, evidence: Directions, truth: Truth) -> None:
+        """Remember some frames of a recording."""
+        most = _POOLED_FRAMES if isinstance(evidence, Intensity) else _POOLED_FRAMES // 3
+        taken = sample(evidence, truth, most)
+        if len(taken[1]):
+            self._samples[array.name].append(taken)
+
+    def findings(self, path: Path) -> Iterator[Finding]:
+        """What is wrong with most of them."""
+        for name, samples in self._samples.items():
+            if len(samples) < 2:
+                continue
+            evidence, truth = together(samples)
+            verdict = judge(evidence, truth)
+            where = f"the {len(samples)} {name} recordings together: "
+            if verdict is not None and verdict.hypothesis.name:
+                yield Finding(path, where + verdict.hypothesis.name, _fit(verdict))
+            elif isinstance(evidence, Intensity) and len(truth) >= 3 * _POOLED_FRAMES:
+                for finding in _of_single_gains(path, evidence, truth, least_fit=0.5):
+                    yield replace(finding, rule=where + finding.rule)
+
+
+def weights_db(evidence: Intensity, w: int) -> float:
+    """Median level of the other channels together against channel `w`, in dB: 0 in SN3D where that is W."""
+    power = np.diagonal(evidence.covariance[evidence.loud()], axis1=1, axis2=2).astype(np.float64)
+    if not len(power):
+        return 0.0
+    others = power.sum(axis=1) - power[:, w]
+    return float(np.median(10 * np.log10(np.maximum(others, 1e-30) / np.maximum(power[:, w], 1e-30))))
+
+
+def _of_gains(path: Path, ratio_db: float, fuma_db: float, n3d_db: float) -> Iterator[Finding]:
+    """Weights of Ambisonics: Y, Z and X together have the energy of W in SN3D, in any sound field."""
+    detail = f"Y, Z and X together are {ratio_db:+.1f} dB against W, SN3D has 0"
+    if ratio_db > n3d_db:
+        yield Finding(path, "Y, Z and X are too strong: weights of N3D? (--norm n3d)", detail)
+    elif ratio_db > fuma_db:
+        yield Finding(path, "W is too weak: weights of FuMa? (W 3 dB lower)", detail)
+    elif ratio_db < -4.0:
+        yield Finding(path, "Y, Z and X are too weak against W", detail)
+
+
+def _of_single_gains(path: Path, evidence: Intensity, truth: Truth, *, least_fit: float) -> Iterator[Finding]:
+    """One of Y, Z and X that is too strong, too weak or upside down: the flow along its axis against the direction.
 
     Parameters
     ----------
-    w : channel of the file that is W
+    least_fit : correlation of flow and direction from which on a slope is believed
     """
-    power = evidence.covariance[evidence.loud()].sum(axis=0).diagonal().astype(np.float64)
-    if power[w] <= 0:
-        return
-    ratio_db = 10 * np.log10(max(power.sum() - power[w], 1e-30) / power[w])
-    detail = f"Y, Z and X together are {ratio_db:+.1f} dB against W, SN3D has 0"
-    if ratio_db > 3.9:
-        yield Finding(recording.audio, "Y, Z and X are too strong: weights of N3D? (--norm n3d)", detail)
-    elif ratio_db > 2.0:
-        yield Finding(recording.audio, "W is too weak: weights of FuMa? (W 3 dB lower)", detail)
-    elif ratio_db < -4.0:
-        yield Finding(recording.audio, "Y, Z and X are too weak against W", detail)
-
-
-def _of_single_gains(recording: Recording, evidence: Intensity, truth: Truth) -> Iterator[Finding]:
-    """One of Y, Z and X that is too strong or too weak, by how much of the flow along its axis it shows."""
     truth = truth[np.isin(truth.frame, evidence.loud()) & (np.isfinite(truth.direction).all(axis=2).sum(axis=1) == 1)]
-    direction = truth.direction[:, 0]
-    flow = evidence.covariance[truth.frame][:, 0].astype(np.float64)[:, [3, 1, 2]]  # x, y, z
-    pressure = evidence.covariance[truth.frame][:, 0, 0].astype(np.float64)
-    along = np.sum(pressure[:, None] * direction**2, axis=0)
-    share = along / max(pressure.sum(), 1e-30)
-    enough = share > 0.05
-    gain = np.where(share > 0.02, np.sum(flow * direction, axis=0) / np.maximum(along, 1e-30), np.nan)
-    if enough.sum() < 2:
+    if len(truth) < LEAST_FRAMES:
         return
+    rows = evidence.covariance[truth.frame].astype(np.float64)
+    flow = rows[:, 0, [3, 1, 2]] / np.maximum(rows[:, 0, :1], 1e-30)  # x, y, z
+    direction = truth.direction[:, 0]
+    spread = direction.std(axis=0)
+    covariance = np.mean((flow - flow.mean(axis=0)) * (direction - direction.mean(axis=0)), axis=0)
+    fit = covariance / np.maximum(spread * flow.std(axis=0), 1e-12)
+    known = spread > _LEAST_SPREAD
+    slope = np.where(known, covariance / np.maximum(spread, 1e-12) ** 2, np.nan)
     for axis, (name, ends) in enumerate((("X", "front and back"), ("Y", "left and right"), ("Z", "up and down"))):
-        others = np.median(np.delete(gain, axis)[np.delete(enough, axis)])
-        if not others > 0.2:
+        others = np.delete(slope, axis)[np.delete(known & (fit > least_fit), axis)]
+        if not known[axis] or not len(others):
             continue
-        if gain[axis] < -0.2 * others:
-            yield Finding(recording.audio, f"{ends} are exchanged: {name} has the wrong sign")
-            continue
-        if not enough[axis]:
-            continue
-        off_db = 20 * np.log10(max(gain[axis], 0.01) / others)
-        if off_db < -4 or (off_db > 4 and enough.all()):
-            strong = "strong" if off_db > 0 else "weak"
-            yield Finding(recording.audio, f"channel {name} is too {strong}", f"{off_db:+.1f} dB against the others")
+        if fit[axis] < -least_fit:
+            yield Finding(path, f"{ends} are exchanged: {name} has the wrong sign", f"correlation {fit[axis]:.2f}")
+        elif fit[axis] > least_fit:
+            off_db = 20 * np.log10(slope[axis] / np.median(others))
+            if off_db < -_GAIN_DB or (off_db > _GAIN_DB and len(others) == 2):
+                strong = "strong" if off_db > 0 else "weak"
+                yield Finding(path, f"channel {name} is too {strong}", f"{off_db:+.1f} dB against the others")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import permutations, product
@@ -85,6 +85,25 @@ def truth_of_boxes(track: BoxTrack, frames: int, frame_s: float) -> Truth:
     azimuth_deg, elevation_deg = 180 - 180 * (x0 + x1), 90 - 180 * (0.8 * y0 + 0.2 * y1)
     direction = direction_from_degrees(azimuth_deg, elevation_deg)
     return Truth(rows, np.where(present[rows, :3, None], direction, np.nan))
+
+
+def sample(evidence: Directions, truth: Truth, most: int) -> tuple[Directions, Truth]:
+    """Loud frames alone, at most so many, with where they should come from: what a whole data root is judged by."""
+    truth = truth[np.isin(truth.frame, evidence.loud())]
+    truth = truth[np.linspace(0, len(truth) - 1, min(len(truth), most)).astype(np.int64)]
+    return evidence.frames(truth.frame), Truth(np.arange(len(truth)), truth.direction)
+
+
+def together(samples: Sequence[tuple[Directions, Truth]]) -> tuple[Directions, Truth]:
+    """Samples of several recordings (of one array) as one, all equally loud."""
+    width = max(truth.direction.shape[1] for _, truth in samples)
+    padded = [
+        np.pad(truth.direction, ((0, 0), (0, width - truth.direction.shape[1]), (0, 0)), constant_values=np.nan)
+        for _, truth in samples
+    ]
+    first = samples[0][0]
+    evidence = first.joined([one for one, _ in samples])
+    return evidence, Truth(np.arange(len(evidence.energy)), np.concatenate(padded))
 
 
 def judge(evidence: Directions, truth: Truth) -> Verdict | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
@@ -56,6 +56,15 @@ class Directions:
         """Azimuths (n,) that the sound of frames (n,) comes from."""
         raise NotImplementedError
 
+    def frames(self, frames: np.ndarray) -> Directions:
+        """Those frames alone."""
+        raise NotImplementedError
+
+    @staticmethod
+    def joined(parts: Sequence[Directions]) -> Directions:
+        """Frames of several recordings one after the other, all brought to the same energy."""
+        raise NotImplementedError
+
 
 @dataclass(frozen=True)
 class Intensity(Directions):
@@ -71,6 +80,16 @@ class Intensity(Directions):
     def azimuth_deg(self, frames: np.ndarray) -> np.ndarray:
         """By the active intensity."""
         return degrees_from_direction(self.covariance[frames][:, 0, [3, 1, 2]])[0]
+
+    def frames(self, frames: np.ndarray) -> Intensity:
+        """Those frames alone."""
+        return Intensity(self.covariance[frames])
+
+    @staticmethod
+    def joined(parts: Sequence[Directions]) -> Intensity:
+        """Frames of several recordings, of energy 1."""
+        covariance = np.concatenate([part.covariance for part in parts])
+        return Intensity(covariance / np.trace(covariance, axis1=1, axis2=2)[:, None, None])
 
 
 @dataclass(frozen=True)
@@ -96,6 +115,16 @@ class Delays(Directions):
         columns = lag_index(delays_s, self.correlation.shape[2] // 2)
         fit = sum(self.correlation[frames, pair][:, columns[:, pair]] for pair in range(delays_s.shape[1]))
         return grid_deg[np.argmax(fit, axis=1)]
+
+    def frames(self, frames: np.ndarray) -> Delays:
+        """Those frames alone."""
+        return Delays(self.array, self.correlation[frames], self.loudness[frames])
+
+    @staticmethod
+    def joined(parts: Sequence[Directions]) -> Delays:
+        """Frames of several recordings, of energy 1."""
+        correlation = np.concatenate([part.correlation for part in parts])
+        return Delays(parts[0].array, correlation, np.ones(len(correlation)))
 
 
 def pairs_of(array: Array) -> list[tuple[int, int]]:

@@ -202,6 +202,19 @@ def test_picture_that_is_turned(yaw_deg, tmp_path, scene, waveforms, labels, vid
     assert (flag - yaw_deg) % 360 == 0
 
 
+def test_recordings_too_short_to_tell_alone_tell_together(tmp_path, scene, waveforms, labels):
+    """Pieces of 1.5 s, each with one source."""
+    turned = waveforms["mic"][[1, 0, 2, 3]]
+    for index, start_s in enumerate((0.3, 2.2, 4.1, 6.5, 8.0, 9.5)):
+        piece = turned[:, round(start_s * RATE_HZ) :][:, : round(1.5 * RATE_HZ)]
+        write_audio(tmp_path / "mic_dev" / SPLIT / f"piece{index}.wav", piece, RATE_HZ)
+        first = round(start_s * 10)
+        rows = labels[(labels.frame >= first) & (labels.frame < first + 15)]
+        write_events(tmp_path / "metadata_dev" / SPLIT / f"piece{index}.csv", rows.replace(frame=rows.frame - first))
+    found = problems(tmp_path)
+    assert len(found) == 1 and "6 mic recordings together: the channels of the file are 2 1 3 4" in found[0], found
+
+
 def test_levels(tmp_path, scene, waveforms, labels):
     loud = waveforms["foa"] / np.abs(waveforms["foa"]).max()
     faults = {
