@@ -15,8 +15,8 @@ def conv_norm_relu_pool(x: Tensor, conv: nn.Conv2d, norm: nn.BatchNorm2d, pool: 
 
     On CPU the large intermediate maps (135 MB each for 16 windows) are never made: normalisation and ReLU are monotone
     per channel, so pooling can come first; where the scale of a channel is negative, its filter is negated beforehand.
-    Values agree with the plain form up to rounding. Under autocast the CPU form stays in float32 where the processor
-    has no bfloat16 matrix unit: there, bfloat16 convolutions take twice the time.
+    Values agree with the plain form up to rounding. Under autocast the CPU form stays in float32: measured on a
+    processor with AVX512-BF16, bfloat16 convolutions of these sizes take twice the time.
 
     Parameters
     ----------
@@ -29,16 +29,13 @@ def conv_norm_relu_pool(x: Tensor, conv: nn.Conv2d, norm: nn.BatchNorm2d, pool: 
     """
     if x.device.type != "cpu" or norm.momentum is None or not norm.track_running_stats:
         return functional.max_pool2d(functional.relu(norm(conv(x))), pool)
-    dtype = conv.weight.dtype
-    if torch.is_autocast_enabled("cpu") and torch.cpu._is_amx_tile_supported():
-        dtype = torch.get_autocast_dtype("cpu")
+    x = x.to(conv.weight.dtype)
     with torch.autocast("cpu", enabled=False):
         if not norm.training and not torch.is_grad_enabled():
-            return _folded(x.to(dtype), conv, norm, pool).to(conv.weight.dtype)
+            return _folded(x, conv, norm, pool)
         sign = torch.where(norm.weight.detach() < 0, -1.0, 1.0).to(norm.weight.dtype)
         weight = conv.weight * sign[:, None, None, None]
-        pooled, mean, variance = _ConvPool.apply(x.to(dtype), weight.to(dtype), pool)
-        pooled = pooled.to(norm.weight.dtype)
+        pooled, mean, variance = _ConvPool.apply(x, weight, pool)
         if norm.training:
             count = x.shape[0] * x.shape[2] * x.shape[3]
             with torch.no_grad():
@@ -65,8 +62,8 @@ def _piece(x: Tensor, first: int, step: int) -> Tensor:
 def _folded(x: Tensor, conv: nn.Conv2d, norm: nn.BatchNorm2d, pool: tuple[int, int]) -> Tensor:
     """Evaluation: the normalisation is folded into the filters."""
     scale = norm.weight * torch.rsqrt(norm.running_var + norm.eps)
-    weight = (conv.weight * scale[:, None, None, None]).to(x.dtype)
-    bias = (norm.bias - norm.running_mean * scale).to(x.dtype)
+    weight = conv.weight * scale[:, None, None, None]
+    bias = norm.bias - norm.running_mean * scale
     pieces = _pieces(x, len(weight))
     made = [
         functional.max_pool2d(functional.conv2d(_piece(x, first, pieces.step), weight, bias, padding=1), pool).relu_()
@@ -114,7 +111,7 @@ class _ConvPool(torch.autograd.Function):
         if dense:
             slope = torch.zeros_like(mean) if grad_variance is None else grad_variance * (2 / count)
             offset = -slope * mean if grad_mean is None else grad_mean / count - slope * mean
-            slope, offset = (value.to(x.dtype)[None, :, None, None] for value in (slope, offset))
+            slope, offset = (value[None, :, None, None] for value in (slope, offset))
         grad_weight, grad_parts = None, []
         pieces = _pieces(x, len(weight))
         for first, index in zip(pieces, indices):
@@ -128,7 +125,7 @@ class _ConvPool(torch.autograd.Function):
             else:
                 y = torch.zeros(shape, dtype=x.dtype).contiguous(memory_format=torch.channels_last)
             if grad_pooled is not None:
-                passed = grad_pooled[first : first + pieces.step].to(x.dtype)
+                passed = grad_pooled[first : first + pieces.step]
                 y.flatten(2).scatter_add_(2, index.flatten(2), passed.flatten(2))
             grad_x, grad, _ = torch.ops.aten.convolution_backward(
                 y, part, weight, None, [1, 1], [1, 1], [1, 1], False, [0, 0], 1, [need_x, need_weight, False]
