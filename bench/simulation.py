@@ -8,9 +8,12 @@ arithmetic (matrix products, interpolation, Fourier transforms) takes on this ma
 from __future__ import annotations
 
 import argparse
+import itertools
 import resource
+import tempfile
 import time
 
+import cv2
 import numpy as np
 from scipy import fft
 from threadpoolctl import threadpool_limits
@@ -90,7 +93,61 @@ def bench_sound() -> None:
     print(f"  peak memory of the process {memory_mb:.0f} MB (target < 1024)")
 
 
-PARTS = {"sound": bench_sound}
+def bench_picture(seed: int = 1) -> None:
+    """Print what the video of default clips costs: 960x480, 10 frames/s, h264."""
+    from simulation.bank import Bank
+    from simulation.compose import compose
+    from simulation.picture import Painter, render_video
+    from simulation.plan import make_plan
+    from simulation.settings import Settings
+    from util.video import VideoWriter, read_frames
+
+    asked = Settings(seed=seed, train=3, test=0, train_rooms=1)
+    room_s, draw_s, encode_s, whole_s, sound_s, frame_count = [], [], [], [], [], 0
+    with threadpool_limits(1), tempfile.TemporaryDirectory() as folder:
+        cv2.setNumThreads(1)
+        path = f"{folder}/clip.mp4"
+        for plan in make_plan(asked):
+            scene = compose(asked, plan, Bank())
+            frame_count = round(scene.duration_s * 10)
+            start = time.process_time()
+            painter = Painter(scene, asked.camera)
+            room_s.append(time.process_time() - start)
+            start = time.process_time()
+            for number in range(frame_count):
+                painter.frame((number + 0.5) / 10)
+            draw_s.append(time.process_time() - start)
+            del painter
+            start = time.process_time()
+            render_video(scene, path, camera=asked.camera, fps=10)
+            whole_s.append(time.process_time() - start)
+            pictures = [frame for _, frame in itertools.islice(read_frames(path), 100)]  # all would be 400 MB
+            start = time.process_time()
+            with VideoWriter(path, asked.camera.width, asked.camera.height, 10, threads=1) as writer:
+                for picture in pictures:
+                    writer.write(picture)
+            encode_s.append((time.process_time() - start) * frame_count / len(pictures))
+            del pictures
+            start = time.process_time()
+            render(scene, list(ARRAYS.values()))
+            sound_s.append(time.process_time() - start)
+    seconds = asked.seconds
+    room, drawn, encoded, whole, sound = (float(np.mean(v)) for v in (room_s, draw_s, encode_s, whole_s, sound_s))
+    memory_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(
+        f"picture, {len(room_s)} default clips of {seconds:g} s, {asked.camera.width}x{asked.camera.height}, one core"
+    )
+    print(f"  room, once a clip       {room:6.2f} s")
+    print(f"  frames                  {drawn:6.2f} s  {1000 * drawn / frame_count:6.1f} ms per frame")
+    print(f"  h264 alone (the floor)  {encoded:6.2f} s  {1000 * encoded / frame_count:6.1f} ms per frame")
+    print(f"  the whole video         {whole:6.2f} s  {seconds / whole:6.1f} x real time")
+    print(
+        f"  video and sound         {whole + sound:6.2f} s  {seconds / (whole + sound):6.1f} x real time  (target 4 x)"
+    )
+    print(f"  peak memory of the process {memory_mb:.0f} MB (target < 1024)")
+
+
+PARTS = {"sound": bench_sound, "picture": bench_picture}
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -9,6 +9,7 @@ import matplotlib
 import numpy as np
 from scipy import signal
 
+from simulation.picture_figures import draw_cameras, draw_cast
 from simulation.receivers import sphere_response
 from simulation.render import GAIN, MAX_ORDER, direct_delay_s, render
 from simulation.room import absorption_for_rt60, image_sources, rt60_per_frequency
@@ -118,6 +119,8 @@ FIGURES = {
     "rigid_sphere.png": draw_rigid_sphere,
     "scene.jpg": draw_scene,
     "sounds.jpg": draw_sounds,
+    "picture_cast.jpg": draw_cast,
+    "picture_cameras.jpg": draw_cameras,
 }
 
 

@@ -43,6 +43,8 @@ SPRITE_CACHE = 400
 LIGHT_STEP_DEG = 60.0
 # Less than this far away things would fill the picture; they are drawn as if they stood there.
 NEAREST_M = 0.35
+# As tall as people and standing on the floor: drawn on an upright plane.
+UPRIGHT = ("door", "knock_door")
 
 
 def anchor_offset_m(anchor: str, height_m: float) -> float:
@@ -72,10 +74,28 @@ class _Item:
     person: bool
     # How far behind something of the room the plane may lie and still be drawn: it cuts into walls.
     sunk_m: float = 0.3
+    # How far the plane leans back, so that it faces a viewer who looks down on it: things; people are upright.
+    pitch_deg: float = 0.0
 
     @property
     def distance_m(self) -> float:
+        """From the listener to the axis, horizontally."""
         return max(float(np.hypot(self.foot[0], self.foot[1])), NEAREST_M)
+
+    @cached_property
+    def axes(self) -> np.ndarray:
+        """Rows: the plane's right, its up, and the way from the viewer to it."""
+        ahead = self.foot[:2] / max(float(np.hypot(self.foot[0], self.foot[1])), 1e-9)
+        cosine, sine = np.cos(np.deg2rad(self.pitch_deg)), np.sin(np.deg2rad(self.pitch_deg))
+        right = np.array([ahead[1], -ahead[0], 0.0])
+        way = np.array([cosine * ahead[0], cosine * ahead[1], -sine])
+        return np.stack([right, np.array([sine * ahead[0], sine * ahead[1], cosine]), way])
+
+    @cached_property
+    def origin(self) -> np.ndarray:
+        """The foot, moved away where it is nearer than what can be drawn."""
+        far = self.distance_m / max(float(np.hypot(self.foot[0], self.foot[1])), 1e-9)
+        return self.foot * np.array([far, far, 1.0])
 
 
 @dataclass(frozen=True)
@@ -190,12 +210,9 @@ class Painter:
             self._sprites.move_to_end(key)
         return sprite
 
-    def _thing_sprite(self, motion: ThingMotion, time_s: float, centre: np.ndarray) -> Sprite:
+    def _thing_sprite(self, motion: ThingMotion, time_s: float, centre: np.ndarray, pitch_deg: float) -> Sprite:
         thing = motion.thing
         active, step, opening = motion.state_at(time_s)
-        distance = max(float(np.hypot(centre[0], centre[1])), NEAREST_M)
-        # From above a thing shows its top; steps keep the number of sprites small while it moves.
-        pitch_deg = float(np.clip(np.round(np.degrees(np.arctan2(-centre[2], distance)) / 4) * 4, -24, 32))
         light = self._light(centre)
         key = ("thing", thing.source, active, step, opening, pitch_deg, light.direction)
         if key not in self._sprites:
@@ -207,7 +224,7 @@ class Painter:
                 step=step,
                 opening=opening,
                 view_deg=motion.view_deg,
-                pitch_deg=0.0 if str(thing.appearance.get("kind")) in ("door", "knock_door") else pitch_deg,
+                pitch_deg=pitch_deg,
                 # Small things are drawn finer.
                 scale=float(np.clip(self.sprite_scale * 1.2, 60, 240 / thing.size_m)),
                 light=light,
@@ -225,22 +242,24 @@ class Painter:
             items.append(_Item(sprite, foot, motion.person.source, True))
         for motion in self.thing_motions:
             centre = motion.centre_at(time_s)
-            sprite = self._thing_sprite(motion, time_s, centre)
-            items.append(_Item(sprite, centre, motion.thing.source, False, 1.0 if motion.at_wall else 0.2))
+            pitch_deg = 0.0
+            if str(motion.thing.appearance.get("kind")) not in UPRIGHT:
+                # From above a thing shows its top; steps keep the number of sprites small while it moves.
+                down_deg = np.degrees(np.arctan2(-centre[2], max(float(np.hypot(centre[0], centre[1])), NEAREST_M)))
+                pitch_deg = float(np.clip(np.round(down_deg / 4) * 4, -60, 60))
+            sprite = self._thing_sprite(motion, time_s, centre, pitch_deg)
+            sunk_m = 1.0 if motion.at_wall else 0.3
+            items.append(_Item(sprite, centre, motion.thing.source, False, sunk_m, pitch_deg))
         return sorted(items, key=lambda item: -item.distance_m)
 
     # ------------------------------------------------------------------------------------------- projection
 
     def _project(self, item: _Item, right_up: np.ndarray) -> np.ndarray:
         """Points on a sprite's plane (n, 2), metres -> pixels (n, 2); x goes on beyond the seam, NaN behind a lens."""
-        distance = item.distance_m
-        ahead = item.foot[:2] / max(float(np.hypot(*item.foot[:2])), 1e-9)
-        aside = np.array([ahead[1], -ahead[0]])
-        flat = distance * ahead + right_up[:, :1] * aside
-        point = np.column_stack([flat, item.foot[2] + right_up[:, 1]])
+        point = item.origin + right_up @ item.axes[:2]
         pixel, _ = self.camera.project(point / np.linalg.norm(point, axis=1, keepdims=True))
         if isinstance(self.camera, Equirectangular):
-            axis = self.camera.project(np.array([*ahead, 0.0]))[0][0]
+            axis = self.camera.project(np.array([item.origin[0], item.origin[1], 0.0]))[0][0]
             pixel[:, 0] = (
                 axis + np.mod(pixel[:, 0] - axis + self.camera.width / 2, self.camera.width) - self.camera.width / 2
             )
@@ -267,8 +286,10 @@ class Painter:
         shrink = height / max(float(np.ptp(pixel[:, 1])), 1.0)
         level = int(np.clip(np.floor(np.log2(max(shrink, 1.0)) + 0.3), 0, len(sprite.levels) - 1))
         scale = sprite.scale / 2**level
-        distance = item.distance_m
-        ahead = item.foot[:2] / max(float(np.hypot(*item.foot[:2])), 1e-9)
+        right, up, ahead = item.axes.astype(np.float32)
+        distance = np.float32(item.axes[2] @ item.origin)
+        corner = item.origin + sprite.left_m * item.axes[0] + sprite.top_m * item.axes[1]
+        left_m, top_m = np.float32(corner @ item.axes[0]), np.float32(corner @ item.axes[1])
         patches = []
         for start, end in spans:
             columns = slice(max(start, 0), min(end, self.camera.width))
@@ -276,12 +297,11 @@ class Painter:
                 continue
             rows = slice(top, bottom)
             way = self.direction[rows, columns]
-            forward = way[..., 0] * np.float32(ahead[0]) + way[..., 1] * np.float32(ahead[1])
-            reach = np.float32(distance) / np.maximum(forward, np.float32(1e-6))
-            aside = (way[..., 0] * np.float32(ahead[1]) - way[..., 1] * np.float32(ahead[0])) * reach
-            rise = way[..., 2] * reach
-            map_x = (aside - np.float32(sprite.left_m)) * np.float32(scale) - np.float32(0.5)
-            map_y = (np.float32(sprite.top_m + item.foot[2]) - rise) * np.float32(scale) - np.float32(0.5)
+            # Pixels' directions meet the plane at `reach`; there, metres along its right and its up.
+            forward = way @ ahead
+            reach = distance / np.maximum(forward, np.float32(1e-6))
+            map_x = ((way @ right) * reach - left_m) * np.float32(scale) - np.float32(0.5)
+            map_y = (top_m - (way @ up) * reach) * np.float32(scale) - np.float32(0.5)
             picture = cv2.remap(
                 sprite.levels[level],
                 map_x,
@@ -492,5 +512,5 @@ def label_overlay(
             max(centre[1] - round(6 * size), tall + 2),
         )
         cv2.putText(picture, text, corner, cv2.FONT_HERSHEY_SIMPLEX, 0.42 * size, (0, 0, 0), 3, cv2.LINE_AA)
-        cv2.putText(picture, text, corner, cv2.FONT_HERSHEY_SIMPLEX, 0.42 * size, bgr, 1, cv2.LINE_AA)
+        cv2.putText(picture, text, corner, cv2.FONT_HERSHEY_SIMPLEX, 0.42 * size, (255, 255, 255), 1, cv2.LINE_AA)
     return picture
