@@ -13,6 +13,7 @@ SYSTEM_NAMES = ["crnn", "vit", "vis_transformer"]  # rows of system.SYSTEMS (a t
 # Defaults that a data root's dataset.json may set for its own material, with the type each must have there.
 SETTABLE_BY_DATASET: dict[str, type | tuple[type, ...]] = {
     "detector": str,
+    "batch_size": int,
     "max_iter": int,
     "model_save_interval": int,
     "learning_rate": float,
