@@ -150,9 +150,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--frames", type=int, default=300, help="frames of the clip (%(default)s)")
     parser.add_argument("--size", default="1920x960", help="of the clip that is resized (%(default)s)")
     parser.add_argument("--workers", type=int, default=cpu_count(), help="inferences at the same time (%(default)s)")
-    parser.add_argument(
-        "--repeats", type=int, default=4, help="rounds; the least time of each part counts (%(default)s)"
-    )
+    parser.add_argument("--repeats", type=int, default=4, help="rounds; the least time counts (%(default)s)")
     parser.add_argument("--moviepy-python", help="python of an environment that has moviepy")
     arguments = parser.parse_args(argv)
     width, height = (int(side) for side in arguments.size.split("x"))

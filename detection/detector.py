@@ -108,8 +108,18 @@ class Detector:
         """Detect in pictures (h, w, 3) BGR uint8 of any size; one inference where the batch axis is free."""
         if not self.free_batch and len(pictures) > 1:
             return [self([one], score_threshold=score_threshold, nms_iou=nms_iou)[0] for one in pictures]
-        batch = np.empty((len(pictures), 3, self.height, self.width), np.float32)
+        batch = self.empty_batch(len(pictures))
         scales = [letterbox_into(batch, position, picture) for position, picture in enumerate(pictures)]
+        return self.detect(batch, scales, score_threshold=score_threshold, nms_iou=nms_iou)
+
+    def empty_batch(self, count: int) -> np.ndarray:
+        """An input for `detection.yolox.letterbox_into` to fill: (count, 3, height, width) float32."""
+        return np.empty((count, 3, self.height, self.width), np.float32)
+
+    def detect(
+        self, batch: np.ndarray, scales: Sequence[float], *, score_threshold: float = 0.01, nms_iou: float = 0.65
+    ) -> list[Detections]:
+        """Detect in prepared pictures; `scales` are those that `letterbox_into` gave."""
         raw = self.infer(batch)
         if self.decoded:
             raw = self._undecoded(raw)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import os
 import sys
-import threading
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -18,7 +17,7 @@ from av.video.reformatter import VideoReformatter
 from tqdm import tqdm
 
 from detection.detector import Detector
-from detection.yolox import person_boxes
+from detection.yolox import letterbox_into, person_boxes
 from util.boxes import MAX_BOXES, TIME_ROUNDING_S, BoxTrack, box_path, read_meta, write_boxes
 from util.errors import InputError
 from util.files import companion, sha256_of
@@ -104,17 +103,11 @@ def detect_video(
         batch = GPU_BATCH if detector.on_gpu else BATCH
     if not detector.free_batch:
         batch = 1
-    local = threading.local()
 
-    def people(frames: list[av.VideoFrame]) -> list[tuple[np.ndarray, np.ndarray]]:
-        if not hasattr(local, "reformatter"):  # keeps its tables from frame to frame
-            local.reformatter = VideoReformatter()
-        pictures = [local.reformatter.reformat(frame, format="bgr24").to_ndarray() for frame in frames]
-        found = detector(pictures, score_threshold=SCORE_THRESHOLD, nms_iou=NMS_IOU)
-        return [
-            person_boxes(one, picture.shape[1], picture.shape[0], score_threshold=SCORE_THRESHOLD, limit=MAX_BOXES)
-            for one, picture in zip(found, pictures)
-        ]
+    def people(inputs: np.ndarray, scales: list[float]) -> list[tuple[np.ndarray, np.ndarray]]:
+        found = detector.detect(inputs, scales, score_threshold=SCORE_THRESHOLD, nms_iou=NMS_IOU)
+        limits = {"score_threshold": SCORE_THRESHOLD, "limit": MAX_BOXES}
+        return [person_boxes(one, info.width, info.height, **limits) for one in found]
 
     times_s: list[float] = []
     repeats: list[int] = []
@@ -129,7 +122,13 @@ def detect_video(
             if progress is not None:
                 progress.update(repeats[len(boxes) - 1])
 
-    waiting: list[av.VideoFrame] = []
+    def launch() -> None:
+        nonlocal inputs, scales
+        flying.append(pool.submit(people, inputs[: len(scales)], scales))
+        inputs, scales = detector.empty_batch(batch), []
+
+    inputs, scales = detector.empty_batch(batch), []
+    converter = VideoReformatter()
     frame_s = float(1 / info.fps)
     end_s = info.duration_s
 
@@ -143,14 +142,15 @@ def detect_video(
         for frame, grid_s in frames_on_grid(watched(), rate_hz, frame_s):
             times_s.extend(grid_s)
             repeats.append(len(grid_s))
-            waiting.append(frame)
-            if len(waiting) == batch:
-                flying.append(pool.submit(people, waiting))
-                waiting = []
+            # Made small at once, while the frame is still in the processor's cache.
+            picture = converter.reformat(frame, format="bgr24").to_ndarray()
+            scales.append(letterbox_into(inputs, len(scales), picture))
+            if len(scales) == batch:
+                launch()
             while len(flying) > 2 * workers:
                 land()
-        if waiting:
-            flying.append(pool.submit(people, waiting))
+        if scales:
+            launch()
         while flying:
             land()
     finally:
