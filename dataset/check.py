@@ -340,7 +340,7 @@ def _of_directions(
         return
     pool.add(recording.array, evidence, truth)
     if verdict is not None and isinstance(evidence, Intensity):
-        yield from _of_single_gains(file, evidence, truth, least_fit=0.75)
+        yield from _of_single_gains(file, evidence, truth, least_fit=0.75, least_opposite=0.75)
     if track is None:
         return
     if labelled:
@@ -392,7 +392,7 @@ class Pool:
             if verdict is not None and verdict.hypothesis.name:
                 yield Finding(path, where + verdict.hypothesis.name, _fit(verdict))
             elif isinstance(evidence, Intensity) and len(truth) >= 3 * _POOLED_FRAMES:
-                for finding in _of_single_gains(path, evidence, truth, least_fit=0.5):
+                for finding in _of_single_gains(path, evidence, truth, least_fit=0.5, least_opposite=0.3):
                     yield replace(finding, rule=where + finding.rule)
 
 
@@ -416,12 +416,15 @@ def _of_gains(path: Path, ratio_db: float, fuma_db: float, n3d_db: float) -> Ite
         yield Finding(path, "Y, Z and X are too weak against W", detail)
 
 
-def _of_single_gains(path: Path, evidence: Intensity, truth: Truth, *, least_fit: float) -> Iterator[Finding]:
+def _of_single_gains(
+    path: Path, evidence: Intensity, truth: Truth, *, least_fit: float, least_opposite: float
+) -> Iterator[Finding]:
     """One of Y, Z and X that is too strong, too weak or upside down: the flow along its axis against the direction.
 
     Parameters
     ----------
     least_fit : correlation of flow and direction from which on a slope is believed
+    least_opposite : negative correlation from which on a sign is
     """
     truth = truth[np.isin(truth.frame, evidence.loud()) & (np.isfinite(truth.direction).all(axis=2).sum(axis=1) == 1)]
     if len(truth) < LEAST_FRAMES:
@@ -438,7 +441,7 @@ def _of_single_gains(path: Path, evidence: Intensity, truth: Truth, *, least_fit
         others = np.delete(slope, axis)[np.delete(known & (fit > least_fit), axis)]
         if not known[axis] or not len(others):
             continue
-        if fit[axis] < -least_fit:
+        if fit[axis] < -least_opposite:
             yield Finding(path, f"{ends} are exchanged: {name} has the wrong sign", f"correlation {fit[axis]:.2f}")
         elif fit[axis] > least_fit:
             off_db = 20 * np.log10(slope[axis] / np.median(others))

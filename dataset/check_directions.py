@@ -273,7 +273,7 @@ def _ambisonic_hypotheses() -> list[Hypothesis]:
         Hypothesis("left and right are exchanged: Y has the wrong sign", as_is, (1, -1, 1, 1)),
         Hypothesis("up and down are exchanged: Z has the wrong sign", as_is, (1, 1, -1, 1)),
         Hypothesis("front and back are exchanged: X has the wrong sign", as_is, (1, 1, 1, -1)),
-        Hypothesis("W has the wrong sign (or Y, Z and X have)", as_is, (-1, 1, 1, 1)),
+        Hypothesis("W has the wrong sign (or Y, Z and X have)", as_is, (-1, 1, 1, 1), tier=2),
     ]
     seen = {(hypothesis.order, hypothesis.sign) for hypothesis in named}
     seen.add((as_is, (1, -1, 1, -1)))  # that is the turn by 180 degrees
@@ -307,11 +307,13 @@ def _capsule_hypotheses(array: Array) -> list[Hypothesis]:
 
 
 def _turns(order: tuple[int, ...], sign: tuple[int, ...]) -> Iterator[Hypothesis]:
+    """Whole quarters are the usual mistakes; with two channels an exchange explains as much as a half turn."""
     for yaw_deg in range(-180, 180, _YAW_STEP_DEG):
         if yaw_deg:
             side = "" if yaw_deg == -180 else " to the right" if yaw_deg > 0 else " to the left"
             name = f"the sound is turned by {abs(yaw_deg)} degrees{side} (yaw)"
-            yield Hypothesis(name, order, sign, float(yaw_deg), tier=1)
+            usual = yaw_deg % 90 == 0 and len(order) > 2
+            yield Hypothesis(name, order, sign, float(yaw_deg), tier=1 if usual else 2)
 
 
 def _described(order: tuple[int, ...], sign: tuple[int, ...] | list[int], names: tuple[str, ...]) -> str:
