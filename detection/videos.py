@@ -157,11 +157,7 @@ def detect_video(
         for future in flying:
             future.cancel()
     meta = {
-        "detector": detector.label,
-        "model_sha256": detector.sha256,
-        "rate_hz": rate_hz,
-        "score_threshold": SCORE_THRESHOLD,
-        "nms_iou": NMS_IOU,
+        **_made_with(detector, rate_hz),
         "width": info.width,
         "height": info.height,
         "fps": str(info.fps),
@@ -174,6 +170,17 @@ def detect_video(
     return BoxTrack(
         np.array(times_s), np.repeat(np.stack(boxes), repeats, 0), np.repeat(np.stack(scores), repeats, 0), end_s, meta
     )
+
+
+def _made_with(detector: Detector, rate_hz: Rate) -> dict:
+    """What boxes depend on besides the video."""
+    return {
+        "detector": detector.label,
+        "model_sha256": detector.sha256,
+        "rate_hz": rate_hz,
+        "score_threshold": SCORE_THRESHOLD,
+        "nms_iou": NMS_IOU,
+    }
 
 
 def _identity(video: str | os.PathLike[str]) -> dict:
@@ -192,14 +199,7 @@ def is_current(path: str | os.PathLike[str], source: str | os.PathLike[str], det
         meta = read_meta(path)
     except InputError:
         return False
-    wanted = {
-        "model_sha256": detector.sha256,
-        "detector": detector.label,
-        "rate_hz": rate_hz,
-        "score_threshold": SCORE_THRESHOLD,
-        "nms_iou": NMS_IOU,
-    }
-    if any(meta.get(key) != value for key, value in wanted.items()):
+    if any(meta.get(key) != value for key, value in _made_with(detector, rate_hz).items()):
         return False
     marks = _identity(source)
     if meta.get("video_bytes") != marks["video_bytes"]:
