@@ -46,7 +46,7 @@ NAME = "synthetic audio-visual scenes"
 # How to train on a set of this size in minutes: many small steps, a falling learning rate, every symmetry of the array.
 # seld.py reads it from dataset.json; flags override it.
 TRAINING = {
-    "max_iter": 8000,
+    "max_iter": 6000,
     "model_save_interval": 2000,
     "batch_size": 8,
     "learning_rate": 0.002,
