@@ -4,7 +4,7 @@ python -m simulation --out data_recorded --sound-bank BANK --image-bank PHOTOS -
 python bench/recorded.py --data-root data_recorded --detector yolox_nano.onnx --bank BANK
 
 Per seed it trains both systems on the same windows, scores the audio-visual one with its own boxes, with empty boxes
-and with another clip's boxes, and prints a table: mean and standard deviation over the seeds, macro over all classes and
+and with another clip's boxes, and prints a table: mean and standard deviation over seeds, macro over all classes and
 over the classes that have recordings. Finished trainings and evaluations are not repeated.
 """
 
