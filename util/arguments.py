@@ -64,6 +64,7 @@ DEFAULTS: dict[str, Any] = {
     "edition": "2023",
     "average": "macro",
     "out": None,
+    "label": "Lastname_Institute_task3_1",
     "channel_order": "acn",
     "norm": None,
     "video_yaw_deg": 0.0,
@@ -211,7 +212,7 @@ A value is taken from the flag, else from dataset.json in the data root, else fr
 
     add = parser.add_argument_group("evaluation").add_argument
     add("-em", "--eval-model", metavar="CHECKPOINT", help="checkpoint to evaluate")
-    add("--edition", metavar="YEAR", help="metric edition [2023]")
+    add("--edition", metavar="YEAR", help="edition of the metrics, or of the challenge entered [2023]")
     add("--average", choices=["macro", "micro"], help="average over the classes, or over all events [macro]")
 
     add = parser.add_argument_group("your own recordings (-infer)").add_argument
@@ -221,6 +222,7 @@ A value is taken from the flag, else from dataset.json in the data root, else fr
         help="folder for what is written, with several recordings one below it for each; -submit: of the entry "
         "[-infer: NAME_seld, -submit: submission_EDITION, in the working directory]",
     )
+    add("--label", metavar="NAME", help="name of an entry (-submit) [Lastname_Institute_task3_1]")
     add(
         "--channel-order",
         choices=["acn", "fuma"],

@@ -1,0 +1,298 @@
+"""-submit and -check-submission: an entry for a DCASE challenge, and what its receivers would stumble over."""
+
+from __future__ import annotations
+
+import re
+import sys
+import tempfile
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from dataset.layouts import DataRoot
+from dataset.lists import list_file
+from dataset.recordings import Recording, recordings_from_list
+from job.picture import PlacedBoxes, Placement, boxes_of_video
+from util.arguments import DEFAULTS
+from util.dialects import dialect_named, read_events, write_events
+from util.errors import InputError
+from util.events import EventTable
+from util.files import folder_written_whole, write_text, written_whole
+
+_LABEL = re.compile(r"[A-Za-z-]+_[A-Za-z0-9-]+_task3_[1-4]")
+_TO_FILL_IN = "TO FILL IN"
+_LEFT = "places are still to fill in"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What an edition wants.
+
+    Attributes
+    ----------
+    dialect : of its csv files
+    clips : recordings of its evaluation set; None: not known here
+    distance, onscreen : whether rows say it
+    """
+
+    dialect: str
+    clips: int | None = None
+    class_count: int = 13
+    name: str = r"mix\d{3}"
+    distance: bool = False
+    onscreen: bool = False
+
+
+ENTRIES = {
+    "2022": Entry("starss22"),
+    "2023": Entry("dcase2023", clips=79),
+    "2024": Entry("dcase2024", clips=79, distance=True),
+    "2025": Entry("dcase2025", clips=10000, name=r".+", distance=True, onscreen=True),
+}
+
+
+def submit(given: dict[str, Any], command: str) -> int:
+    """Predict an evaluation set and pack the entry: csv files, metadata, zip."""
+    from job.infer import open_checkpoint  # PyTorch and the networks
+
+    args = {**DEFAULTS, **given}
+    entry, label = _entry(args["edition"]), args["label"]
+    _check_label(label)
+    out = Path(args["out"] or f"submission_{args['edition']}")
+    inference, checkpoint = open_checkpoint(args)
+    model = inference.model
+    if entry.distance or entry.onscreen:
+        rule = f"edition {args['edition']} wants {'distances' if entry.distance else ''}"
+        rule += " and whether sources are on the screen" if entry.onscreen else ""
+        raise InputError(f"{rule}; {model.system.name} does not estimate them", path=checkpoint)
+    if len(model.classes) != entry.class_count:
+        rule = f"has {len(model.classes)} classes, edition {args['edition']} {entry.class_count}"
+        raise InputError(rule, path=checkpoint)
+    recordings = evaluation_recordings(args, model.array.name)
+    visual = model.visual and not args["no_video"] and args["boxes"] != "empty"
+    if visual and (lacking := [recording for recording in recordings if recording.video is None]):
+        rule = f"has no video ({len(lacking)} of {len(recordings)} have none); --no-video runs with empty boxes"
+        raise InputError(rule, path=lacking[0].audio)
+
+    folder = out / label
+    rows = 0
+    with (
+        folder_written_whole(folder / f"{label}.output") as whole,
+        tqdm(recordings, desc="predicting", unit="clip", leave=False) as progress,
+    ):
+        for recording in progress:
+            boxes = None
+            if visual:
+                times_s = inference.window_times_s(recording.samples)
+                track = boxes_of_video(recording.video, inference.detector, times_s, Placement(), out / "boxes")
+                boxes = PlacedBoxes(track, Placement())
+            raw = np.concatenate([block for _, block in inference.blocks(recording, boxes=boxes)], axis=-1)
+            table = with_sources(inference.events(inference.candidates(raw)))
+            write_events(whole / f"{recording.name}.csv", table, entry.dialect)
+            rows += len(table)
+    parameters = sum(parameter.numel() for parameter in model.network.parameters())
+    about = (model.system.title, visual, model.array.name, parameters)
+    text = metadata(label, args["edition"], *about, checkpoint=checkpoint, command=command)
+    write_text(folder / f"{label}.meta.yaml", text)
+    archive = _zip(folder, out / f"{label}.zip")
+    print(f"{len(recordings)} csv files with {rows} rows, dialect {entry.dialect} (edition {args['edition']})")
+    print(f"  csv       {folder / f'{label}.output'}")
+    print(f"  metadata  {folder / f'{label}.meta.yaml'}  ({text.count(_TO_FILL_IN)} places to fill in)")
+    print(f"  zip       {archive}")
+    found = check_entry(folder, args["edition"], recordings)
+    _report(found)
+    return 0 if all(_LEFT in line for line in found) else 1
+
+
+def evaluation_recordings(args: dict[str, Any], array: str) -> list[Recording]:
+    """The recordings of -evalwt, else those of the evaluation folder (foa_eval ...) of the data root.
+
+    Raises
+    ------
+    InputError : there are none
+    """
+    roots = [DataRoot(path) for path in args["data_root"]]
+    rate_hz = args["sampling_frequency"]
+    if args["eval_wav_txt"]:
+        return recordings_from_list(list_file(args["eval_wav_txt"], roots), roots, rate_hz=rate_hz)
+    files = roots[0].audio_files(array, "eval")
+    if not files:
+        folder = roots[0].audio_folder(array, "eval")
+        raise InputError("holds no recordings; -evalwt LIST names others", path=folder)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "evaluation.txt"
+        path.write_text("".join(f"{file.resolve()}\n" for file in files), encoding="utf-8")
+        return recordings_from_list(path, roots, rate_hz=rate_hz, mixed=True)
+
+
+def with_sources(table: EventTable) -> EventTable:
+    """Sources of one class in one frame numbered 0, 1, 2."""
+    table = table[np.lexsort((table.class_index, table.frame))]
+    first = np.ones(len(table), dtype=bool)
+    first[1:] = (np.diff(table.frame) != 0) | (np.diff(table.class_index) != 0)
+    start = np.maximum.accumulate(np.where(first, np.arange(len(table)), 0))
+    return table.replace(source=np.arange(len(table)) - start)
+
+
+def metadata(
+    label: str, edition: str, title: str, visual: bool, array: str, parameters: int, *, checkpoint: Path, command: str
+) -> str:
+    """Text of the metadata file; what only the authors know is marked."""
+    return f"""# Metadata of a DCASE{edition} task 3 entry. Compare with the call of the challenge; fill in what is marked.
+submission:
+  label: {label}
+  name: {title}
+  abbreviation: {_TO_FILL_IN}
+  authors:
+    - lastname: {_TO_FILL_IN}
+      firstname: {_TO_FILL_IN}
+      email: {_TO_FILL_IN}
+      corresponding: true
+      affiliation:
+        abbreviation: {_TO_FILL_IN}
+        institute: {_TO_FILL_IN}
+        location: {_TO_FILL_IN}
+system:
+  description:
+    model_type: {"audiovisual" if visual else "audio"}
+    input_format: {array}
+    input_sampling_rate: 24kHz
+    acoustic_features: amplitude spectra, phase differences
+    visual_features: {"person boxes as Gaussian-like vectors" if visual else "none"}
+    machine_learning_method: {title}
+    data_augmentation: {_TO_FILL_IN}
+  complexity:
+    total_parameters: {parameters}
+  external_datasets: {_TO_FILL_IN}
+  checkpoint: {checkpoint.name}
+  command: "{command.replace(chr(92), "/").replace('"', "'")}"
+results:
+  development_dataset: {_TO_FILL_IN}
+"""
+
+
+def check_submission(given: dict[str, Any], command: str) -> int:
+    """Check an entry, a folder or a zip; the exit status is 1 where something is wrong."""
+    del command
+    args = {**DEFAULTS, **given}
+    path = Path(args["check_submission"])
+    recordings: list[Recording] = []
+    root = Path(args["data_root"][0])
+    if root.is_dir() or given.get("data_root") or args["eval_wav_txt"]:
+        array = {"foa": "foa", "mic": "mic", "bin": "binaural"}[args["format"] or "foa"]
+        try:
+            recordings = evaluation_recordings(args, array)
+        except InputError:
+            if args["eval_wav_txt"]:
+                raise
+    if not recordings:
+        print("no evaluation set found (--data-root, -evalwt): lengths and names cannot be compared", file=sys.stderr)
+    if path.is_file() and zipfile.is_zipfile(path):
+        with tempfile.TemporaryDirectory() as folder:
+            with zipfile.ZipFile(path) as archive:
+                archive.extractall(folder)
+            return _report(check_entry(Path(folder), args["edition"], recordings))
+    if not path.is_dir():
+        raise InputError("no such folder", path=path)
+    return _report(check_entry(path, args["edition"], recordings))
+
+
+def check_entry(folder: Path, edition: str, recordings: Sequence[Recording] = ()) -> list[str]:
+    """What is wrong with an entry, one sentence each.
+
+    Parameters
+    ----------
+    recordings : the evaluation set, for names and lengths; without it only what the files themselves tell is checked
+
+    Raises
+    ------
+    InputError : unknown edition
+    """
+    entry = _entry(edition)
+    files = sorted(path for path in folder.rglob("*.csv") if not path.name.startswith("."))
+    if not files:
+        return [f"{folder}: holds no csv file"]
+    found: list[str] = []
+    names: dict[str, Path] = {}
+    for path in files:
+        if path.stem in names:
+            found.append(f"{path}: the same name as {names[path.stem]}")
+        names[path.stem] = path
+    due = {recording.name: recording for recording in recordings}
+    if due:
+        found += [f"{folder}: {name}.csv is missing" for name in sorted(due.keys() - names.keys())]
+        found += [f"{names[name]}: belongs to no recording" for name in sorted(names.keys() - due.keys())]
+    else:
+        found += [
+            f"{path}: files of edition {edition} are called {entry.name}.csv"
+            for name, path in names.items()
+            if not re.fullmatch(entry.name, name)
+        ]
+        if entry.clips is not None and len(names) != entry.clips:
+            found.append(f"{folder}: {len(names)} csv files, the evaluation set of {edition} has {entry.clips}")
+    empty = 0
+    for name, path in names.items():
+        try:
+            table = read_events(path, entry.dialect, class_count=entry.class_count)
+        except InputError as error:
+            found.append(str(error))
+            continue
+        empty += not len(table)
+        found += _of_rows(path, table, due.get(name))
+    if empty == len(names):
+        found.append(f"{folder}: no file has a row")
+    for path in sorted(folder.rglob("*.meta.yaml")):
+        if left := path.read_text(encoding="utf-8", errors="replace").count(_TO_FILL_IN):
+            found.append(f"{path}: {left} {_LEFT}")
+    if not any(folder.rglob("*.meta.yaml")):
+        found.append(f"{folder}: has no metadata file (*.meta.yaml)")
+    return found
+
+
+def _of_rows(path: Path, table: EventTable, recording: Recording | None) -> list[str]:
+    found = []
+    if recording is not None and len(table):
+        frames = int(np.ceil(recording.duration_s / table.frame_s - 1e-6))
+        if (last := int(table.frame.max())) >= frames:
+            rule = f"goes on to frame {last}, the recording has {frames} ({recording.duration_s:.1f} s)"
+            found.append(f"{path}: {rule}")
+    if np.any(np.diff(table.frame) < 0):
+        line = int(np.argmax(np.diff(table.frame) < 0)) + 2
+        found.append(f"{path}: row {line}: frames must ascend")
+    columns = np.stack([table.frame, table.class_index, table.source, table.azimuth_deg, table.elevation_deg], axis=1)
+    if len(np.unique(columns, axis=0)) < len(columns):
+        found.append(f"{path}: has equal rows")
+    return found
+
+
+def _entry(edition: str) -> Entry:
+    if edition not in ENTRIES:
+        raise InputError(f"--edition {edition}: entries are known for {', '.join(ENTRIES)}")
+    dialect_named(ENTRIES[edition].dialect)
+    return ENTRIES[edition]
+
+
+def _check_label(label: str) -> None:
+    if not _LABEL.fullmatch(label):
+        raise InputError(f"--label {label}: must be Lastname_Institute_task3_N with N from 1 to 4")
+
+
+def _zip(folder: Path, path: Path) -> Path:
+    """Pack a folder, its own name in front of every file's."""
+    with written_whole(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
+        for file in sorted(folder.rglob("*")):
+            if file.is_file() and not file.name.startswith("."):
+                archive.write(file, file.relative_to(folder.parent))
+    return path
+
+
+def _report(found: Sequence[str]) -> int:
+    for line in found:
+        print(line)
+    print("nothing wrong" if not found else f"{len(found)} thing{'s' * (len(found) != 1)} to put right")
+    return 1 if found else 0

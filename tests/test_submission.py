@@ -1,0 +1,145 @@
+"""Entries for a challenge: made, packed, and every fault found that their receivers would stumble over."""
+
+from __future__ import annotations
+
+import shutil
+import zipfile
+from pathlib import Path
+
+import pytest
+
+import seld
+from job.submit import check_entry, with_sources
+from tests.checkpoints import recording, thresholds, untrained
+from tests.tiny import tiny_video
+from util.cli import run_main
+from util.dialects import read_events
+from util.events import EventTable
+
+LABEL = "Muster_TU_task3_1"
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory) -> Path:
+    """Checkpoints and an evaluation set of two recordings with video."""
+    folder = tmp_path_factory.mktemp("entry")
+    untrained(folder / "foa.pth")
+    untrained(folder / "av.pth", visual=True)
+    thresholds(folder / "t.json", 0.5)
+    for name in ("mix001", "mix002"):
+        recording(folder / "data" / "foa_eval" / f"{name}.wav", 1.7)
+        tiny_video(folder / "data" / "video_eval" / f"{name}.mp4", 1.7)
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def submit(root: Path, *flags: str, model: str = "foa") -> int:
+    options = ["-em", str(root / f"{model}.pth"), "--threshold-config", str(root / "t.json"), "--device", "cpu"]
+    return run_main(seld.main, ["-submit", "--data-root", str(root / "data"), "--label", LABEL, *options, *flags])
+
+
+def check(root: Path, folder: Path | str, *flags: str) -> int:
+    return run_main(seld.main, ["-check-submission", str(folder), "--data-root", str(root / "data"), *flags])
+
+
+def test_an_entry_is_made_packed_and_checked(root, capsys):
+    assert submit(root) == 0
+    shown = capsys.readouterr().out
+    out = Path("submission_2023")
+    assert "2 csv files" in shown and "places are still to fill in" in shown and str(out / f"{LABEL}.zip") in shown
+    table = read_events(out / LABEL / f"{LABEL}.output" / "mix001.csv", "dcase2023")
+    assert len(table) > 20 and table.frame.max() < 17
+    with zipfile.ZipFile(out / f"{LABEL}.zip") as archive:
+        assert set(archive.namelist()) == {
+            f"{LABEL}/{LABEL}.meta.yaml",
+            f"{LABEL}/{LABEL}.output/mix001.csv",
+            f"{LABEL}/{LABEL}.output/mix002.csv",
+        }
+    meta = out / LABEL / f"{LABEL}.meta.yaml"
+    assert f"label: {LABEL}" in meta.read_text()
+    meta.write_text(meta.read_text().replace("TO FILL IN", "x"))
+    assert check(root, out) == 0
+    assert "nothing wrong" in capsys.readouterr().out
+    assert check(root, out / f"{LABEL}.zip") == 1  # the zip has the old metadata
+    assert "still to fill in" in capsys.readouterr().out
+
+
+def test_audio_visual_entry_of_another_edition(root, capsys):
+    assert submit(root, "--edition", "2022", "--detector", "builtin", model="av") == 0
+    table = read_events(f"submission_2022/{LABEL}/{LABEL}.output/mix002.csv", "starss22")
+    assert set(table.source) <= {0, 1, 2}
+    assert sorted(path.name for path in Path("submission_2022/boxes").iterdir())[0] == "mix001.boxes-builtin.npz"
+    assert submit(root, "--edition", "2024") == 2
+    assert "does not estimate them" in capsys.readouterr().err
+    assert submit(root, "--edition", "1999") == 2
+    assert submit(root, "--label", "nobody") == 2
+
+
+def test_sources_are_numbered():
+    table = EventTable.make(
+        frame=[0, 0, 0, 1, 1], class_index=[2, 1, 2, 2, 2], azimuth_deg=[0.0] * 5, elevation_deg=[0.0] * 5
+    )
+    numbered = with_sources(table)
+    assert numbered.class_index.tolist() == [1, 2, 2, 2, 2] and numbered.source.tolist() == [0, 0, 1, 0, 1]
+
+
+FAULTS = {
+    "missing": (lambda output: (output / "mix002.csv").unlink(), "mix002.csv is missing"),
+    "another name": (lambda output: (output / "mix002.csv").rename(output / "mix2.csv"), "belongs to no recording"),
+    "too long": (lambda output: append(output, "17,0,10,10"), "goes on to frame 17, the recording has 17"),
+    "azimuth": (lambda output: append(output, "16,0,200,10"), "azimuth must be between -180 and 180"),
+    "class": (lambda output: append(output, "16,13,20,10"), "class must be between 0 and 12"),
+    "columns": (lambda output: append(output, "16,1,20,10,5"), "5 columns"),
+    "order": (lambda output: append(output, "3,1,20,10"), "frames must ascend"),
+    "equal rows": (lambda output: append(output, "16,1,20,10", "16,1,20,10"), "has equal rows"),
+    "twice": (lambda output: copy(output, "mix001.csv"), "the same name as"),
+    "no metadata": (lambda output: next(output.parent.glob("*.yaml")).unlink(), "no metadata file"),
+    "empty": (lambda output: [path.write_text("") for path in output.iterdir()], "no file has a row"),
+}
+
+
+def append(output: Path, *rows: str) -> None:
+    path = output / "mix001.csv"
+    path.write_text(path.read_text() + "".join(f"{row}\n" for row in rows))
+
+
+def copy(output: Path, name: str) -> None:
+    (output / "again").mkdir()
+    shutil.copy(output / name, output / "again" / name)
+
+
+@pytest.fixture(scope="module")
+def entry(root, tmp_path_factory) -> Path:
+    out = tmp_path_factory.mktemp("out")
+    submit(root, "--out", str(out))
+    meta = out / LABEL / f"{LABEL}.meta.yaml"
+    meta.write_text(meta.read_text().replace("TO FILL IN", "x"))
+    return out / LABEL
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_faults_are_found(fault, root, entry, tmp_path, capsys):
+    change, said = FAULTS[fault]
+    shutil.copytree(entry, tmp_path / LABEL)
+    change(tmp_path / LABEL / f"{LABEL}.output")
+    capsys.readouterr()
+    assert check(root, tmp_path / LABEL) == 1
+    assert said in capsys.readouterr().out
+
+
+def test_without_the_evaluation_set_names_and_count_are_checked(entry):
+    found = check_entry(entry, "2023")
+    assert len(found) == 1 and "2 csv files, the evaluation set of 2023 has 79" in found[0]
+    (entry / f"{LABEL}.output" / "mix002.csv").rename(entry / f"{LABEL}.output" / "clip.csv")
+    assert any("are called mix" in line for line in check_entry(entry, "2023"))
+
+
+def test_what_cannot_be_checked_at_all(root, tmp_path, capsys):
+    assert check(root, tmp_path / "nothing") == 2
+    assert "no such folder" in capsys.readouterr().err
+    assert check(root, tmp_path) == 1
+    assert "holds no csv file" in capsys.readouterr().out
