@@ -21,6 +21,7 @@ from simulation.picture import (
     sample_thing_appearance,
     thing_place,
 )
+from simulation.picture_figures import draw_cast
 from simulation.picture_motion import PersonMotion
 from simulation.picture_photos import PhotoBody, cut_out
 from simulation.picture_room import draw_room
@@ -386,6 +387,18 @@ def test_labels_are_drawn_at_their_pixels():
     rows, columns = np.nonzero(marked[:, : int(x) + 11].any(axis=-1))
     assert np.abs(rows.mean() - y) < 3 and np.abs((columns.min() + columns.max()) / 2 - x) < 3
     assert not marked[200:280, 440:520].any() and not frame.any()
+
+
+def test_the_sheet_of_people_and_things(tmp_path):
+    draw_cast(tmp_path / "cast.jpg")
+    sheet = cv2.imread(str(tmp_path / "cast.jpg"))
+    assert sheet.shape == (350 + 2 * 175, 11 * 145, 3) and sheet.std() > 20
+
+
+def test_nobody_and_somebody_too_near():
+    assert person_boxes(scene(), SPHERE, 0.0)[0].shape == (0, 4)
+    painter = Painter(scene([person(distance_m=0.05)]), SPHERE)
+    assert painter.frame(0.0).shape == (480, 960, 3) and len(painter.boxes(0.0)[0]) == 1
 
 
 def test_training_frames():
