@@ -143,7 +143,7 @@ def metadata(
     label: str, edition: str, title: str, visual: bool, array: str, parameters: int, *, checkpoint: Path, command: str
 ) -> str:
     """Text of the metadata file; what only the authors know is marked."""
-    return f"""# Metadata of a DCASE{edition} task 3 entry. Compare with the call of the challenge; fill in what is marked.
+    return f"""# Metadata of a DCASE{edition} task 3 entry. Compare with the call of the challenge; fill in the marks.
 submission:
   label: {label}
   name: {title}
