@@ -15,9 +15,9 @@ from torch import nn
 from feature.boxes import box_vectors
 from feature.phasediff import AmplitudePhaseDifference
 from net.crnn import AudioVisualCRNN
-from net.registry import load_weights
 from net.vis_transformer import VisTransformer
 from net.vit import VisionTransformer
+from net.weights import load_weights
 from output_format.formats import MultiAccdoa
 from util.arrays import Array, array_named
 from util.errors import InputError

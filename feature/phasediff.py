@@ -8,8 +8,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-# Waveform channels per feature name; the maps of the feature are 2 channels - 1 (the "ch" of feature.json).
-FEATURE_CHANNELS = {"amp_phasediff": 4, "binaural_phasediff": 2}
 LEADING_FRAMES = 4  # zero frames before a clip in evaluation: half of the 8 frames by which a window exceeds its hop
 TRAILING_FRAMES = 128  # zero frames behind it: the last window is always whole
 _CPU_BLOCK_FRAMES = 256
@@ -146,10 +144,3 @@ class AmplitudePhaseDifference(nn.Module):
             torch.atan2(q, minus_p, out=phase)
             torch.sub(self.pi, phase, out=phase)
             place += last - first
-
-
-def make_feature(
-    name: str, *, base_channel: int = 0, n_fft: int = 512, hop_length: int = 240
-) -> AmplitudePhaseDifference:
-    """The audio feature of that name ('amp_phasediff', 'binaural_phasediff'); KeyError for another."""
-    return AmplitudePhaseDifference(FEATURE_CHANNELS[name], base_channel, n_fft, hop_length)

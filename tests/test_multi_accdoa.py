@@ -9,7 +9,7 @@ import soundfile
 import torch
 
 from dataset.windows import EvaluationPlan, Framing, clip_label_grid, label_grid
-from feature.phasediff import make_feature
+from feature.phasediff import AmplitudePhaseDifference
 from output_format.candidates import Candidates, merge
 from output_format.formats import MultiAccdoa
 from output_format.multi_accdoa import adpit_loss, decode, slots
@@ -213,7 +213,7 @@ def test_golden_end_to_end() -> None:
     data = np.load(golden.find("av_baseline/e2e.npz"))
     waveform, _ = soundfile.read(golden.find_audio("av_baseline/e2e"), dtype="float32")
     network = load("net_crnn_bin3", "crnn")[0].eval()
-    feature = make_feature("binaural_phasediff")
+    feature = AmplitudePhaseDifference(2)
     frames = len(waveform) // 240
     windows = np.arange(int(data["n_windows"]))
     assert len(windows) == -(-frames // 120)

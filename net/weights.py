@@ -1,4 +1,4 @@
-"""The networks by name, and loading weights into one."""
+"""Loading weights into a network."""
 
 from __future__ import annotations
 
@@ -8,24 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from net.crnn import AudioVisualCRNN
-from net.layers import AudioVisualNetwork
-from net.vis_transformer import VisTransformer
-from net.vit import VisionTransformer
 from util.errors import InputError
-
-NETWORKS: dict[str, type[AudioVisualNetwork]] = {
-    "crnn": AudioVisualCRNN,
-    "vis_transformer": VisTransformer,
-    "vit": VisionTransformer,
-}
-
-
-def make_network(name: str, in_channels: int, classes: int, *, visual: bool = True) -> AudioVisualNetwork:
-    """The network of that name, freshly initialised from torch's random generator; InputError for an unknown name."""
-    if name not in NETWORKS:
-        raise InputError(f"unknown network '{name}'; known are {', '.join(NETWORKS)}")
-    return NETWORKS[name](in_channels, classes, visual=visual)
 
 
 def load_weights(network: nn.Module, weights: Mapping[str, Any]) -> None:
