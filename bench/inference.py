@@ -1,0 +1,170 @@
+"""Real-time factors of inference: with cached boxes, with detection from a 360x180 video, streaming.
+
+python bench/inference.py                                 on the CPU, built-in detector
+python bench/inference.py --detector yolox_tiny --seconds 300
+python bench/inference.py --device cuda
+
+A real-time factor of 100 means: a minute of recording takes 0.6 s. Process start and loading are not part of it;
+reading, features, network, decoding and thresholds are. The network is untrained (its speed does not depend on that).
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import numpy as np
+
+TARGETS = {"cached boxes, bfloat16": 200, "detection": 8}
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Make material, time each way several times, print medians beside the targets."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="where the network runs [cpu]")
+    parser.add_argument("--seconds", type=int, default=120, help="length of the recording [120]")
+    parser.add_argument("--batch-size", type=int, default=16, help="windows at a time, offline [16]")
+    parser.add_argument("--repeats", type=int, default=5, help="runs, of which the median counts [5]")
+    parser.add_argument("--detector", default="builtin", help="person detector [builtin]")
+    parser.add_argument("--only", choices=["boxes", "detection", "stream"], help="one of the three")
+    args = parser.parse_args(argv)
+    _print_machine(args)
+    with tempfile.TemporaryDirectory() as folder:
+        checkpoint, audio = _material(Path(folder), args.seconds)
+        if args.only in (None, "boxes"):
+            for precision, name in (("32", "float32"), ("bf16", "bfloat16")):
+                _report(args, f"cached boxes, {name}", _offline(args, checkpoint, audio, precision))
+        if args.only in (None, "stream"):
+            for precision, name in (("32", "float32"), ("bf16", "bfloat16")):
+                _report(args, f"streaming, {name}", _streaming(args, checkpoint, audio, precision))
+        if args.only in (None, "detection"):
+            _detection(args, checkpoint, audio, Path(folder))
+    return 0
+
+
+def _print_machine(args: argparse.Namespace) -> None:
+    import torch
+
+    name = torch.cuda.get_device_name() if args.device == "cuda" else "CPU"
+    print(
+        f"{name}, {os.cpu_count()} cores, torch {torch.__version__} with {torch.get_num_threads()} threads; "
+        f"audio-visual CRNN, FOA, 13 classes, recording of {args.seconds} s"
+    )
+
+
+def _material(folder: Path, seconds: int) -> tuple[Path, Path]:
+    from tests.checkpoints import recording, untrained
+    from util.audio import read_audio, write_audio
+
+    path = recording(folder / "noise.wav", seconds)
+    write_audio(path, read_audio(path), 24000)  # 16 bit, as most recordings are
+    return untrained(folder / "av.pth", visual=True), path
+
+
+def _inference(args: argparse.Namespace, checkpoint: Path, precision: str):
+    from seld_predictor import load
+
+    return load(checkpoint, device=args.device, precision=precision, batch_size=args.batch_size)
+
+
+def _timed(args: argparse.Namespace, run: Callable[[], None]) -> list[float]:
+    """Seconds of each run, after one to warm up."""
+    run()
+    taken = []
+    for _ in range(args.repeats):
+        start = time.perf_counter()
+        run()
+        taken.append(time.perf_counter() - start)
+    return taken
+
+
+def _offline(args: argparse.Namespace, checkpoint: Path, audio: Path, precision: str) -> list[float]:
+    from job.picture import PlacedBoxes, Placement
+    from job.sound import open_sound
+    from util.boxes import BoxTrack
+
+    inference = _inference(args, checkpoint, precision)
+    time_s = np.arange(0, args.seconds, 0.1)
+    boxes = np.zeros((len(time_s), 6, 4), np.float32)
+    boxes[:, 0] = [0.4, 0.3, 0.5, 0.8]
+    placed = PlacedBoxes(BoxTrack(time_s, boxes, boxes[..., 0], float(args.seconds)), Placement())
+
+    def run() -> None:
+        recording = open_sound(audio, inference.model.array, inference.rate_hz)
+        raw = [block for _, block in inference.blocks(recording, boxes=placed)]
+        inference.events(inference.candidates(np.concatenate(raw, axis=-1)))
+
+    return _timed(args, run)
+
+
+def _streaming(args: argparse.Namespace, checkpoint: Path, audio: Path, precision: str) -> list[float]:
+    from job.stream import StreamPredictor
+    from util.audio import read_audio
+
+    inference = _inference(args, checkpoint, precision)
+    waveform, latency_ms = read_audio(audio), []
+
+    def run() -> None:
+        predictor = StreamPredictor(inference)
+        for start in range(0, waveform.shape[1], 2400):
+            predictor.feed(waveform[:, start : start + 2400])
+        predictor.finish()
+        latency_ms.extend(1000 * seconds for seconds in predictor.compute_s)
+
+    taken = _timed(args, run)
+    print(
+        f"    a window takes {np.median(latency_ms):.1f} ms (95 %: {np.percentile(latency_ms, 95):.1f}); a row comes "
+        f"0.04 to 1.14 s after the end of its frame, and that"
+    )
+    return taken
+
+
+def _detection(args: argparse.Namespace, checkpoint: Path, audio: Path, folder: Path) -> None:
+    from detection.at_times import detect_at
+    from detection.detector import Detector
+    from job.picture import PlacedBoxes, Placement
+    from job.sound import open_sound
+    from util.video import VideoWriter
+
+    seconds = min(args.seconds, 60)
+    video, rng = folder / "noise.mp4", np.random.default_rng(0)
+    ground = rng.integers(60, 200, (180, 360, 3), dtype=np.uint8)
+    with VideoWriter(video, 360, 180, Fraction(30000, 1001)) as writer:
+        for index in range(round(seconds * 29.97)):
+            picture = np.roll(ground, index, axis=1)
+            picture[60:150, 100 + index % 100 : 130 + index % 100] = (40, 60, 160)
+            writer.write(picture)
+    inference, detector = _inference(args, checkpoint, "32"), Detector(args.detector)
+    recording = replace(open_sound(audio, inference.model.array, inference.rate_hz), samples=seconds * 24000)
+
+    def run() -> None:
+        track = detect_at(video, detector, inference.window_times_s(recording.samples), progress=False)
+        raw = [block for _, block in inference.blocks(recording, boxes=PlacedBoxes(track, Placement()))]
+        inference.events(inference.candidates(np.concatenate(raw, axis=-1)))
+
+    _report(
+        args, "detection", _timed(args, run), seconds=seconds, more=f" ({args.detector}, 29.97 pictures/s, float32)"
+    )
+
+
+def _report(
+    args: argparse.Namespace, name: str, taken: list[float], *, seconds: int | None = None, more: str = ""
+) -> None:
+    factors = [(seconds or args.seconds) / one for one in taken]
+    target = f", target {TARGETS[name]}" if name in TARGETS and args.device == "cpu" else ""
+    spread = f"{min(factors):.0f} to {max(factors):.0f}"
+    print(f"{name}{more}: {statistics.median(factors):.0f} times real time ({spread}){target}", flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
