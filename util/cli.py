@@ -10,8 +10,8 @@ from collections.abc import Callable
 from util.errors import InputError
 
 # Threads that wait for their siblings by spinning stop everything as soon as another program wants a core: a training
-# step of 80 ms on two free cores then takes 2.6 s, against 0.16 s with threads that sleep. Read when PyTorch's OpenMP is
-# loaded, so it stands where every command line passes before it imports PyTorch.
+# step then took 2.6 s, against 0.17 s with threads that sleep. Read when PyTorch's OpenMP is loaded, so it stands where
+# every command line passes before it imports PyTorch.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
