@@ -26,7 +26,7 @@ from util.video import decoded_frames, video_info
 
 NMS_IOU = 0.65
 SCORE_THRESHOLD = 0.10  # strictly above
-BATCH = 4  # pictures per inference on a CPU, where the batch axis is free
+BATCH = 2  # pictures per inference on a CPU, where the batch axis is free; more of them fall out of the cache
 GPU_BATCH = 32
 
 SMALL_FOLDERS = {"video_dev": "video_360x180_dev", "video_eval": "video_360x180_eval"}
@@ -113,19 +113,24 @@ def detect_video(
     repeats: list[int] = []
     boxes: list[np.ndarray] = []
     scores: list[np.ndarray] = []
-    flying: deque[Future] = deque()
+    flying: deque[tuple[Future, np.ndarray]] = deque()
+    free: list[np.ndarray] = []  # inputs that have been used: fresh memory costs more than filling it
 
     def land() -> None:
-        for one_boxes, one_score in flying.popleft().result():
+        future, used = flying.popleft()
+        for one_boxes, one_score in future.result():
             boxes.append(one_boxes)
             scores.append(one_score)
             if progress is not None:
                 progress.update(repeats[len(boxes) - 1])
+        free.append(used)
 
     def launch() -> None:
         nonlocal inputs, scales
-        flying.append(pool.submit(people, inputs[: len(scales)], scales))
-        inputs, scales = detector.empty_batch(batch), []
+        flying.append((pool.submit(people, inputs[: len(scales)], scales), inputs))
+        while len(flying) > 2 * workers:
+            land()
+        inputs, scales = free.pop() if free else detector.empty_batch(batch), []
 
     inputs, scales = detector.empty_batch(batch), []
     converter = VideoReformatter()
@@ -147,14 +152,12 @@ def detect_video(
             scales.append(letterbox_into(inputs, len(scales), picture))
             if len(scales) == batch:
                 launch()
-            while len(flying) > 2 * workers:
-                land()
         if scales:
             launch()
         while flying:
             land()
     finally:
-        for future in flying:
+        for future, _ in flying:
             future.cancel()
     meta = {
         **_made_with(detector, rate_hz),
