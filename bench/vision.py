@@ -72,7 +72,8 @@ def timed(*actions, repeats: int) -> list[tuple[float, float]]:
 def detection(clip: Path, name: str, workers: int, repeats: int) -> None:
     """Detection of every frame against its floor: bare inference in the same arrangement, and a bare decode."""
     detector = Detector(name)
-    count = video_info(clip).frame_count
+    info = video_info(clip)
+    count = info.frame_count
     batch = (GPU_BATCH if detector.on_gpu else BATCH) if detector.free_batch else 1
     shape = (batch, 3, detector.height, detector.width)
     noise = np.random.default_rng(0).uniform(0, 255, shape).astype(np.float32)
@@ -91,11 +92,10 @@ def detection(clip: Path, name: str, workers: int, repeats: int) -> None:
 
     def whole() -> None:
         with ThreadPoolExecutor(workers) as pool:
-            detect_video(clip, detector, "native", pool=pool, workers=workers)
+            detect_video(clip, detector, "native", pool=pool, workers=workers, info=info)
 
     inference_s, decode_s, whole_s = timed(inference, decode, whole, repeats=repeats)
     ratio = [whole_s[kind] / (inference_s[kind] + decode_s[kind]) for kind in (0, 1)]
-    info = video_info(clip)
     given, taken = f"{info.width}x{info.height}", f"{detector.width}x{detector.height}"
     print(
         f"detection, {detector.label} ({taken}), {count} frames of {given}, {workers} workers, batch {batch}: "

@@ -22,7 +22,7 @@ from util.boxes import MAX_BOXES, TIME_ROUNDING_S, BoxTrack, box_path, read_meta
 from util.errors import InputError
 from util.files import companion, sha256_of
 from util.processors import cpu_count
-from util.video import decoded_frames, video_info
+from util.video import VideoInfo, decoded_frames, video_info
 
 NMS_IOU = 0.65
 SCORE_THRESHOLD = 0.10  # strictly above
@@ -85,6 +85,7 @@ def detect_video(
     *,
     pool: ThreadPoolExecutor,
     workers: int,
+    info: VideoInfo | None = None,
     batch: int | None = None,
     progress: tqdm | None = None,
 ) -> BoxTrack:
@@ -92,13 +93,14 @@ def detect_video(
 
     Parameters
     ----------
+    info : of the video, where it is known already
     batch : pictures per inference, by default what suits the device; 1 where the model takes one only
 
     Raises
     ------
     InputError : the video cannot be read to its end
     """
-    info = video_info(video)
+    info = info or video_info(video)
     if batch is None:
         batch = GPU_BATCH if detector.on_gpu else BATCH
     if not detector.free_batch:
@@ -236,29 +238,29 @@ def detect_videos(
         raise InputError(f'box rate {rate_hz!r}: give boxes per second (10), or "native" for every frame')
     paths = [box_path(video, detector.label) for video in videos]
     broken: list[InputError] = []
-    todo: list[tuple[Path, Path, int]] = []
+    todo: list[tuple[Path, Path, int, VideoInfo]] = []
     for video, path in zip(videos, paths):
         source = source_video(video)
         try:
             info = video_info(source)
             if again or not is_current(path, source, detector, rate_hz):
                 count = info.frame_count if rate_hz == "native" else math.ceil(info.duration_s * rate_hz)
-                todo.append((source, path, count))
+                todo.append((source, path, count, info))
         except InputError as error:
             broken.append(error)
     if not todo:
         return paths, broken
     workers = workers or (2 if detector.on_gpu else cpu_count())
-    total = sum(count for _, _, count in todo)
+    total = sum(count for _, _, count, _ in todo)
     if progress:
         _estimate(detector, len(todo), total, workers)
     with (
         ThreadPoolExecutor(workers) as pool,
         tqdm(total=total, unit="frame", desc=f"boxes {detector.label}", disable=not progress) as bar,
     ):
-        for source, path, _ in todo:
+        for source, path, _, info in todo:
             try:
-                track = detect_video(source, detector, rate_hz, pool=pool, workers=workers, progress=bar)
+                track = detect_video(source, detector, rate_hz, pool=pool, workers=workers, info=info, progress=bar)
             except InputError as error:
                 broken.append(error)
                 continue
