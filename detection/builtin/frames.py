@@ -44,11 +44,11 @@ def load_frames(folder: Path, split: str) -> tuple[list[np.ndarray], list[np.nda
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Command line: `python -m detection.builtin.frames FOLDER --train 2400 --test 300`."""
+    """Command line: `python -m detection.builtin.frames FOLDER --train 1800 --test 200`."""
     parser = argparse.ArgumentParser(prog="python -m detection.builtin.frames", description=__doc__)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--train", type=int, default=2400, help="training frames (%(default)s), 100 to a chunk")
-    parser.add_argument("--test", type=int, default=300, help="test frames, of unseen people and rooms (%(default)s)")
+    parser.add_argument("--train", type=int, default=1800, help="training frames (%(default)s), 100 to a chunk")
+    parser.add_argument("--test", type=int, default=200, help="test frames, of unseen people and rooms (%(default)s)")
     arguments = parser.parse_args(argv)
     chunks = [("test", TEST_SEED + chunk) for chunk in range(-(-arguments.test // CHUNK))]
     chunks += [("train", TRAIN_SEED + chunk) for chunk in range(-(-arguments.train // CHUNK))]

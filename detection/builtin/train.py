@@ -143,7 +143,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m detection.builtin.train", description=__doc__.split(": ")[0])
     parser.add_argument("frames", type=Path, help="folder that `python -m detection.builtin.frames` filled")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "person.onnx", help="(%(default)s)")
-    parser.add_argument("--steps", type=int, default=2600, help="batches (%(default)s)")
+    parser.add_argument("--steps", type=int, default=1900, help="batches (%(default)s)")
     parser.add_argument("--batch", type=int, default=16, help="pictures in a batch (%(default)s)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="of PyTorch (%(default)s)")
