@@ -109,7 +109,8 @@ def train(
             for kept, new in zip(averaged.state_dict().values(), network.state_dict().values()):
                 kept.lerp_(new, 1 - decay) if kept.is_floating_point() else kept.copy_(new)
         for name, loss in losses.items():
-            mean[name] = 0.98 * mean.get(name, float(loss)) + 0.02 * float(loss)
+            value = loss.item()
+            mean[name] = 0.98 * mean.get(name, value) + 0.02 * value
         bar.set_postfix({name: f"{value:.3f}" for name, value in mean.items()}, refresh=False)
         if log is not None and (step + 1) % 100 == 0:
             with open(log, "a", encoding="utf-8") as file:
