@@ -1,0 +1,31 @@
+"""README and docs: every file and picture that they link to exists, every command line that they show is there."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+PROJECT = Path(__file__).resolve().parents[1]
+PAGES = [PROJECT / "README.md", *sorted((PROJECT / "docs").glob("*.md"))]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page):
+    links = re.findall(r"\]\(([^)#\s]+)", page.read_text())
+    missing = [link for link in links if "://" not in link and not (page.parent / link).exists()]
+    assert not missing
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_commands_name_files_that_exist(page):
+    text = page.read_text()
+    named = re.findall(r"(?:bash|python) ((?:script|bench)/[\w./]+|\w+\.py)", text)
+    modules = re.findall(r"python -m ([\w.]+)", text)
+    for name in named:
+        assert (PROJECT / name).is_file(), name
+    for module in modules:
+        path = PROJECT / module.replace(".", "/")
+        ours = path.with_suffix(".py").is_file() or (path / "__main__.py").is_file()
+        assert ours or module in ("pip", "venv"), module
