@@ -25,6 +25,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import numpy as np
 
+from util.processors import share_processors
+
 TARGETS = {"cached boxes, bfloat16": 200, "detection": 8}
 
 
@@ -38,6 +40,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--detector", default="builtin", help="person detector [builtin]")
     parser.add_argument("--only", choices=["boxes", "detection", "stream"], help="one of the three")
     args = parser.parse_args(argv)
+    share_processors()
     _print_machine(args)
     with tempfile.TemporaryDirectory() as folder:
         checkpoint, audio = _material(Path(folder), args.seconds)

@@ -257,7 +257,7 @@ def test_files_that_are_missing_or_do_not_fit(tmp_path, scene, waveforms, labels
     assert beyond == "until 12.6 s, the sound ends at 12.0 s"
 
 
-def test_command_line(tmp_path, scene, waveforms, labels, capsys):
+def test_command_line(tmp_path, scene, waveforms, labels, video, capsys):
     made = root(tmp_path / "data", scene, waveforms, labels)
     assert run_main(main, ["check", str(made), "--quiet"]) == 0
     assert capsys.readouterr().out == "1 recording checked: no problem found\n"
@@ -265,5 +265,8 @@ def test_command_line(tmp_path, scene, waveforms, labels, capsys):
     write_audio(file, read_audio(file)[[0, 3, 1, 2]], RATE_HZ)
     assert run_main(main, ["check", str(file)]) == 1
     assert "--channel-order fuma" in capsys.readouterr().out
+    shutil.copy(video, file.with_suffix(".mp4"))
+    assert run_main(main, ["check", str(file), "--detect", "--detector", "builtin", "--quiet"]) == 1
+    assert box_path(file.with_suffix(".mp4"), "builtin").is_file()
     assert run_main(main, ["check", str(tmp_path / "nothing")]) == 2
     assert len(read_events(made / "metadata_dev" / SPLIT / f"{scene.name}.csv")) == len(labels)

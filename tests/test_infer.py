@@ -27,7 +27,7 @@ from util.boxes import BoxTrack
 from util.cli import run_main
 from util.dialects import read_events
 from util.errors import InputError
-from util.video import VideoWriter, read_frames
+from util.video import VideoWriter, read_frames, video_info
 
 PRESENCE = 0.5
 
@@ -233,6 +233,55 @@ def test_boxes_are_detected_only_where_windows_look(models, monkeypatch, capsys)
     assert len(detected) == 3  # those of the run before
     assert infer(models, "a.wav", "--player", "never", "--video-offset-s", "0.5", model="av") == 0
     assert [picture is None for picture in detected[3:]] == [False] * 2  # at 0.7 and 1.9 s of the video
+
+
+def test_library_call_takes_pictures(models, monkeypatch):
+    """A path, or pairs of time and picture: the rows of the command line, other ones than without."""
+    import detection.at_times as at_times
+
+    def people(picture, detector):
+        bgr = picture if picture is None or isinstance(picture, np.ndarray) else picture.to_ndarray(format="bgr24")
+        boxes = np.zeros((6, 4), np.float32)
+        if bgr is not None:  # a person who walks as the picture grows brighter
+            x = float(bgr.mean()) / 255
+            boxes[0] = [x - 0.05, 0.3, x + 0.05, 0.8]
+        return boxes, boxes[:, 3]
+
+    monkeypatch.setattr(at_times, "_people", people)
+    recording(Path("a.wav"), 3.0)
+    with VideoWriter("a.mp4", 64, 32, Fraction(10)) as writer:
+        for index in range(30):
+            writer.write(np.full((32, 64, 3), 40 + 6 * index, np.uint8))
+    assert infer(models, "a.wav", "--player", "never", model="av") == 0
+    inference = load(models / "av.pth", device="cpu", threshold_config=models / "t.json")
+    waveform, rate_hz = soundfile.read("a.wav", dtype="float32", always_2d=True)
+    expected = rows("a_seld/a.csv")
+    assert same(inference(waveform.T, rate_hz, frames="a.mp4"), expected)
+    pictures = ((index / 10, bgr) for index, bgr in read_frames("a.mp4"))
+    assert same(inference(waveform.T, rate_hz, frames=pictures), expected)
+    assert not same(inference(waveform.T, rate_hz), expected)
+
+
+def test_checkpoint_of_another_project_is_told_its_array(models, capsys):
+    content = torch.load(models / "mic.pth", weights_only=True)
+    torch.save({"model_state_dict": content["stages"][0]["model"]}, "theirs.pth")
+    recording(Path("a.wav"), 1.2)
+    flags = ["-infer", "a.wav", "-em", "theirs.pth", "--device", "cpu", "--player", "never"]
+    assert run_main(seld.main, flags) == 0
+    assert "--format foa, mic or bin says it" in capsys.readouterr().err
+    assert run_main(seld.main, [*flags, "--format", "mic"]) == 0
+    about = json.loads(Path("a_seld/a.json").read_text())
+    assert about["array"]["name"] == "mic" and about["classes"][0] == "Female speech"
+    assert run_main(seld.main, [*flags, "--format", "bin"]) == 2
+
+
+def test_overlay_is_rendered_for_one_recording(models, capsys):
+    recording(Path("a.wav"), 0.6)
+    assert infer(models, "a.wav", "--player", "never", "--overlay", "a_overlay.mp4") == 0
+    assert video_info("a_overlay.mp4").duration_s == pytest.approx(0.6, abs=0.06)
+    recording(Path("b.wav"), 0.6)
+    assert infer(models, "a.wav", "b.wav", "--overlay", "a_overlay.mp4") == 2
+    assert "one recording" in capsys.readouterr().err
 
 
 def test_boxes_move_with_yaw_and_offset():
