@@ -132,6 +132,10 @@ def judge(evidence: Directions, truth: Truth) -> Verdict | None:
     better = score > as_is + 0.15 and score > 1.4 * as_is and score > 0.2
     if error_deg is not None and better:
         better = error_deg < 40 and error_as_is - error_deg > 12
+    if truth.direction.shape[1] > 1 and better:
+        # Those who are heard need not be among the people in the picture: without a good match nothing is said.
+        matched, matched_as_is = (float(_match(evidence, truth, hypotheses[index]).mean()) for index in (best, 0))
+        better = matched > max(0.35, matched_as_is + 0.2, 2 * matched_as_is) and hypotheses[best].yaw_deg % 90 == 0
     chosen = best if better else 0
     return Verdict(hypotheses[chosen], fits[chosen][0], as_is, fits[chosen][1], error_as_is)
 
@@ -155,13 +159,12 @@ def label_lag_s(evidence: Directions, truth: Truth, frame_s: float) -> float | N
     return float(lags[best] * frame_s) if matches[best] > as_is + 0.12 and matches[best] > 1.25 * as_is else None
 
 
-def _match(evidence: Directions, truth: Truth) -> np.ndarray:
+def _match(evidence: Directions, truth: Truth, hypothesis: Hypothesis | None = None) -> np.ndarray:
     """How well the sound of each frame (n,) comes from where it should: 0..1."""
     if isinstance(evidence, Intensity):
-        vector = evidence.covariance[truth.frame][:, 0, [3, 1, 2]].astype(np.float64)
-        errors = np.nanmin(angle_between_deg(vector[:, None] + 1e-30, truth.direction), axis=1)
-        return np.exp(-np.square(errors / _SOUND_SPREAD_DEG))
-    fit, most = _correlations(evidence, truth, _capsule_hypotheses(evidence.array)[0])
+        vector = _flow(evidence, truth, hypothesis or _ambisonic_hypotheses()[0])
+        return np.exp(-np.square(_errors_deg(vector, truth) / _SOUND_SPREAD_DEG))
+    fit, most = _correlations(evidence, truth, hypothesis or _capsule_hypotheses(evidence.array)[0])
     return np.maximum(fit / most, 0.0)
 
 
@@ -175,10 +178,16 @@ class VideoVerdict:
     score_as_is: float
 
 
-def judge_video(frame: np.ndarray, azimuth_deg: np.ndarray, track: BoxTrack, frame_s: float) -> VideoVerdict | None:
+def judge_video(
+    frame: np.ndarray, azimuth_deg: np.ndarray, track: BoxTrack, frame_s: float, *, least: float
+) -> VideoVerdict | None:
     """Compare azimuths (n,) of frames (n,) with the nearest person in the picture; None where too little tells.
 
     The turn is looked for first, at no offset; the offset, of sources that move, at the turn found.
+
+    Parameters
+    ----------
+    least : fit from which on a turn is believed; an offset from two thirds of it on
     """
     time_s = (np.asarray(frame) + 0.5) * frame_s
 
@@ -200,7 +209,7 @@ def judge_video(frame: np.ndarray, azimuth_deg: np.ndarray, track: BoxTrack, fra
     yaws = np.arange(-180, 180, _YAW_STEP_DEG)
     turned = np.array([score(offsets(0.0), yaw) for yaw in yaws])
     yaw_deg = float(yaws[np.argmax(turned)])
-    if not (turned.max() > as_is + 0.2 and turned.max() > 2 * as_is):
+    if not turned.max() > max(as_is + 0.2, 2 * as_is, least):
         yaw_deg = 0.0
     base = score(offsets(0.0), yaw_deg)
     lags_s = np.arange(-_VIDEO_LAGS, _VIDEO_LAGS + 1) * frame_s
@@ -210,27 +219,33 @@ def judge_video(frame: np.ndarray, azimuth_deg: np.ndarray, track: BoxTrack, fra
         whole = ~np.isnan(off_deg).all(axis=1)
         shifted.append(score(off_deg[whole], yaw_deg) if whole.sum() > 0.8 * len(whole) else 0.0)
     best = int(np.argmax(shifted))
-    found = shifted[best] > base + 0.08 and shifted[best] > 1.2 * base and abs(lags_s[best]) > 0.25
+    found = shifted[best] > max(base + 0.08, 1.2 * base, 0.67 * least) and abs(lags_s[best]) > 0.25
     if best in (0, len(lags_s) - 1) or not found:
         return VideoVerdict(yaw_deg, 0.0, base, as_is)
     return VideoVerdict(yaw_deg, round(float(lags_s[best]), 1), shifted[best], as_is)
 
 
-def _fit_intensity(evidence: Intensity, truth: Truth, hypothesis: Hypothesis) -> tuple[float, float]:
-    """Share of the energy that flows from where it should (-1..1), median error in degrees."""
+def _flow(evidence: Intensity, truth: Truth, hypothesis: Hypothesis) -> np.ndarray:
+    """Active intensity (n, 3) of the frames as it would be without the mistake."""
     held = np.argsort(hypothesis.order)  # channel of the file that holds W, Y, Z, X
     sign = np.array(hypothesis.sign)[held]
     row = evidence.covariance[truth.frame][:, held[0]][:, held] * (sign[0] * sign)
-    vector = row[:, [3, 1, 2]].astype(np.float64)
-    if hypothesis.yaw_deg:
-        angle = np.deg2rad(hypothesis.yaw_deg)
-        x = vector[:, 0] * np.cos(angle) - vector[:, 1] * np.sin(angle)
-        vector[:, 1] = vector[:, 0] * np.sin(angle) + vector[:, 1] * np.cos(angle)
-        vector[:, 0] = x
+    _, y, z, x = row.T.astype(np.float64)
+    angle = np.deg2rad(hypothesis.yaw_deg)
+    return np.stack([x * np.cos(angle) - y * np.sin(angle), x * np.sin(angle) + y * np.cos(angle), z], axis=-1)
+
+
+def _errors_deg(vector: np.ndarray, truth: Truth) -> np.ndarray:
+    """Angle (n,) between vectors (n, 3) and the nearest of the possible directions."""
+    return np.nanmin(angle_between_deg(vector[:, None] + 1e-30, truth.direction), axis=1)
+
+
+def _fit_intensity(evidence: Intensity, truth: Truth, hypothesis: Hypothesis) -> tuple[float, float]:
+    """Share of the energy that flows from where it should (-1..1), median error in degrees."""
+    vector = _flow(evidence, truth, hypothesis)
     energy = evidence.energy[truth.frame].astype(np.float64) + 1e-30
     towards = np.nanmax(np.einsum("ni,nmi->nm", vector, truth.direction), axis=1)
-    errors = np.nanmin(angle_between_deg(vector[:, None] + 1e-30, truth.direction), axis=1)
-    return float(np.mean(2 * towards / energy)), float(np.median(errors))
+    return float(np.mean(2 * towards / energy)), float(np.median(_errors_deg(vector, truth)))
 
 
 def _fit_delays(evidence: Delays, truth: Truth, hypothesis: Hypothesis) -> tuple[float, None]:
