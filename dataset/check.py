@@ -348,7 +348,7 @@ def _of_directions(
     else:
         frame = np.intersect1d(evidence.loud(), truth.frame)
         azimuth_deg = evidence.azimuth_deg(frame)
-    video = judge_video(frame, azimuth_deg, track, FRAME_S, least=0.35 if labelled else 0.55)
+    video = judge_video(frame, azimuth_deg, track, FRAME_S, least=0.3 if labelled else 0.55)
     if video is None:
         return
     known = "labels" if labelled else "sound"
