@@ -8,7 +8,6 @@ import sys
 from util.arguments import SYSTEM_NAMES, build_parser
 from util.cli import run_main
 from util.errors import InputError
-from util.processors import share_processors
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -20,7 +19,6 @@ def main(argv: list[str] | None = None) -> int:
     if len(jobs) != 1:
         known = "-train (with -val), -eval, -infer, -submit and -check-submission"
         raise InputError(f"give exactly one of {known}; --help explains them")
-    share_processors()
     # Each job imports PyTorch and the networks; --help and a mistyped flag are answered before that.
     if jobs == ["train"]:
         from job.train import train as job

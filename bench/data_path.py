@@ -16,6 +16,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+import util.cli  # noqa: F401  as every command line: how PyTorch's threads wait
+
 
 def main(argv: list[str] | None = None) -> int:
     """Make clips (one file, hard-linked), run the loader with features, print windows per second by part."""

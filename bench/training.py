@@ -19,6 +19,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+import util.cli  # noqa: F401  as every command line: how PyTorch's threads wait
+
 
 def main(argv: list[str] | None = None) -> int:
     """Run the three benchmarks, print figures beside the targets."""

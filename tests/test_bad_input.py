@@ -205,7 +205,7 @@ def test_checkpoint_of_another_architecture(trained, tmp_path, capsys):
 
 
 def test_checkpoint_of_other_classes(trained, tmp_path, capsys):
-    root, checkpoint = trained
+    _, checkpoint = trained
     other = tiny_root(tmp_path / "other", train=0)
     (other / "classes.txt").write_text("dog\ncat\n")
     for path in (other / "metadata_dev").rglob("*.csv"):

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import logging
-import os
 import sys
 from collections.abc import Callable
 
 from util.errors import InputError
+from util.processors import share_processors
 
-# Threads that wait for their siblings by spinning stop everything as soon as another program wants a core: a training
-# step then took 2.6 s, against 0.17 s with threads that sleep. Read when PyTorch's OpenMP is loaded, so it stands where
-# every command line passes before it imports PyTorch.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+share_processors()  # here, since every command line passes here before it imports PyTorch
 
 
 def run_main(main: Callable[[list[str] | None], int | None], argv: list[str] | None = None) -> int:
