@@ -53,7 +53,9 @@ def _train(fabric: Fabric, root: str, out: str) -> None:
 
 def test_two_processes_train_as_one(tmp_path):
     root = str(tiny_root(tmp_path / "data"))
+    threads = torch.get_num_threads()
     Fabric(accelerator="cpu", devices=1).launch(_train, root, str(tmp_path))
+    torch.set_num_threads(threads)
     strategy = DDPStrategy(start_method="spawn", process_group_backend="gloo")
     Fabric(accelerator="cpu", devices=2, strategy=strategy).launch(_train, root, str(tmp_path))
     one, first, second = (torch.load(tmp_path / f"{name}.pth") for name in ("1_0", "2_0", "2_1"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -117,11 +118,14 @@ def test_evaluation_without_labels_writes_csv_and_no_scores(run, root, tmp_path,
 
 
 def test_resumed_run_continues_with_the_loss_sequence_of_an_uninterrupted_one(root):
+    threads = torch.get_num_threads()  # sums are split by thread: the same number in both processes
     whole = train(root, "-i", "6", "-s", "1", "--schedule", "cosine", "--augment", "acs")
     command = [sys.executable, "seld.py", "-train", "--data-root", str(root), "--no-video", "-b", "4", "-i", "6"]
     command += ["-s", "1", "--schedule", "cosine", "--augment", "acs", "--precision", "32", "--device", "cpu"]
     before = set((root / "model_monitor").glob("*"))
-    process = subprocess.Popen(command, cwd=PROJECT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    process = subprocess.Popen(command, cwd=PROJECT, env=environment, **quiet)
     deadline = time.monotonic() + 120
     killed: Path | None = None
     while killed is None and time.monotonic() < deadline:
@@ -132,6 +136,7 @@ def test_resumed_run_continues_with_the_loss_sequence_of_an_uninterrupted_one(ro
     assert killed is not None and process.returncode == -signal.SIGKILL
     assert len(checkpoints_of(killed)) < 6, "the run ended before it could be killed"
     assert run_main(seld.main, ["-train", "--resume", str(killed)]) == 0
+    assert torch.get_num_threads() == threads
     first, second = scalars(whole, "Loss/train"), scalars(killed, "Loss/train")
     assert sorted(first) == [1, 2, 3, 4, 5, 6]
     assert {step: second[step] for step in first} == first
