@@ -149,7 +149,7 @@ class SELDPredictor:
         candidates = self.model.output_format.candidates(raw)
         events = merge(candidates, self.thresholds, self.unification_deg)
         losses = np.array(unfinished.losses)
-        loss = None if np.isnan(losses).any() or not len(losses) else float(losses.mean())
+        loss = float(losses.mean()) if recording.labels is not None and len(losses) else None
         return Prediction(recording, raw, candidates, events, loss)
 
 

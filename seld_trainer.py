@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from system import Model, Recipe
 from util.checkpoint import save_checkpoint
+from util.errors import InputError
 
 
 class Loader(Protocol):
@@ -126,9 +127,11 @@ class SELDTrainer:
                 losses.append(self.step(batch))
                 self.iteration += 1
                 progress.update()
-                if self.iteration % self.log_interval == 0 or self.iteration == settings.max_iter:
+                save = self.iteration % settings.model_save_interval == 0 or self.iteration == settings.max_iter
+                # Every checkpoint is a point of the log too, so that a resumed run averages the same losses.
+                if save or self.iteration % self.log_interval == 0:
                     self._log(losses, progress)
-                if self.iteration % settings.model_save_interval == 0 or self.iteration == settings.max_iter:
+                if save:
                     self._save(progress)
         finally:
             progress.close()
@@ -156,9 +159,9 @@ class SELDTrainer:
         if self.on_loss is not None and self.fabric.is_global_zero:
             self.on_loss(self.iteration, mean, learning_rate_at(self.iteration - 1, self.settings))
         if not math.isfinite(mean):
-            raise FloatingPointError(
+            raise InputError(
                 f"the training loss is {mean} at iteration {self.iteration}: lower the learning rate (-l), or use "
-                "--precision 32"
+                "--precision 32; the last checkpoint before is kept"
             )
 
     def _save(self, progress: tqdm) -> None:

@@ -87,7 +87,8 @@ class SELDValidator:
                     self._write_raw(raw_dir, prediction)
                 if recording.labels is not None:
                     reference[recording.name] = self.labels(recording)
-                    losses.append(prediction.loss)
+                    if prediction.loss is not None:
+                        losses.append(prediction.loss)
                 progress.update(round(recording.duration_s))
         scores = None
         if reference:

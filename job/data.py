@@ -36,6 +36,11 @@ class TrainingData:
 
 def open_roots(given: dict[str, Any]) -> tuple[list[DataRoot], dict[str, Any]]:
     """The data roots, and all arguments resolved: flags, then the first root's dataset.json, then the defaults."""
+    if "data_root" not in given and not Path(DEFAULTS["data_root"][0]).is_dir():
+        rule = (
+            "no such data root: name yours with --data-root, or type bash script/train_seld_foa.sh for synthetic data"
+        )
+        raise InputError(rule, path=DEFAULTS["data_root"][0])
     roots = [DataRoot(path) for path in given.get("data_root", DEFAULTS["data_root"])]
     args = resolve(given, roots[0].settings, dataset_file=str(roots[0].path / "dataset.json"))
     return roots, args

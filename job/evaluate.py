@@ -21,6 +21,7 @@ from seld_validator import SELDValidator, Validation, write_result
 from system import Model, model_from_checkpoint
 from util.checkpoint import load_checkpoint
 from util.errors import InputError
+from util.files import read_json
 from util.runs import SELECTED, newest_run, result_checkpoint
 from util.thresholds import Thresholds, read_thresholds
 
@@ -81,6 +82,8 @@ class Evaluation:
             "detector": self.args["detector"] if self.model.visual else None,
             "boxes": self.args["boxes"] if self.model.visual else None,
             "checkpoint": str(checkpoint),
+            "edition": self.args["edition"],
+            "average": self.args["average"],
             "command": self.command,
         }
 
@@ -99,11 +102,15 @@ class Evaluation:
             f"command {self.command}",
             f"metrics edition {args['edition']}, {args['average']} average; ER, F and LR as fractions, LE in degrees, "
             "spatial threshold 20 degrees",
+            str(self.thresholds),
         ]
         if self.model.visual:
             boxes = {"own": "the clip's own", "empty": "none (empty boxes)", "other": "another clip's"}[args["boxes"]]
             builtin = " (small, trained by this project on simulated frames)" if args["detector"] == "builtin" else ""
             remarks.append(f"person boxes {boxes}, detector {args['detector']}{builtin}")
+            blind = sum(recording.video is None for recording in recordings)
+            if blind and args["boxes"] != "empty":
+                remarks.append(f"{blind} of {len(recordings)} recordings have no video: empty boxes there")
         else:
             remarks.append("audio only")
         remarks += occurring_remarks(validation)
@@ -129,11 +136,34 @@ def occurring_remarks(validation: Validation) -> list[str]:
 
 
 def _selection_remark(checkpoint: Path, rule: str) -> str:
-    if rule == "last" or not (checkpoint.parent / SELECTED).is_file():
+    selected = checkpoint.parent / SELECTED
+    if rule == "last" or not selected.is_file() or read_json(selected)["checkpoint"] != checkpoint.name:
         return "the checkpoint was not chosen by any score"
     if rule == "val":
         return "chosen on recordings split off the training list by room"
     return "CHOSEN ON THE VALIDATION LIST ITSELF (--select test): the score flatters"
+
+
+SCORED_EDITIONS = ("2022", "2023")
+
+
+def check_edition(args: dict[str, Any]) -> None:
+    """Refuse an edition that the systems cannot be scored by, before anything is computed.
+
+    Raises
+    ------
+    InputError : the edition needs distances or another frame length
+    """
+    if args["edition"] not in SCORED_EDITIONS:
+        rule = f"--edition {args['edition']}: training and evaluation score by {' or '.join(SCORED_EDITIONS)}; "
+        raise InputError(rule + "python -m dcase2022_task3_seld_metrics scores csv folders by every edition")
+
+
+def thresholds_of(content: dict[str, Any], args: dict[str, Any], class_count: int) -> Thresholds:
+    """Thresholds of a checkpoint: the flag's file, else those it was trained with, else the default."""
+    if args["threshold_config"] is None and "thresholds" in content:
+        return Thresholds.from_dict(content["thresholds"])
+    return read_thresholds(args["threshold_config"], class_count)
 
 
 def evaluate(given: dict[str, Any], command: str) -> int:
@@ -142,6 +172,8 @@ def evaluate(given: dict[str, Any], command: str) -> int:
     content = load_checkpoint(checkpoint)
     stored = content.get("settings", {})
     roots, args = open_roots({**{key: stored[key] for key in INHERITED if key in stored}, **given})
+    args |= {key: stored[key] for key in ("random_seed", "select") if key in stored}  # facts of its training
+    check_edition(args)
     fabric = make_fabric({**args, "devices": 1}, training=False)
 
     flag = args["format"] or FLAG_OF_ARRAY.get(content.get("array", {}).get("name"), "foa")
@@ -153,7 +185,7 @@ def evaluate(given: dict[str, Any], command: str) -> int:
         raise InputError("takes person boxes: --boxes empty evaluates it without a video", path=checkpoint)
     if model.visual and args["boxes"] != "empty":
         detect_people(args, recordings)
-    thresholds = read_thresholds(args["threshold_config"], len(model.classes))
+    thresholds = thresholds_of(content, args, len(model.classes))
 
     evaluation = Evaluation(fabric, model, args, thresholds, roots, command)
     iteration = content.get("iteration")

@@ -12,7 +12,9 @@ from lightning_fabric import Fabric
 from tqdm import tqdm
 
 from dataset.layouts import DataRoot
+from dataset.recordings import Labels
 from job.data import (
+    FLAG_OF_ARRAY,
     TrainingData,
     common_classes,
     detect_people,
@@ -22,7 +24,7 @@ from job.data import (
     training_data,
     training_loader,
 )
-from job.evaluate import Evaluation, occurring_remarks
+from job.evaluate import Evaluation, check_edition
 from job.machine import make_fabric
 from report.monitor import Monitor
 from seld_trainer import SELDTrainer, TrainingSettings
@@ -43,8 +45,12 @@ def train(given: dict[str, Any], command: str) -> int:
     resumed = Path(given["resume"]) if given.get("resume") else None
     if resumed is not None:
         changed = {name: value for name, value in given.items() if name in CHANGEABLE_ON_RESUME}
+        ignored = sorted(given.keys() - changed.keys() - {"resume"})
+        if ignored:
+            print(f"--resume goes on with the run's own settings; ignored: {', '.join(ignored)}", file=sys.stderr)
         given = {**_arguments_of_run(resumed), **changed}
     roots, args = open_roots(given)
+    check_edition(args)
     fabric = make_fabric(args, training=True)
     torch.manual_seed(args["random_seed"])
 
@@ -56,8 +62,13 @@ def train(given: dict[str, Any], command: str) -> int:
         with fabric.rank_zero_first():
             detect_people(args, [*data.train, *data.selection, *data.validation])
     classes = common_classes(roots, args["class_num"])
+    labels = Labels(len(classes))
+    for recording in (*data.train, *data.selection, *data.validation):
+        labels(recording)  # a broken csv is named now, not when its window is drawn
+    thresholds = read_thresholds(args["threshold_config"], len(classes))
     model = Model(system_named(args["net"]), array, classes, feature, visual=visual)
-    if args["init"]:
+    interrupted = checkpoints_of(resumed)[-1:] if resumed is not None else []
+    if args["init"] and not interrupted:
         _initialise_from(model, args["init"], fabric)
     model.to(fabric.device)
 
@@ -65,7 +76,7 @@ def train(given: dict[str, Any], command: str) -> int:
     if resumed is None and fabric.is_global_zero:
         write_json(run_dir / "args.json", {**args, "command": command, "code_version": code_version()})
     windows = random_windows(args, data.train, roots)
-    results = _Results(fabric, model, args, roots, data, run_dir, command)
+    results = _Results(Evaluation(fabric, model, args, thresholds, roots, command), data, run_dir)
     trainer = SELDTrainer(
         fabric,
         model,
@@ -86,14 +97,15 @@ def train(given: dict[str, Any], command: str) -> int:
             "classes": list(classes),
             "feature": feature,
             "visual": visual,
+            "thresholds": thresholds.to_dict(),
             "settings": args,
             "recordings": {name: [r.name for r in getattr(data, name)] for name in ("train", "selection")},
         },
         on_checkpoint=results.checkpoint,
         on_loss=results.loss,
     )
-    if resumed is not None and (checkpoints := checkpoints_of(run_dir)):
-        trainer.restore(load_checkpoint(checkpoints[-1]))
+    if interrupted:
+        trainer.restore(load_checkpoint(interrupted[0]))
     results.open(trainer.iteration if resumed is not None else None)
     if fabric.is_global_zero:
         _print_start(data, model, run_dir, trainer.iteration, fabric)
@@ -113,19 +125,9 @@ def train(given: dict[str, Any], command: str) -> int:
 class _Results:
     """What happens to losses and checkpoints of a run: TensorBoard, validation, selection, the closing words."""
 
-    def __init__(
-        self,
-        fabric: Fabric,
-        model: Model,
-        args: dict[str, Any],
-        roots: Sequence[DataRoot],
-        data: TrainingData,
-        run_dir: Path,
-        command: str,
-    ):
-        thresholds = read_thresholds(args["threshold_config"], len(model.classes))
-        self.evaluation = Evaluation(fabric, model, args, thresholds, roots, command)
-        self.args, self.data, self.run_dir, self.classes = args, data, run_dir, model.classes
+    def __init__(self, evaluation: Evaluation, data: TrainingData, run_dir: Path):
+        self.evaluation, self.data, self.run_dir = evaluation, data, run_dir
+        self.args, self.classes = evaluation.args, evaluation.model.classes
         self.last: tuple[Path, Validation] | None = None
 
     def open(self, resumed_at: int | None) -> None:
@@ -191,13 +193,15 @@ class _Results:
         """Scores of the last validation, and what to type next."""
         if self.last is not None:
             path, validation = self.last
-            print(f"\n{path.name} on {self.data.validation_name}:")
-            print(result_text(validation, self.classes, occurring_remarks(validation)), end="")
-            chosen = result_checkpoint(self.run_dir)
-            if self.args["select"] != "last":
-                print(f"selected (--select {self.args['select']}): {chosen.name}")
+            remarks = self.evaluation.remarks(validation, self.data.validation, path, self.data.validation_name)
+            print(f"\n{result_text(validation, self.classes, remarks)}", end="")
+        chosen = result_checkpoint(self.run_dir)
+        if self.args["select"] != "last":
+            print(f"selected (--select {self.args['select']}): {chosen.name}")
+        flag = FLAG_OF_ARRAY.get(self.evaluation.model.array.name, "foa")
         print("\nnext:")
-        print("  bash script/eval_seld.sh          score this run in float32; csv, raw output, result file")
+        print(f"  bash script/eval_seld.sh {flag} {chosen}")
+        print("      score it in float32; csv, raw output and result file beside it")
         print(f"  tensorboard --logdir {self.run_dir.parent}")
 
 
@@ -206,7 +210,7 @@ def _arguments_of_run(run_dir: Path) -> dict[str, Any]:
     if not (run_dir / "args.json").is_file():
         raise InputError("is no run folder: it holds no args.json", path=run_dir)
     stored = read_json(run_dir / "args.json")
-    return {key: value for key, value in stored.items() if key not in ("command", "code_version", "resume", "init")}
+    return {key: value for key, value in stored.items() if key not in ("command", "code_version", "resume")}
 
 
 def _run_dir(args: dict[str, Any], roots: Sequence[DataRoot], fabric: Fabric, resumed: Path | None) -> Path:

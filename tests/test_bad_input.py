@@ -248,5 +248,37 @@ def test_disk_that_fills_up_leaves_nothing_half_written(trained):
     assert not [path for path in run.iterdir() if "params" in path.name]
 
 
+def test_disk_that_fills_up_during_evaluation(trained):
+    root, checkpoint = trained
+    command = [sys.executable, "seld.py", "-eval", "-em", str(checkpoint), "--device", "cpu"]
+    done = subprocess.run(
+        [*command, "--data-root", str(root)],
+        cwd=PROJECT,
+        capture_output=True,
+        text=True,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000)),
+    )
+    errors = [line for line in done.stderr.replace("\r", "\n").split("\n") if line.startswith("error: ")]
+    assert done.returncode == 2 and len(errors) == 1 and "cannot be written" in errors[0], done.stderr
+    assert "Traceback" not in done.stderr
+    assert not [path for path in checkpoint.parent.rglob("*") if "partial" in path.name]
+
+
+def test_training_that_diverges_is_one_line_and_leaves_no_broken_checkpoint(root, capsys):
+    one_line(capsys, training(root, "-l", "1e30", "-i", "4", "-s", "4"), "training loss", "-l")
+    assert not list(root.rglob("*.pth"))
+
+
+def test_broken_validation_label_is_named_before_training(root, capsys):
+    (root / LABEL.replace("train", "test").replace("fold3", "fold4")).write_text("0,99,0,0,0,0\n")
+    one_line(capsys, training(root, "-val"), "fold4_room1_mix001.csv", "line 1")
+    assert not (root / "model_monitor").exists()
+
+
+def test_edition_that_systems_cannot_be_scored_by(root, capsys):
+    one_line(capsys, training(root, "--edition", "2024"), "2024", "2023")
+    assert not (root / "model_monitor").exists()
+
+
 def test_error_message_is_one_line():
     assert str(InputError("two\nlines", path="a.csv", place="line 3")) == "a.csv: line 3: two lines"

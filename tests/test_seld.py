@@ -163,6 +163,31 @@ def test_audio_visual_systems_train_and_validate_with_their_boxes(net, tmp_path,
     assert "detector builtin" in result and "trained by this project" in result
 
 
+def test_resume_before_the_first_checkpoint_starts_from_the_weights_of_init(root, run, capsys):
+    started = train(root, "-i", "1", "-s", "1", "--init", str(checkpoints_of(run)[-1]))
+    first = scalars(started, "Loss/train")
+    checkpoints_of(started)[-1].unlink()  # as if it had been killed before it wrote one
+    assert run_main(seld.main, ["-train", "--resume", str(started), "-l", "1"]) == 0
+    shown = capsys.readouterr()
+    assert "weights copied" in shown.out and "ignored: learning_rate" in shown.err
+    assert scalars(started, "Loss/train") == first
+
+
+def test_losses_are_logged_at_checkpoints_that_are_no_multiple_of_the_log_interval(root):
+    whole = train(root, "-i", "50", "-s", "25", "-b", "1")
+    assert sorted(scalars(whole, "Loss/train")) == [20, 25, 40, 50]
+
+
+def test_own_thresholds_of_a_training_are_used_in_its_evaluation(root, tmp_path):
+    low = tmp_path / "low.json"
+    low.write_text(json.dumps({"threshold_presence": [0.01] * 13, "threshold_unification": 10}))
+    run = train(root, "-i", "1", "-s", "1", "--threshold-config", str(low))
+    low.unlink()
+    assert run_main(seld.main, ["-eval", "-em", str(run), "--device", "cpu"]) == 0
+    text = (run / "result_dcase2023t3_foa_devtest_0000001.txt").read_text()
+    assert "activity threshold 0.01" in text and "10 degrees unified" in text
+
+
 def test_selection_by_room_and_on_the_validation_list_are_said(root, capsys):
     run = train(root, "-val", "-i", "2", "-s", "1", "--select", "val")
     selected = json.loads((run / "selected.json").read_text())

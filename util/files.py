@@ -31,12 +31,15 @@ def written_whole(path: str | os.PathLike[str]) -> Iterator[Path]:
         yield temporary
         os.replace(temporary, path)
     except OSError as error:
-        if isinstance(error, InputError) or error.errno is None:
-            raise
-        raise InputError(f"cannot be written ({error.strerror})", path=path) from error
+        raise _cannot_be_written(path, error) from error
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink()
+
+
+def _cannot_be_written(path: Path, error: OSError) -> InputError:
+    # numpy reports a full disk as an OSError without a number
+    return InputError(f"cannot be written ({error.strerror or 'is the disk full?'})", path=path)
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:
@@ -102,8 +105,6 @@ def folder_written_whole(path: str | os.PathLike[str]) -> Iterator[Path]:
         shutil.rmtree(path, ignore_errors=True)
         os.replace(temporary, path)
     except OSError as error:
-        if error.errno is None:
-            raise
-        raise InputError(f"cannot be written ({error.strerror})", path=path) from error
+        raise _cannot_be_written(path, error) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)

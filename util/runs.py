@@ -69,7 +69,7 @@ def newest_run(monitor_paths: Iterable[Path]) -> Path:
     monitor_paths = list(monitor_paths)
     runs = [(path.stat().st_mtime, path.parent) for root in monitor_paths for path in root.glob("*/params_*.pth")]
     if not runs:
-        places = ", ".join(str(path) for path in monitor_paths)
+        places = ", ".join(str(path) for path in monitor_paths) or f"{Path.cwd()}/data_*/model_monitor"
         raise InputError(f"no run with a checkpoint in {places}: train first, or name a checkpoint with -em")
     return max(runs)[1]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from util.errors import InputError
 from util.files import read_json
@@ -19,6 +20,20 @@ class Thresholds:
 
     presence: tuple[float, ...]
     unification_deg: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, for checkpoints."""
+        return {"presence": list(self.presence), "unification_deg": self.unification_deg}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Thresholds:
+        """Inverse of `to_dict`."""
+        return cls(tuple(values["presence"]), values["unification_deg"])
+
+    def __str__(self) -> str:
+        different = sorted(set(self.presence))
+        presence = f"{different[0]:g}" if len(different) == 1 else ", ".join(f"{value:g}" for value in self.presence)
+        return f"activity threshold {presence}, tracks closer than {self.unification_deg:g} degrees unified"
 
 
 def read_thresholds(path: str | os.PathLike[str] | None, class_count: int) -> Thresholds:
