@@ -139,6 +139,6 @@ def edition_named(name: str) -> Edition:
     """
     if str(name) not in EDITIONS:
         known = ", ".join(EDITIONS)
-        rule = f"unknown edition '{name}'; known are {known} (seldnet2018 needs arrays: see `seldnet2018.py`)"
+        rule = f"unknown edition '{name}'; known are {known} (that of 2018 needs arrays: `arrays.seldnet2018`)"
         raise InputError(rule)
     return EDITIONS[str(name)]

@@ -13,8 +13,7 @@ from typing import Any
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from dcase2022_task3_seld_metrics import Result, score
-from dcase2022_task3_seld_metrics.jackknife import Interval, jackknife
+from dcase2022_task3_seld_metrics import Comparison, Result, score
 from output_format.candidates import Candidates, merge
 from output_format.formats import OUTPUT_FORMATS
 from report.matching import match
@@ -49,7 +48,7 @@ class ClipResult:
     def path(self, kind: str) -> Path | None:
         """The recording's file of a kind ("recording", "video", "labels") if it is still there."""
         given = self.about.get(kind)
-        return Path(given) if given and Path(given).is_file() else None
+        return find_file(given, self.raw) if given else None
 
     @property
     def array(self) -> Array | None:
@@ -80,8 +79,12 @@ class Evaluation:
 
     @property
     def edition(self) -> dict[str, str]:
-        """The metrics' settings of the run."""
-        return {"edition": self.args.get("edition", "2023"), "average": self.args.get("average", "macro")}
+        """The metrics' settings: those that the raw output names, else those of the run's training."""
+        about = self.clips[0].about
+        return {
+            name: str(about.get(name) or self.args.get(name) or default)
+            for name, default in (("edition", "2023"), ("average", "macro"))
+        }
 
     def score(self, estimate: Callable[[ClipResult], EventTable] | None = None) -> Result:
         """Official scores of the clips, of the run's own events or of those that `estimate` gives."""
@@ -174,11 +177,25 @@ def load_clip(raw: Path) -> ClipResult:
     except (KeyError, TypeError, ValueError, EOFError, OSError) as error:
         raise InputError(f"is no raw output that its json describes ({error})", path=raw) from None
     reference = EventTable.make(frame_s=candidates.frame_s)
-    labels = about.get("labels")
-    if labels and Path(labels).is_file():
+    labels = find_file(about["labels"], raw) if about.get("labels") else None
+    if labels is not None:
         dialect = about.get("label_dialect", "starss23")
         reference = read_events(labels, dialect, class_count=len(about["classes"]))
     return ClipResult(raw.stem, about, raw, candidates, estimated, reference)
+
+
+def find_file(given: str, raw: Path) -> Path | None:
+    """A file that a raw output's json names, None where it is not.
+
+    A relative path was written from where the evaluation was started: it is looked for in the working directory, then
+    in each folder above the raw output, nearest first (one of them holds the data root).
+    """
+    path = Path(given)
+    if path.is_file():
+        return path
+    if path.is_absolute():
+        return None
+    return next((found for folder in raw.resolve().parents if (found := folder / path).is_file()), None)
 
 
 def _load_clip(raw: Path) -> ClipResult | None:
@@ -188,17 +205,19 @@ def _load_clip(raw: Path) -> ClipResult | None:
     return clip if clip.about.get("labels") else None
 
 
-def paired_difference(first: Result, second: Result, name: str) -> Interval:
-    """Jackknife interval of the difference (second minus first) of a score on the same recordings.
+def paired(first: Result, second: Result) -> Comparison:
+    """The comparison of two runs (second minus first) on the recordings that both have, by recording and by room.
 
     Raises
     ------
-    InputError : the recordings differ
+    InputError : they have no recording in common, or other settings of the metrics
     """
-    if first.files != second.files:
-        raise InputError("runs on different recordings cannot be compared pairwise")
-    one, other = first.jackknife.overall[name], second.jackknife.overall[name]
-    return jackknife(other.value - one.value, other.leave_one_out - one.leave_one_out)
+    if first.settings != second.settings:
+        raise InputError("runs scored by different editions or averages cannot be compared")
+    common = [name for name in first.files if name in set(second.files)]
+    if not common:
+        raise InputError("runs without a common recording cannot be compared pairwise")
+    return Comparison(first.select(common), second.select(common))
 
 
 # ---- floors and ceilings ---------------------------------------------------------------------------------------------

@@ -58,6 +58,8 @@ class Monitor:
         scores: Mapping[str, float],
         classwise: Mapping[str, Sequence[float] | np.ndarray] | None = None,
         classes: Sequence[str] = (),
+        *,
+        occurs: Sequence[bool] | np.ndarray | None = None,
     ) -> None:
         """Scores of a validation.
 
@@ -67,6 +69,8 @@ class Monitor:
             other score goes to Metrics/<its name>
         classwise : the same scores with one value per class; NaN where a class does not occur. F becomes
             "F20 per class/<index> <name>"
+        occurs : per class, whether it is in the reference; a class that is not has no curve, whatever its value says
+            (the official F of a class that does not occur is 0)
         """
         for name, value in scores.items():
             self._writer.add_scalar(METRIC_TAGS.get(name, f"Metrics/{name}"), float(value), step)
@@ -74,7 +78,7 @@ class Monitor:
             return
         values = np.asarray(classwise["F"], dtype=np.float64)
         for index, value in enumerate(values):
-            if np.isfinite(value):
+            if np.isfinite(value) and (occurs is None or occurs[index]):
                 name = classes[index] if index < len(classes) else ""
                 self._writer.add_scalar(f"F20 per class/{index:02d} {name}".rstrip(), float(value), step)
 

@@ -14,6 +14,7 @@ import numpy as np
 from tqdm import tqdm
 
 from dcase2022_task3_seld_metrics import Result
+from dcase2022_task3_seld_metrics.jackknife import Interval
 from report import charts
 from report.analysis import (
     ClipResult,
@@ -22,7 +23,7 @@ from report.analysis import (
     by_threshold,
     confusion,
     errors_by_place,
-    paired_difference,
+    paired,
     with_other_boxes,
 )
 from report.matching import match
@@ -255,27 +256,35 @@ def _paired_section(evaluations: Sequence[Evaluation]) -> str:
     header = "".join(f'<th class="number">{_NAMES[score]}</th>' for score in charts.AXES)
     rows = []
     for index, one in enumerate(evaluations[1:], start=1):
-        if one.result.files != first.result.files:
-            rows.append(
-                f"<tr><td>{_dot(index)} {html.escape(one.name)}</td><td colspan='5'>other recordings than "
-                f"{html.escape(first.name)}: no paired comparison</td></tr>"
-            )
+        name = f"{_dot(index)} {html.escape(one.name)}"
+        try:
+            comparison = paired(first.result, one.result)
+        except InputError as error:
+            rows.append(f"<tr><td>{name}</td><td colspan='5'>{html.escape(error.rule)}</td></tr>")
             continue
-        cells = []
-        for score in charts.AXES:
-            difference = paired_difference(first.result, one.result, score)
-            low, high = float(difference.low), float(difference.high)
-            clear = np.isfinite(low) and (low > 0 or high < 0)
-            cells.append(
-                f'<td class="number{" clear" if clear else ""}">{_signed(score, float(difference.value))}<br>'
-                f"<small>{_signed(score, low)} to {_signed(score, high)}</small></td>"
-            )
-        rows.append(f"<tr><td>{_dot(index)} {html.escape(one.name)}</td>{''.join(cells)}</tr>")
+        common = len(comparison.first.files)
+        kinds = [(f"{common} common recordings", comparison.by_recording)]
+        if comparison.groups:
+            kinds.append((f"{len(comparison.groups)} rooms", comparison.by_group))
+        for text, intervals in kinds:
+            cells = "".join(_difference_cell(score, intervals[score]) for score in charts.AXES)
+            rows.append(f"<tr><td>{name}<br><small>by {text}</small></td>{cells}</tr>")
     return (
-        f'<section id="s-paired"><h2>Differences from {html.escape(first.name)}</h2><p class="about">On the same '
-        "recordings: the difference with its paired 95 % jackknife interval; bold where the interval does not hold "
-        f'zero.</p><div class="scroll"><table><thead><tr><th>run</th>{header}</tr></thead>'
+        f'<section id="s-paired"><h2>Differences from {html.escape(first.name)}</h2><p class="about">On the recordings '
+        "that both have: the difference with its paired 95 % jackknife interval, leaving out one recording, or one "
+        "room, of both at a time; bold where the interval does not hold zero. Recordings of one room resemble each "
+        "other: the interval by room is the one to quote for new rooms.</p>"
+        f'<div class="scroll"><table><thead><tr><th>run</th>{header}</tr></thead>'
         f"<tbody>{''.join(rows)}</tbody></table></div></section>"
+    )
+
+
+def _difference_cell(score: str, difference: Interval) -> str:
+    low, high = float(difference.low), float(difference.high)
+    clear = np.isfinite(low) and (low > 0 or high < 0)
+    return (
+        f'<td class="number{" clear" if clear else ""}">{_signed(score, float(difference.value))}<br>'
+        f"<small>{_signed(score, low)} to {_signed(score, high)}</small></td>"
     )
 
 

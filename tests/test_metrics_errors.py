@@ -300,6 +300,7 @@ def test_eleventh_track_replaces_one(folders):
     ("choice", "rule"),
     [
         ({"edition": "2026"}, "unknown edition"),
+        ({"edition": "seldnet2018"}, r"`arrays\.seldnet2018`"),
         ({"average": "median"}, "no median average"),
         ({"edition": "2020", "average": "macro"}, "no macro average"),
         ({"edition": "2024", "coordinates": "polar"}, "compares cartesian"),

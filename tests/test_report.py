@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dcase2022_task3_seld_metrics import score
+from dcase2022_task3_seld_metrics import compare, score
 from report.__main__ import main
 from report.analysis import (
     bounds,
@@ -19,7 +19,7 @@ from report.analysis import (
     confusion,
     errors_by_place,
     load_evaluation,
-    paired_difference,
+    paired,
 )
 from report.figures import direction_figure, draw_directions
 from report.monitor import Monitor, busiest_time_s
@@ -43,7 +43,8 @@ def test_monitor_writes_the_names_of_the_reference(tmp_path, tmp_path_factory):
     with Monitor(tmp_path) as monitor:
         assert not list(tmp_path.iterdir())  # nothing is opened before something is written
         monitor.scalars(5, {"Loss/train": 0.5, "Optimizer/lr": 1e-3})
-        monitor.validation(5, scores, {"F": np.array([0.2, np.nan, 0.4, 0.0])}, CLASSES)
+        occurs = [True, False, True, False]
+        monitor.validation(5, scores, {"F": np.array([0.2, np.nan, 0.4, 0.0])}, CLASSES, occurs=occurs)
         monitor.azimuth_figure(5, "clip", reference, reference, CLASSES)
         monitor.frame(5, "clip", np.zeros((180, 360, 3), np.uint8), 4.2, reference, reference, CLASSES)
         monitor.hparams({"batch_size": 16, "net": "crnn", "list": [1], "none": None}, {"F": 0.1})
@@ -57,6 +58,7 @@ def test_monitor_writes_the_names_of_the_reference(tmp_path, tmp_path_factory):
         assert events.Scalars(f"Metrics/{name}")[0].value == pytest.approx(value)
     assert {"Loss/train", "Optimizer/lr", "F20 per class/00 female speech", "Final/F"} <= set(tags["scalars"])
     assert "F20 per class/01 male speech" not in tags["scalars"]  # it does not occur
+    assert "F20 per class/03 </script><b>bell</b>" not in tags["scalars"]  # its 0 is that of a class that is not there
     assert set(tags["images"]) == {"Directions/clip", "Frame/clip", "Frame/seen"}
 
 
@@ -116,15 +118,42 @@ def test_errors_by_place_and_threshold(runs):
 
 
 def test_paired_difference(runs):
-    first, second = (load_evaluation(run).result for run in runs)
-    difference = paired_difference(first, second, "F")
+    evaluations = [load_evaluation(run) for run in runs]
+    first, second = (one.result for one in evaluations)
+    reference = {clip.name: clip.reference for clip in evaluations[0].clips}
+    estimated = [{clip.name: clip.estimated for clip in one.clips} for one in evaluations]
+    due = compare(reference, *estimated, classes=evaluations[0].classes)
+    found = paired(first, second)
+    difference = found.by_recording["F"]
     assert difference.value == pytest.approx(second.overall["F"] - first.overall["F"])
-    back = paired_difference(second, first, "F")
+    for intervals, wanted in ((found.by_recording, due.by_recording), (found.by_group, due.by_group)):
+        for name, one in intervals.items():
+            assert (one.low, one.high) == pytest.approx((wanted[name].low, wanted[name].high), nan_ok=True)
+    assert set(found.groups) == {"1", "2"}
+    back = paired(second, first).by_recording["F"]
     assert (back.low, back.high) == pytest.approx((-difference.high, -difference.low))
     apart = first.jackknife.overall["F"], second.jackknife.overall["F"]
     assert difference.high - difference.low < sum(one.high - one.low for one in apart)  # on the same recordings
-    same = paired_difference(first, first, "F")
-    assert same.value == same.low == same.high == 0
+    common = paired(first, second.select(second.files[1:]))
+    assert common.first.files == second.files[1:]
+    with pytest.raises(InputError, match="common recording"):
+        paired(first.select(first.files[:1]), second.select(second.files[1:]))
+
+
+def test_evaluation_is_read_from_any_working_directory(tmp_path, monkeypatch):
+    run = make_run(tmp_path / "data_x" / "model_monitor", "only", clips=2)
+    for file in run.glob("raw_*/*.json"):
+        about = json.loads(file.read_text())
+        about |= {kind: str(Path(about[kind]).relative_to(tmp_path)) for kind in ("recording", "labels")}
+        file.write_text(json.dumps(about | {"edition": "2022", "average": "micro"}))
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    for folder in (tmp_path, elsewhere):
+        monkeypatch.chdir(folder)
+        one = load_evaluation(run)
+        assert all(len(clip.reference) and clip.path("recording") for clip in one.clips)
+        assert one.edition == {"edition": "2022", "average": "micro"}  # args.json says 2023, macro
+        assert one.result.settings.average == "micro"
 
 
 def test_page_of_two_runs(runs, tmp_path, capsys):
