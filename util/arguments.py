@@ -87,6 +87,7 @@ def build_parser(systems: list[str]) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python seld.py",
         argument_default=argparse.SUPPRESS,
+        allow_abbrev=False,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         description="Train, validate and evaluate sound event localization and detection systems.",
         epilog="""examples
@@ -283,7 +284,7 @@ def resolve(
 
     Raises
     ------
-    InputError : dataset.json sets a value of the wrong type
+    InputError : dataset.json sets a value of the wrong type; a seed out of range
     """
     resolved = dict(DEFAULTS)
     for name, kind in SETTABLE_BY_DATASET.items():
@@ -296,6 +297,8 @@ def resolve(
             raise InputError(f"{name} must be of type {kind.__name__}, found {value!r}", path=dataset_file)
         resolved[name] = value
     resolved.update(given)
+    if not 0 <= resolved["random_seed"] < 2**63:
+        raise InputError(f"-rs {resolved['random_seed']}: the seed must be 0 to 2^63 - 1")
     return resolved
 
 
