@@ -151,17 +151,23 @@ def _sound_files(folder: Path) -> dict[int, tuple[Path, list[BankFile]]]:
 def _photo_files(folder: Path) -> list[BankFile]:
     files = []
     for path in _listed(folder):
-        if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file():
-            # by way of numpy: OpenCV's own reader prints its complaints and cannot take every path
-            data = np.frombuffer(path.read_bytes(), dtype=np.uint8)
-            picture = cv2.imdecode(data, cv2.IMREAD_COLOR) if len(data) else None
+        if path.suffix.lower() in IMAGE_SUFFIXES and not path.is_dir():
+            try:
+                data = path.read_bytes()
+                # by way of numpy: OpenCV's own reader prints its complaints and cannot take every path
+                picture = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), cv2.IMREAD_COLOR) if data else None
+            except OSError as error:
+                raise InputError(f"cannot be read ({error.strerror})", path=path) from None
+            except cv2.error:  # more pixels than OpenCV takes
+                picture = None
             if picture is None:
                 raise InputError("is no picture that can be read", path=path)
             if picture.shape[1] > picture.shape[0]:
                 logger.warning("%s: wider than high, not one standing person; left out", path)
                 continue
             sex = next((sex for sex in ("female", "male") if path.stem.lower().startswith(sex)), None)
-            files.append(BankFile(os.fspath(path), sha256_of(path), photo_source(path.stem), sex))
+            digest = hashlib.sha256(data).hexdigest()
+            files.append(BankFile(os.fspath(path), digest, photo_source(path.stem), sex))
     if not files:
         raise InputError(f"is an empty image bank: no picture ({', '.join(IMAGE_SUFFIXES)})", path=folder)
     return files
@@ -185,27 +191,62 @@ def _divide(
     folder: Path,
     allow_few: bool,
 ) -> tuple[dict[str, tuple[BankFile, ...]], bool]:
-    """Files by split, and whether the splits had to share them. Equal contents under two names are one source."""
-    groups: dict[str, list[BankFile]] = {}
-    by_content: dict[str, str] = {}
-    for file in files:
-        source = by_content.setdefault(file.sha256, file.source)
-        groups.setdefault(source, []).append(file)
-    sources = sorted(groups)
-    if len(sources) < len(splits):
+    """Files by split, and whether the splits had to share them; each sex that the files name goes to every split.
+
+    Equal contents under two names are one source.
+    """
+    groups = _by_source(files)
+    kinds = {source: {file.sex for file in group} for source, group in groups.items()}
+    sexes = sorted({sex for found in kinds.values() for sex in found if sex})
+    short = [sex for sex in sexes if sum(sex in found for found in kinds.values()) < len(splits)]
+    if len(groups) < len(splits) or short:
         if not allow_few:
+            count = sum(short[0] in found for found in kinds.values()) if short else len(groups)
             raise InputError(
-                f"{what}: {len(sources)} source for {len(splits)} splits that must not share one; add recordings or "
-                "pictures, or declare a smoke test with --allow-few",
+                f"{what}{f' of {short[0]} people' if short else ''}: {count} source for {len(splits)} splits that must "
+                "not share one; add recordings or pictures, or declare a smoke test with --allow-few",
                 path=folder,
             )
         everything = tuple(files)
         return {split: everything for split in splits}, True
+    sources = sorted(groups)
     order = [sources[i] for i in stream(seed, "bank", stream_name).permutation(len(sources))]
-    # one in four to test, at least one each
-    test = min(max(1, round(len(order) / 4)), len(order) - 1) if len(splits) > 1 else 0
-    parts = {splits[-1]: order[:test], splits[0]: order[test:]} if test else {splits[0]: order}
+    test = _test_sources(order, kinds, sexes) if len(splits) > 1 else set()
+    parts = {splits[0]: [one for one in order if one not in test]}
+    if test:
+        parts[splits[-1]] = [one for one in order if one in test]
     return {split: tuple(file for source in part for file in groups[source]) for split, part in parts.items()}, False
+
+
+def _by_source(files: list[BankFile]) -> dict[str, list[BankFile]]:
+    """Source -> its files; sources with a file of equal contents are joined under the first one's name."""
+    joined: dict[str, str] = {}
+    by_content: dict[str, str] = {}
+    for file in files:
+        mine = joined.setdefault(file.source, file.source)
+        first = joined[by_content.setdefault(file.sha256, file.source)]
+        joined = {source: first if name == mine else name for source, name in joined.items()}
+    groups: dict[str, list[BankFile]] = {}
+    for file in files:
+        groups.setdefault(joined[file.source], []).append(file)
+    return groups
+
+
+def _test_sources(order: list[str], kinds: dict[str, set[str | None]], sexes: list[str]) -> set[str]:
+    """Sources for test: one in four of each sex, at least one, and never the last one of a sex that train has left.
+
+    With two sources of each sex this is always possible: of two that show one sex, not both can be the last of the other.
+    """
+    test: set[str] = set()
+    has = {sex: [one for one in order if sex in kinds[one]] for sex in (*sexes, None)}
+    for mine in (has[sex] for sex in sorted(has, key=lambda sex: (sex is None, len(has[sex])))):
+        wanted = min(max(1, round(len(mine) / 4)), len(mine) - 1)
+        for source in mine:
+            if len(test & set(mine)) >= wanted:
+                break
+            if all(set(has[other]) - test - {source} for other in kinds[source] & set(sexes)):
+                test.add(source)
+    return test
 
 
 @lru_cache(maxsize=64)

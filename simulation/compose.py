@@ -77,13 +77,11 @@ def compose(settings: Settings, plan: ClipPlan, bank: Bank) -> Scene:
     def named(purpose: str) -> np.random.Generator:
         return stream(settings.seed, plan.split, plan.name, purpose)
 
-    slots = lay_out(named("times"), plan, settings)
-    people, things = cast(named("cast"), slots, one_anchor=settings.doa_grid_deg is not None)
+    people, things, photos = clip_cast(settings, plan, bank)
     maker = _Maker(settings, plan, bank, named)
     azimuth = slots_deg(named("places"), len(people) + len(things))
     events: list[Event] = []
     scene_people, scene_things = [], []
-    photos = _photos(named("photos"), plan.split, bank, people)
     for actor, where in zip(people, azimuth[: len(people)]):
         person, made = maker.person(actor, float(where), photos.get(actor.source))
         scene_people.append(person)
@@ -106,6 +104,14 @@ def compose(settings: Settings, plan: ClipPlan, bank: Bank) -> Scene:
         noise_db=float(named("noise").uniform(*settings.noise_db)),
         background=plan.background,
     )
+
+
+def clip_cast(settings: Settings, plan: ClipPlan, bank: Bank) -> tuple[list[Actor], list[Actor], dict[int, BankFile]]:
+    """People and objects of a clip with their events, and the photographs by source of the people who get one."""
+    where = (settings.seed, plan.split, plan.name)
+    slots = lay_out(stream(*where, "times"), plan, settings)
+    people, things = cast(stream(*where, "cast"), slots, one_anchor=settings.doa_grid_deg is not None)
+    return people, things, _photos(stream(*where, "photos"), plan.split, bank, people)
 
 
 def lay_out(rng: np.random.Generator, plan: ClipPlan, settings: Settings) -> list[Slot]:
@@ -217,13 +223,14 @@ def most_at_once(slots: list[Slot]) -> int:
 
 
 def _photos(rng: np.random.Generator, split: str, bank: Bank, people: list[Actor]) -> dict[int, BankFile]:
-    """A photograph for every person: of the right sex where there is one, different ones as far as they go."""
+    """A photograph for every person, different ones as far as they go; who has none of their sex is drawn."""
     files = bank.photos.get(split, ())
     chosen: dict[int, BankFile] = {}
-    for actor in people if files else ():
-        fitting = [file for file in files if file.sex in (None, actor.sex)] or list(files)
+    for actor in people:
+        fitting = [file for file in files if file.sex in (None, actor.sex)]
         fresh = [file for file in fitting if file not in chosen.values()] or fitting
-        chosen[actor.source] = fresh[int(rng.integers(len(fresh)))]
+        if fresh:
+            chosen[actor.source] = fresh[int(rng.integers(len(fresh)))]
     return chosen
 
 

@@ -23,7 +23,7 @@ from typing import Any
 from tqdm import tqdm
 
 from simulation.bank import Bank, open_banks
-from simulation.compose import compose
+from simulation.compose import SEXES, clip_cast, compose
 from simulation.labels import label_table, rounded
 from simulation.plan import LEAST_TEST_CLIPS, LEAST_TEST_EVENTS, SPLITS, ClipPlan, make_plan
 from simulation.render import render
@@ -202,7 +202,9 @@ def _claim(root: Path, settings: Settings, bank: Bank) -> None:
     asked = json.loads(json.dumps({"version": VERSION, **settings.to_dict(), "bank": bank.digest()}))
     if (root / MARKER).is_file() and (root / SETTINGS).is_file():
         found = read_json(root / SETTINGS)
-        different = sorted(key for key in {*found, *asked} if found.get(key) != asked.get(key))
+        # a bank is its files, wherever they lie: "bank" compares them
+        compared = {*found, *asked} - {"sound_bank", "image_bank"}
+        different = sorted(key for key in compared if found.get(key) != asked.get(key))
         if different:
             changes = ", ".join(f"{key} {found.get(key)} (now {asked.get(key)})" for key in different[:3])
             rule = f"holds a data set made with other settings: {changes}; choose another --out, or delete it first"
@@ -280,12 +282,15 @@ def _single_threads() -> Iterator[None]:
 
 def description(settings: Settings, bank: Bank) -> dict[str, Any]:
     """Contents of dataset.json: what readers and trainers need to know."""
+    training = dict(TRAINING)
+    if settings.video and settings.view == "perspective":
+        del training["augment"]  # what a camera sees of one side cannot be turned round
     return {
         "name": NAME,
         "synthetic": True,
         "classes": list(CLASS_NAMES),
         "detector": "builtin",
-        **TRAINING,
+        **training,
         "layout": "starss23",
         "smoke_test": bool(bank.shared),
         "generator_version": VERSION,
@@ -323,7 +328,7 @@ def readme(settings: Settings, plans: list[ClipPlan], bank: Bank) -> str:
         lines.append("Filled procedurally, having no recordings: " + (", ".join(filled) or "none") + ".")
         lines.append("")
     if settings.image_bank is not None:
-        lines += ["People are photographs from the image bank; objects and rooms are drawn.", ""]
+        lines += [*_photo_lines(settings, plans, bank), ""]
     if bank.shared:
         lines += [
             f"**Smoke test only: both splits use the same files for {', '.join(bank.shared)} (`--allow-few`).**",
@@ -337,6 +342,30 @@ def readme(settings: Settings, plans: list[ClipPlan], bank: Bank) -> str:
         counts = [sum(p.classes.count(index) for p in plans if p.split == split) for split in SPLITS]
         lines.append(f"| {index} {name} | {counts[0]} | {counts[1]} |")
     return "\n".join(lines) + "\n"
+
+
+def _photo_lines(settings: Settings, plans: list[ClipPlan], bank: Bank) -> list[str]:
+    """How many photographs each split has for its people, and how often they come again."""
+    lines = [
+        "People are photographs from the image bank; objects and rooms are drawn, and people without a photograph.",
+        "",
+        "| split | people | photographs | sources | persons in the clips | of them drawn |",
+        "|---|---|---|---|---|---|",
+    ]
+    for split in (split for split in SPLITS if settings.clips(split)):
+        clips = [clip_cast(settings, plan, bank) for plan in plans if plan.split == split]
+        for sex in SEXES:
+            files = [file for file in bank.photos[split] if file.sex in (None, sex)]
+            sources = len({file.source for file in files})
+            persons = [actor.source in photos for people, _, photos in clips for actor in people if actor.sex == sex]
+            lines.append(
+                f"| {split} | {sex} | {len(files)} | {sources} | {len(persons)} | {persons.count(False)} |",
+            )
+        again = sum(len(set(photos.values())) < len(photos) for *_, photos in clips)
+        shown = [photo for *_, photos in clips for photo in photos.values()]
+        repeats = f"one shows two people in {again} of {len(clips)} clips"
+        lines.append(f"| {split} | all | {len(set(shown))} used, {len(shown)} times | | {repeats} | |")
+    return lines
 
 
 def too_thin(plans: list[ClipPlan]) -> str:

@@ -19,8 +19,10 @@ import soundfile
 
 from dataset.layouts import DataRoot
 from simulation.__main__ import main, parser
-from simulation.bank import bank_sound, open_banks, photo_source
-from simulation.dataset_writer import MARKER, write_dataset
+from simulation.bank import Bank, bank_sound, open_banks, photo_source
+from simulation.compose import clip_cast
+from simulation.dataset_writer import MARKER, description, readme, write_dataset
+from simulation.plan import make_plan
 from simulation.settings import Settings
 from simulation.sounds import GENERATORS, RATE_HZ
 from tests.shared import SHARED, needs_shared
@@ -238,6 +240,95 @@ def test_bank_sounds_are_trimmed_levelled_and_long_enough(tmp_path):
         assert expected[0] <= len(sound) / RATE_HZ <= expected[1] + 1e-4 and sound.dtype == np.float32
         assert np.abs(sound[: RATE_HZ // 100]).max() > 0  # the silence before is gone
         assert set(made_of["sha256"].split(";")) <= {file.sha256 for file in bank.sounds[0, "train"]}
+
+
+def photo_folder(root: Path, names: list[str], height: int = 60) -> Path:
+    root.mkdir(parents=True)
+    for name in names:
+        shades = np.random.default_rng(list(name.encode())).integers(0, 255, (height, 24, 3), dtype=np.uint8)
+        cv2.imwrite(str(root / f"{name}.jpg"), shades)
+    return root
+
+
+FEW_WOMEN = [f"maleSpeech_{number}_0" for number in range(9)] + ["femaleSpeech_20_0", "femaleSpeech_21_0"]
+BOTH = ["female_1_0", "male_1_1", "female_2_0", "female_2_1", "male_3_0", "male_3_1"]
+
+
+@pytest.mark.parametrize("names", [FEW_WOMEN, BOTH, [*BOTH, "somebody_2_7"]])
+def test_photographs_of_both_sexes_go_to_both_splits(tmp_path, names):
+    folder = photo_folder(tmp_path / "bank", names)
+    for seed in range(12):
+        bank = open_banks(None, folder, seed=seed)
+        sources = {}
+        for split in ("train", "test"):
+            assert {file.sex for file in bank.photos[split]} >= {"female", "male"}
+            sources[split] = {file.source for file in bank.photos[split]}
+        assert not sources["train"] & sources["test"] and not bank.shared
+        assert sorted(Path(file.path).stem for files in bank.photos.values() for file in files) == sorted(names)
+
+
+def test_one_source_of_a_sex_is_refused(tmp_path):
+    folder = photo_folder(tmp_path / "bank", ["female_1_0", "female_1_1", *(f"male_{number}_0" for number in range(5))])
+    with pytest.raises(InputError, match="photographs of female people: 1 source for 2 splits"):
+        open_banks(None, folder, seed=0)
+    assert open_banks(None, folder, seed=0, allow_few=True).shared == ("photographs",)
+    assert len(open_banks(None, folder, seed=0, splits=["train"]).photos["train"]) == 7
+
+
+def test_equal_pictures_join_their_sources(tmp_path):
+    folder = photo_folder(tmp_path / "bank", ["female_1_0", "female_2_0", "female_3_0", "male_4_0", "male_5_0"])
+    (folder / "female_2_1.jpg").write_bytes((folder / "female_1_0.jpg").read_bytes())
+    for seed in range(6):
+        bank = open_banks(None, folder, seed=seed)
+        split = {file.source: name for name, files in bank.photos.items() for file in files}
+        assert split["1"] == split["2"] != split["3"]
+
+
+def test_photographs_show_people_of_their_sex(tmp_path):
+    folder = photo_folder(tmp_path / "bank", FEW_WOMEN)
+    asked = Settings(train=4, test=3, image_bank=str(folder))
+    bank, plans = open_banks(None, folder, seed=0), make_plan(asked)
+    shown = []
+    for plan in plans:
+        people, _, photos = clip_cast(asked, plan, bank)
+        assert all(photos[actor.source].sex == actor.sex for actor in people)
+        shown += [photos[actor.source].sha256 for actor in people if plan.split == "test"]
+    text = readme(asked, plans, bank)
+    assert "| test | female | 1 | 1 |" in text and "| train | female | 1 | 1 |" in text
+    assert f"| test | all | {len(set(shown))} used, {len(shown)} times |" in text
+    men = photo_folder(tmp_path / "men", ["male_1_0", "male_2_0"])
+    people, _, photos = clip_cast(asked, plans[0], open_banks(None, men, seed=0))
+    assert {actor.source for actor in people if actor.sex == "male"} == set(photos)  # women are drawn
+
+
+def test_a_bank_is_its_files_wherever_they_lie(tmp_path, capsys):
+    folder = photo_folder(tmp_path / "bank", BOTH)
+    asked = {"train": 1, "test": 1, "seconds": 1.0, "formats": ("foa",), "video": False}
+    out = tmp_path / "set"
+    write_dataset(out, Settings(**asked, image_bank=str(folder)), progress=False)
+    again = folder.rename(tmp_path / "moved")
+    assert write_dataset(out, Settings(**asked, image_bank=f"{again}/."), progress=False).made == 0
+    (again / "male_3_1.jpg").unlink()
+    with pytest.raises(InputError, match="other settings: bank"):
+        write_dataset(out, Settings(**asked, image_bank=str(again)), progress=False)
+
+
+def test_a_photograph_that_cannot_be_read_is_one_line(tmp_path, capsys, monkeypatch):
+    folder = photo_folder(tmp_path / "bank", BOTH)
+
+    def refuse(self):
+        raise PermissionError(13, "Permission denied")
+
+    (folder / "female_0_0.jpg").symlink_to(tmp_path / "gone.jpg")
+    out = ["--out", str(tmp_path / "out"), "--image-bank", str(folder)]
+    assert "female_0_0.jpg: cannot be read (No such file or directory)" in refused(capsys, *out)
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    assert "female_0_0.jpg: cannot be read (Permission denied)" in refused(capsys, *out)
+
+
+def test_only_what_sees_all_around_recommends_turning_it():
+    assert description(Settings(), Bank())["augment"] == "acs"
+    assert "augment" not in description(Settings(view="perspective"), Bank())
 
 
 def test_crops_of_one_photograph_stay_together():
