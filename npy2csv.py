@@ -97,6 +97,8 @@ def _convert_tracks(args: argparse.Namespace, out: Path) -> int:
 
     if (args.class_index is None) == (args.class_table is None):
         raise InputError("--tracks needs --class-index or --class-table (one of them)")
+    if args.class_index is not None and args.class_index < 0:
+        raise InputError(f"--class-index {args.class_index}: classes are counted from 0")
     table = None if args.class_table is None else read_json(args.class_table)
     skipped = []
     for path in map(Path, args.tracks):

@@ -64,6 +64,7 @@ class SELDPredictor:
     unification_deg : tracks of a class that are closer are one source
     boxes : where person boxes come from; None: no boxes (audio-only, or empty boxes)
     read : where samples come from, see `dataset.loader.EvaluationLoader`; None: the recordings' files
+    framing : of the windows, as the model was trained; None: the one at 24 kHz
     batch_size : windows at a time
     """
 
@@ -76,10 +77,12 @@ class SELDPredictor:
         unification_deg: float,
         boxes: Boxes | BoxesAt | None = None,
         read: Read | None = None,
+        framing: Framing | None = None,
         batch_size: int = 16,
         workers: int = 1,
     ):
         self.fabric, self.model, self.boxes, self.read = fabric, model, boxes, read
+        self.framing = framing or Framing()
         self.thresholds, self.unification_deg = np.asarray(thresholds, dtype=np.float64), unification_deg
         self.batch_size, self.workers = batch_size, workers
 
@@ -109,7 +112,7 @@ class SELDPredictor:
         index of the recording; number of its windows; raw output of the next ones of them (windows, track, axis, class,
         frames that are kept of a window); loss of each, NaN without labels
         """
-        plan = EvaluationPlan(recordings, batch_size=self.batch_size)
+        plan = EvaluationPlan(recordings, batch_size=self.batch_size, framing=self.framing)
         encode = None if labels is None else self.model.output_format.encode
         was_training = self.model.training
         self.model.eval()
@@ -176,7 +179,7 @@ class Inference:
     fabric : device and precision
     model : already on the device
     detector : of people, for audio-visual models
-    rate_hz : rate that the model works at; what comes at another is resampled
+    framing : of the windows, as the model was trained; what comes at another rate is resampled. None: the one at 24 kHz
     batch_size : windows at a time
     workers : threads that read ahead
     """
@@ -188,12 +191,13 @@ class Inference:
         thresholds: Thresholds,
         *,
         detector: str = "yolox_tiny",
-        rate_hz: int = 24000,
+        framing: Framing | None = None,
         batch_size: int = 16,
         workers: int = 1,
     ):
         self.fabric, self.model, self.thresholds, self.detector = fabric, model, thresholds, detector
-        self.rate_hz, self.batch_size, self.workers = rate_hz, batch_size, workers
+        self.framing, self.batch_size, self.workers = framing or Framing(), batch_size, workers
+        self.rate_hz = self.framing.rate_hz
         about = model.output_format.description()
         self.label_frame_s = float(about["label_frame_s"])
         self._ratio = round(about["label_frame_s"] / about["frame_s"])
@@ -241,6 +245,7 @@ class Inference:
             unification_deg=self.thresholds.unification_deg,
             boxes=boxes,
             read=read,
+            framing=self.framing,
             batch_size=self.batch_size,
             workers=self.workers,
         )
@@ -261,7 +266,7 @@ class Inference:
 
     def window_times_s(self, samples: int) -> np.ndarray:
         """Times (windows,) in s at which the windows of a recording look at the picture."""
-        framing = Framing()
+        framing = self.framing
         count = max(-(-framing.clip_frames(samples) // framing.eval_hop_frames), 1)
         return np.arange(count) * framing.eval_hop_frames * framing.hop / framing.rate_hz
 
@@ -343,7 +348,7 @@ def load(
         model,
         read_thresholds(threshold_config, len(model.classes)),
         detector=detector or stored.get("detector", "yolox_tiny"),
-        rate_hz=stored.get("sampling_frequency", Framing().rate_hz),
+        framing=Framing.from_settings(stored),
         batch_size=batch_size,
         workers=workers,
     )

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -29,6 +30,18 @@ class Framing:
     hop: int = 240
     window_s: float = 1.27
     eval_hop_s: float = 1.2
+
+    @classmethod
+    def from_settings(cls, settings: Mapping[str, Any]) -> Framing:
+        """The framing of resolved arguments, or of those stored in a checkpoint; 24 kHz where they do not say.
+
+        Window and hop of the windows are not among them: networks and output format are made for one length.
+        """
+        return cls(
+            rate_hz=settings.get("sampling_frequency", cls.rate_hz),
+            n_fft=settings.get("fft_size", cls.n_fft),
+            hop=settings.get("stft_hop_size", cls.hop),
+        )
 
     @property
     def window_samples(self) -> int:

@@ -14,7 +14,8 @@ from lightning_fabric import Fabric
 from dataset.layouts import DataRoot
 from dataset.lists import list_file
 from dataset.recordings import Boxes, Labels, Recording, recordings_from_list
-from job.data import FLAG_OF_ARRAY, common_classes, detect_people, open_roots
+from dataset.windows import Framing
+from job.data import FLAG_OF_ARRAY, check_framing, common_classes, detect_people, open_roots
 from job.machine import make_fabric
 from seld_predictor import SELDPredictor
 from seld_validator import SELDValidator, Validation, write_result
@@ -26,7 +27,16 @@ from util.runs import SELECTED, newest_run, result_checkpoint
 from util.thresholds import Thresholds, read_thresholds
 
 # What an evaluation takes over from the training of its checkpoint unless a flag says otherwise.
-INHERITED = ("data_root", "detector", "box_rate", "sampling_frequency", "random_seed", "select")
+INHERITED = (
+    "data_root",
+    "detector",
+    "box_rate",
+    "sampling_frequency",
+    "fft_size",
+    "stft_hop_size",
+    "random_seed",
+    "select",
+)
 
 
 @dataclass(frozen=True)
@@ -56,6 +66,7 @@ class Evaluation:
             model,
             thresholds=self.thresholds.presence,
             unification_deg=self.thresholds.unification_deg,
+            framing=Framing.from_settings(args),
             boxes=Boxes(args["detector"], source=source, recordings=recordings) if model.visual else None,
             batch_size=args["batch_size"],
             workers=args["workers"],
@@ -174,6 +185,7 @@ def evaluate(given: dict[str, Any], command: str) -> int:
     roots, args = open_roots({**{key: stored[key] for key in INHERITED if key in stored}, **given})
     args |= {key: stored[key] for key in ("random_seed", "select") if key in stored}  # facts of its training
     check_edition(args)
+    check_framing(args, Framing.from_settings(stored), checkpoint)
     fabric = make_fabric({**args, "devices": 1}, training=False)
 
     flag = args["format"] or FLAG_OF_ARRAY.get(content.get("array", {}).get("name"), "foa")

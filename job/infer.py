@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from dataset.layouts import AUDIO_SUFFIXES, LAYOUTS
 from dataset.recordings import Recording
+from job.data import FRAMING_FLAGS, check_framing
 from job.picture import PlacedBoxes, Placement, boxes_of_video, placed_track, placed_video
 from job.sound import channel_matrix, file_reader, open_sound
 from output_format.candidates import Candidates
@@ -104,6 +105,8 @@ def open_checkpoint(args: dict[str, Any]) -> tuple[Inference, Path]:
         batch_size=args["batch_size"],
         workers=args["workers"],
     )
+    changed = {name: args[name] for name in FRAMING_FLAGS if args[name] != DEFAULTS[name]}
+    check_framing(changed, inference.framing, checkpoint)
     return inference, checkpoint
 
 

@@ -15,7 +15,6 @@ import numpy as np
 import soxr
 import torch
 
-from dataset.windows import Framing
 from job.infer import Item, find_items, open_checkpoint
 from job.picture import Placement, boxes_as_needed
 from job.sound import channel_matrix, file_reader, open_sound
@@ -48,7 +47,7 @@ class StreamPredictor:
         if getattr(feature, "needs", "clip") != "window":
             name = inference.model.system.name
             raise InputError(f"--stream: the features of {name} need the whole recording; run it without --stream")
-        self.inference, self.framing, self.boxes = inference, Framing(), boxes
+        self.inference, self.framing, self.boxes = inference, inference.framing, boxes
         self.windows, self.busy_s = 0, 0.0
         self.compute_s: deque[float] = deque(maxlen=10000)  # of the last windows
         self.heard = 0  # samples so far

@@ -73,7 +73,7 @@ def submit(given: dict[str, Any], command: str) -> int:
     if len(model.classes) != entry.class_count:
         rule = f"has {len(model.classes)} classes, edition {args['edition']} {entry.class_count}"
         raise InputError(rule, path=checkpoint)
-    recordings = evaluation_recordings(args, model.array.name)
+    recordings = evaluation_recordings({**args, "sampling_frequency": inference.rate_hz}, model.array.name)
     visual = model.visual and not args["no_video"] and args["boxes"] != "empty"
     if visual and (lacking := [recording for recording in recordings if recording.video is None]):
         rule = f"has no video ({len(lacking)} of {len(recordings)} have none); --no-video runs with empty boxes"

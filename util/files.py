@@ -58,12 +58,14 @@ def read_json(path: str | os.PathLike[str]) -> Any:
 
     Raises
     ------
-    InputError : the file is missing or is no json (with line and column)
+    InputError : the file is missing, cannot be read or is no json (with line and column)
     """
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InputError("no such file", path=path) from None
+    except OSError as error:  # a folder, or a file that may not be read
+        raise InputError(f"cannot be read ({error.strerror})", path=path) from None
     except json.JSONDecodeError as error:
         raise InputError(f"is no json: {error.msg}", path=path, place=f"line {error.lineno}") from None
     except UnicodeDecodeError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,6 +51,8 @@ def read_thresholds(path: str | os.PathLike[str] | None, class_count: int) -> Th
     except (KeyError, TypeError, ValueError):
         rule = 'must have the form {"threshold_presence": [one number per class], "threshold_unification": degrees}'
         raise InputError(rule, path=path) from None
+    if not all(map(math.isfinite, [*presence, unification_deg])):
+        raise InputError("has thresholds that are NaN or infinite", path=path)
     if path is None:
         presence = (presence + [_DEFAULT_PRESENCE] * class_count)[:class_count]
     if len(presence) != class_count:

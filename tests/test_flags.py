@@ -1,0 +1,142 @@
+"""Flags of the framing and of single values: what works, and what is refused in one line before anything is made."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import npy2csv
+import seld
+from job.data import FRAMING_FLAGS, framing_of
+from seld_predictor import load
+from tests.tiny import tiny_root
+from util.arguments import DEFAULTS
+from util.arrays import ARRAYS
+from util.cli import run_main
+from util.errors import InputError
+from util.files import read_json
+from util.runs import checkpoints_of
+from util.thresholds import read_thresholds
+
+TINY = ["--no-video", "-i", "1", "-s", "1", "-b", "2", "--device", "cpu", "--precision", "32"]
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory) -> Path:
+    return tiny_root(tmp_path_factory.mktemp("data") / "data_tiny", seconds=2.0)
+
+
+def refused(capsys, root: Path, *flags: str) -> str:
+    """Training with these flags ends in one line and makes no run folder; that line."""
+    before = sorted((root / "model_monitor").glob("*"))
+    capsys.readouterr()
+    assert run_main(seld.main, ["-train", "--data-root", str(root), *TINY, *flags]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: ") and sorted((root / "model_monitor").glob("*")) == before
+    return line
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["-fs", "48000"], "-fs 48000 needs --stft-hop-size 480"),
+        (["--stft-hop-size", "120"], "-fs 24000 needs --stft-hop-size 240"),
+        (["-fs", "22050"], "multiple of 100 Hz"),
+        (["-fs", "100000000", "--stft-hop-size", "1000000"], "192000 at most"),
+        (["--train-wav-length", "2.55"], "128 frames"),
+        (["--train-wav-length", "0.5"], "128 frames"),
+        (["--eval-wav-hop-length", "0.6"], "1.2 s apart"),
+        (["--eval-wav-hop-length", "2.4"], "1.2 s apart"),
+        (["--fft-size", "511"], "must be even"),
+        (["--fft-size", "128"], "240 (the hop)"),
+        (["--fft-size", "100000"], "30480 (a window)"),
+        (["--fft-size", "1024", "-n", "vit"], "the network vit cannot take 513 bins"),
+        (["-fs", "1000", "--stft-hop-size", "10", "--fft-size", "20"], "the network crnn cannot take 11 bins"),
+        (["-rs", "-1"], "0 to 2^63 - 1"),
+        (["-rs", str(2**63)], "0 to 2^63 - 1"),
+        (["--mix", "nan"], "--mix"),
+        (["--mix", "inf"], "--mix"),
+    ],
+)
+def test_flags_that_do_not_fit_are_refused_in_one_line(flags, words, root, capsys):
+    assert words in refused(capsys, root, *flags)
+
+
+@pytest.mark.parametrize("base_channel", [4, -1, 1.5, "0", True, None])
+def test_base_channel_must_be_a_channel(base_channel, root, tmp_path, capsys):
+    config = tmp_path / "feature.json"
+    config.write_text(json.dumps({"base_channel": base_channel, "amp_phasediff": {"ch": 7}}))
+    assert "base_channel must be a channel of foa audio, 0 to 3" in refused(
+        capsys, root, "--feature-config", str(config)
+    )
+
+
+@pytest.mark.parametrize("rate", ["-1", "0", "nan", "inf", "often"])
+def test_box_rate_must_be_positive(rate, tmp_path, capsys):
+    root = tiny_root(tmp_path / "data", train=1, test=0, seconds=1.5, video=True)
+    flags = ["-train", "--data-root", str(root), "--detector", "builtin", "--device", "cpu", "--box-rate", rate]
+    assert run_main(seld.main, flags) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "--box-rate" in line and not (root / "model_monitor").exists()
+
+
+@pytest.mark.parametrize("value", ["NaN", "Infinity", "-Infinity"])
+def test_thresholds_must_be_finite(value, tmp_path):
+    path = tmp_path / "threshold.json"
+    for presence, unification in ((value, "15"), ("0.3", value)):
+        path.write_text(f'{{"threshold_presence": [{presence}], "threshold_unification": {unification}}}')
+        with pytest.raises(InputError, match="NaN or infinite"):
+            read_thresholds(path, 1)
+
+
+def test_json_that_is_a_folder_is_bad_input(tmp_path):
+    with pytest.raises(InputError, match="cannot be read"):
+        read_json(tmp_path)
+
+
+def test_class_index_below_zero_is_refused(tmp_path, capsys):
+    track = tmp_path / "take.npy"
+    np.save(track, np.ones((4, 4)))
+    flags = ["--tracks", str(track), "--out", str(tmp_path / "out"), "--class-index", "-1"]
+    assert run_main(npy2csv.main, flags) == 2
+    assert "--class-index -1" in capsys.readouterr().err and not (tmp_path / "out").exists()
+
+
+def test_default_flags_are_the_framing_of_the_networks():
+    framing = framing_of(DEFAULTS)
+    assert (framing.window_samples, framing.window_frames, framing.eval_hop_frames) == (30480, 128, 120)
+    assert all(getattr(framing, attribute) == DEFAULTS[name] for name, (_, attribute) in FRAMING_FLAGS.items())
+
+
+def test_a_run_at_48_khz_trains_validates_evaluates_and_infers(root, tmp_path, capsys):
+    before = set((root / "model_monitor").glob("*"))
+    wanted = ["-fs", "48000", "--stft-hop-size", "480", "--fft-size", "1024"]
+    assert run_main(seld.main, ["-train", "-val", "--data-root", str(root), *TINY, *wanted]) == 0
+    (run,) = set((root / "model_monitor").glob("*")) - before
+    assert run_main(seld.main, ["-eval", "-em", str(run), "--device", "cpu"]) == 0
+    (raw,) = (run / "raw_dcase2023t3_foa_devtest_0000001").glob("*.npy")
+    evaluated = np.load(raw)
+    assert evaluated.shape == (3, 3, 13, 240) and np.isfinite(evaluated).all()
+
+    # -infer and --stream take the framing from the checkpoint too: the same output, its tail cut to the recording
+    sound = next((root / "foa_dev" / "dev-test-tiny").glob("*.wav"))
+    common = ["-infer", str(sound), "-em", str(run), "--device", "cpu", "--no-video"]
+    out = tmp_path / "out"
+    assert run_main(seld.main, [*common, "--out", str(out), "--player", "never"]) == 0
+    np.testing.assert_allclose(np.load(next(out.glob("*.npy"))), evaluated[..., :200], atol=1e-5)
+    assert run_main(seld.main, [*common, "--stream", "--out", str(tmp_path / "stream")]) == 0
+
+    inference = load(run, device="cpu")
+    assert inference.rate_hz == 48000 and inference.window_times_s(3 * 48000).tolist() == [0.0, 1.2, 2.4]
+    assert inference.model.feature.n_fft == 1024 and inference.model.array == ARRAYS["foa"]
+
+    # flags that contradict the checkpoint are refused
+    capsys.readouterr()
+    assert run_main(seld.main, ["-eval", "-em", str(run), "--device", "cpu", "-fs", "24000"]) == 2
+    assert "was trained with -fs 48000, 24000 does not fit" in capsys.readouterr().err
+    assert run_main(seld.main, [*common, "--eval-wav-hop-length", "0.6"]) == 2
+    assert "--eval-wav-hop-length 1.2, 0.6 does not fit" in capsys.readouterr().err
+    assert len(checkpoints_of(run)) == 1
