@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from job.sound import channel_matrix, file_reader, open_sound
 from output_format.candidates import Candidates
 from report.overlay import write_overlay
 from report.player import write_player
+from report.shown import Shown
 from report.tracks import write_audacity_labels, write_events_json
 from seld_predictor import Inference, load
 from util.arguments import DEFAULTS
@@ -181,7 +182,12 @@ class _Job:
         return Path(self.args["out"]) / item.name if count > 1 else Path(self.args["out"])
 
     def run(self, item: Item, out: Path) -> None:
-        """Predict one recording and write all that is made of it."""
+        """Predict one recording and write all that is made of it.
+
+        Raises
+        ------
+        InputError : it cannot be predicted; or its video cannot be shown, after everything else is written
+        """
         recording = open_sound(item.audio, self.inference.model.array, self.inference.rate_hz)
         video = self._video(item)
         _make_folder(out)
@@ -190,7 +196,8 @@ class _Job:
             times_s = self.inference.window_times_s(recording.samples)
             track = boxes_of_video(video, self.inference.detector, times_s, self.placement, out)
         result = self.predict(recording, track, out / f"{item.name}.npy")
-        self._write(result, video, track, out)
+        if trouble := self._write(result, video, track, out):
+            raise trouble
 
     def _video(self, item: Item) -> Path | None:
         """The video to use; an audio-visual system that has none says once that its boxes are empty."""
@@ -246,7 +253,8 @@ class _Job:
             "video_offset_s": self.placement.offset_s,
         }
 
-    def _write(self, result: Result, video: Path | None, track: BoxTrack | None, out: Path) -> None:
+    def _write(self, result: Result, video: Path | None, track: BoxTrack | None, out: Path) -> InputError | None:
+        """Write everything about a result; what could not be shown is left out, and why is returned."""
         recording, classes, name = result.recording, self.inference.model.classes, result.recording.name
         write_json(out / f"{name}.json", self.description(recording, video, track))
         write_events(out / f"{name}.csv", result.events, "dcase2023")
@@ -260,62 +268,97 @@ class _Job:
             ("raw", f"{name}.npy"),
         ]
         with tempfile.TemporaryDirectory() as folder:
-            if video is not None and self.placement != Placement():
-                video = placed_video(video, self.placement, recording.duration_s, Path(folder) / "placed.mp4")
-                track = None if track is None else placed_track(track, self.placement)
-            player = self._write_player(result, video, track, out / "player.html")
-            if player is not None:
-                lines.append(player)
+            shown, trouble = Shown(recording.audio, video, track, self.matrix), None
+            if video is not None and self.placement != Placement() and self._shows(recording):
+                try:
+                    video = placed_video(video, self.placement, recording.duration_s, Path(folder) / "placed.mp4")
+                    track = None if track is None else placed_track(track, self.placement)
+                    shown = replace(shown, video=video, boxes=track)
+                except InputError as error:
+                    shown, trouble = replace(shown, video=None, boxes=None), error
             if self.args["overlay"]:
-                self._write_overlay(result, video, track, Path(self.args["overlay"]))
+                shown, problem = _without_what_breaks(
+                    shown, lambda one: self._write_overlay(result, one, Path(self.args["overlay"]))
+                )
+                trouble = trouble or problem
                 lines.append(("overlay", self.args["overlay"]))
+            (out / "player.html").unlink(missing_ok=True)
+            if self._has_player(recording):
+                _, problem = _without_what_breaks(
+                    shown, lambda one: self._write_player(result, one, out / "player.html")
+                )
+                trouble = trouble or problem
+                lines.append(("player", "player.html"))
+            elif self.args["player"] != "never":
+                why = f"longer than {PLAYER_LIMIT_S / 60:.0f} min (--player always makes it all the same)"
+                lines.append(("no player", why))
         frames = len(np.unique(result.events.frame))
         tqdm.write(f"{recording.audio}: {len(result.events)} rows in {frames} frames of {recording.duration_s:.1f} s")
         for what, file in lines:
             tqdm.write(f"  {what:10s}{file if what in ('overlay', 'no player') else out / file}")
+        return trouble
 
-    def _write_player(
-        self, result: Result, video: Path | None, track: BoxTrack | None, path: Path
-    ) -> tuple[str, str] | None:
-        """Write the page; (what to say, file) of it."""
-        recording, wanted = result.recording, self.args["player"]
-        path.unlink(missing_ok=True)
-        if wanted == "never":
-            return None
-        if wanted == "auto" and recording.duration_s > PLAYER_LIMIT_S:
-            return "no player", f"longer than {PLAYER_LIMIT_S / 60:.0f} min (--player always makes it all the same)"
-        model = self.inference.model
-        about = {
-            "candidates": result.candidates,
-            "thresholds": self.inference.thresholds.presence,
-            "unification_deg": self.inference.thresholds.unification_deg,
-            "classes": model.classes,
-            "title": recording.name,
-            "subtitle": f"{model.system.title}, {model.array.name} audio",
-            "array": model.array if self.matrix is None else None,
-            "duration_s": recording.duration_s,
-            "details": {"recording": recording.audio, "checkpoint": self.checkpoint, "command": self.command},
-        }
-        try:
-            write_player(path, audio=recording.audio, video=video, boxes=track, **about)
-        except InputError as error:
-            tqdm.write(f"player without sound and picture: {error}", file=sys.stderr)
-            write_player(path, **about)
-        return "player", path.name
+    def _has_player(self, recording: Recording) -> bool:
+        wanted = self.args["player"]
+        return wanted != "never" and (wanted != "auto" or recording.duration_s <= PLAYER_LIMIT_S)
 
-    def _write_overlay(self, result: Result, video: Path | None, track: BoxTrack | None, path: Path) -> None:
-        model = self.inference.model
+    def _shows(self, recording: Recording) -> bool:
+        return bool(self.args["overlay"]) or self._has_player(recording)
+
+    def _write_player(self, result: Result, shown: Shown, path: Path) -> None:
+        recording, model = result.recording, self.inference.model
+        write_player(
+            path,
+            candidates=result.candidates,
+            thresholds=self.inference.thresholds.presence,
+            unification_deg=self.inference.thresholds.unification_deg,
+            classes=model.classes,
+            title=recording.name,
+            subtitle=f"{model.system.title}, {model.array.name} audio",
+            audio=shown.audio,
+            video=shown.video,
+            boxes=shown.boxes,
+            array=model.array,
+            matrix=shown.matrix,
+            duration_s=recording.duration_s,
+            details={"recording": recording.audio, "checkpoint": self.checkpoint, "command": self.command},
+        )
+
+    def _write_overlay(self, result: Result, shown: Shown, path: Path) -> None:
         write_overlay(
             path,
             estimated=result.events,
-            classes=model.classes,
-            audio=result.recording.audio,
-            video=video,
-            boxes=track,
-            array=model.array if self.matrix is None else None,
+            classes=self.inference.model.classes,
+            audio=shown.audio,
+            video=shown.video,
+            boxes=shown.boxes,
+            array=self.inference.model.array,
+            matrix=shown.matrix,
             duration_s=result.recording.duration_s,
             title=result.recording.name,
         )
+
+
+def _without_what_breaks(shown: Shown, write: Callable[[Shown], None]) -> tuple[Shown, InputError | None]:
+    """Write something: with everything, else without the picture, else without the sound too; what was used, and why.
+
+    Raises
+    ------
+    InputError : nothing can be written
+    """
+    try:
+        write(shown)
+        return shown, None
+    except InputError as error:
+        trouble = error
+    silent = replace(shown, audio=None, video=None, boxes=None)
+    for less in [replace(silent, audio=shown.audio), silent] if shown.video is not None else [silent]:
+        try:
+            write(less)
+            return less, trouble
+        except InputError:
+            continue
+    raise trouble
 
 
 @contextmanager

@@ -36,12 +36,15 @@ class Media:
     duration_s: float
 
 
-def stereo_gains(channels: int, array: Array | None) -> np.ndarray:
+def stereo_gains(channels: int, array: Array | None, matrix: np.ndarray | None = None) -> np.ndarray:
     """Gains (2, channels) that make left and right of a recording.
 
     First-order Ambisonics: two virtual cardioids at azimuth +-75 degrees. Capsules: the mean of those on either side.
-    Without an array: two channels are left and right, of others the first goes to both.
+    Without an array: two channels are left and right, of others the first goes to both. `matrix` (channels, channels)
+    comes before: from the channels of the file (FuMa, say) to those of the array.
     """
+    if matrix is not None:
+        return stereo_gains(channels, array) @ matrix
     if array is not None and array.channels == channels and array.kind == "ambisonics":
         angle = np.deg2rad(_CARDIOID_DEG)  # channels W, Y, Z, X
         return 0.5 * np.array([[1, side * np.sin(angle), 0, np.cos(angle)] for side in (1, -1)])
@@ -55,10 +58,12 @@ def stereo_gains(channels: int, array: Array | None) -> np.ndarray:
     return gains
 
 
-def stereo_blocks(path: str | os.PathLike[str], array: Array | None) -> Iterator[np.ndarray]:
+def stereo_blocks(
+    path: str | os.PathLike[str], array: Array | None, matrix: np.ndarray | None = None
+) -> Iterator[np.ndarray]:
     """A recording as stereo, block by block (2, samples) float32 at its own rate, quiet ones made louder."""
     info = audio_info(path)
-    gains = stereo_gains(info.channels, array).astype(np.float32)
+    gains = stereo_gains(info.channels, array, matrix).astype(np.float32)
     with soundfile.SoundFile(path) as file:
         peak = 1e-9
         for block in file.blocks(_BLOCK, dtype="float32", always_2d=True):
@@ -74,6 +79,7 @@ def browser_media(
     audio: str | os.PathLike[str] | None,
     video: str | os.PathLike[str] | None,
     array: Array | None = None,
+    matrix: np.ndarray | None = None,
     audio_kbps: int = 96,
 ) -> Media | None:
     """One mp4 of a recording's sound (stereo AAC) and picture (H.264), None when there is neither.
@@ -96,7 +102,7 @@ def browser_media(
             next(picture)  # streams are made before the first packet is written
         if audio is not None:
             duration_s = audio_info(audio).duration_s
-            sound = _aac(out, audio, array, audio_kbps)
+            sound = _aac(out, audio, stereo_blocks(audio, array, matrix), audio_kbps)
             next(sound)
         _interleave(out, [packets for packets in (picture, sound) if packets is not None])
     kind = "video" if video is not None else "audio"
@@ -152,11 +158,10 @@ def _encoded(out: av.container.OutputContainer, path: str | os.PathLike[str]) ->
 
 
 def _aac(
-    out: av.container.OutputContainer, path: str | os.PathLike[str], array: Array | None, kbps: int
+    out: av.container.OutputContainer, path: str | os.PathLike[str], blocks: Iterator[np.ndarray], kbps: int
 ) -> Iterator[av.Packet | None]:
-    """A recording as stereo AAC packets after a first None."""
+    """Stereo blocks of a recording as AAC packets after a first None."""
     rate = audio_info(path).rate_hz
-    blocks = stereo_blocks(path, array)
     if rate not in _AAC_RATES_HZ:
         blocks, rate = _resampled(blocks, rate, _AAC_RATES_HZ[0]), _AAC_RATES_HZ[0]
     stream = out.add_stream("aac", rate=rate, layout="stereo")

@@ -20,6 +20,7 @@ from report.colours import STATUS, class_colours
 from report.figures import draw_directions
 from report.matching import match
 from report.media import stereo_blocks
+from report.shown import shown_of
 from util.arrays import Array
 from util.audio import audio_info
 from util.boxes import BoxTrack
@@ -45,6 +46,7 @@ def write_overlay(
     video: str | os.PathLike[str] | None = None,
     boxes: BoxTrack | None = None,
     array: Array | None = None,
+    matrix: np.ndarray | None = None,
     camera: Camera | None = None,
     duration_s: float | None = None,
     title: str = "",
@@ -55,6 +57,7 @@ def write_overlay(
     Parameters
     ----------
     reference : None: marks are coloured by class
+    matrix : (channels, channels) from the channels of `audio` to those of `array`; None: they are that
     video : None: a panorama with a grid of angles, at 20 frames per second
     duration_s : None: that of the audio, else of the video, else up to the last event
 
@@ -74,7 +77,7 @@ def write_overlay(
     panels: dict[int, np.ndarray] = {}
     at = {name: _by_frame(table) for name, table in (("reference", reference), ("estimated", estimated))}
     with tempfile.TemporaryDirectory() as folder:
-        sound = None if audio is None else _stereo_file(Path(folder) / "stereo.wav", audio, array)
+        sound = None if audio is None else _stereo_file(Path(folder) / "stereo.wav", audio, array, matrix)
         count = math.ceil(duration_s * fps - 1e-6)
         with VideoWriter(path, _WIDTH, height + _PANEL, fps, crf=21, audio=sound) as writer:
             for index in tqdm(range(count), desc="overlay", unit="frame", leave=False, disable=not progress):
@@ -96,20 +99,20 @@ def write_overlay(
 
 def write_clip_overlay(path: Path, clip: ClipResult) -> None:
     """The overlay video of one raw output."""
-    from report.page import clip_boxes
-
-    write_overlay(
-        path,
-        estimated=clip.estimated,
-        classes=clip.about["classes"],
-        reference=clip.reference if clip.about.get("labels") else None,
-        audio=clip.path("recording"),
-        video=clip.path("video"),
-        boxes=clip_boxes(clip),
-        array=clip.array,
-        duration_s=clip.about.get("duration_s"),
-        title=clip.name,
-    )
+    with shown_of(clip) as shown:
+        write_overlay(
+            path,
+            estimated=clip.estimated,
+            classes=clip.about["classes"],
+            reference=clip.reference if clip.about.get("labels") else None,
+            audio=shown.audio,
+            video=shown.video,
+            boxes=shown.boxes,
+            array=clip.array,
+            matrix=shown.matrix,
+            duration_s=clip.about.get("duration_s"),
+            title=clip.name,
+        )
 
 
 def _by_frame(table: EventTable) -> dict[int, np.ndarray]:
@@ -117,9 +120,9 @@ def _by_frame(table: EventTable) -> dict[int, np.ndarray]:
     return {int(frame): np.flatnonzero(inverse == index) for index, frame in enumerate(frames)}
 
 
-def _stereo_file(path: Path, audio: str | os.PathLike[str], array: Array | None) -> Path:
+def _stereo_file(path: Path, audio: str | os.PathLike[str], array: Array | None, matrix: np.ndarray | None) -> Path:
     with soundfile.SoundFile(path, "w", audio_info(audio).rate_hz, 2, "PCM_16") as file:
-        for block in stereo_blocks(audio, array):
+        for block in stereo_blocks(audio, array, matrix):
             file.write(block.T)
     return path
 

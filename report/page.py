@@ -28,7 +28,7 @@ from report.analysis import (
 )
 from report.matching import match
 from report.player import write_player
-from util.boxes import BoxTrack, box_path, read_boxes
+from report.shown import shown_of
 from util.errors import InputError
 from util.files import write_text
 
@@ -391,36 +391,29 @@ def _common_threshold(evaluation: Evaluation) -> float:
 # ---- players ---------------------------------------------------------------------------------------------------------
 
 
-def clip_boxes(clip: ClipResult) -> BoxTrack | None:
-    """The person boxes beside the clip's video, None where there are none."""
-    video, detector = clip.path("video"), clip.about.get("detector")
-    if video is None or not detector:
-        return None
-    path = box_path(video, detector)
-    return read_boxes(path) if path.is_file() else None
-
-
 def write_clip_player(path: Path, clip: ClipResult, *, evaluation: Evaluation | None = None) -> int:
-    """The player of one raw output; recording, video and boxes are embedded where they are still there."""
+    """The player of one raw output; recording, video and boxes are embedded as `report.shown` finds them."""
     about = clip.about
     checkpoint = Path(about["checkpoint"]).name if about.get("checkpoint") else None
     said = [about.get("system"), clip.array.name.upper() if clip.array else None, checkpoint]
     synthetic = evaluation is not None and any("synthetic" in remark for remark in evaluation.remarks)
     subtitle = " · ".join([str(one) for one in said if one] + (["synthetic scene"] if synthetic else []))
     details = {key: about[key] for key in ("system", "checkpoint", "command", "recording", "video") if about.get(key)}
-    return write_player(
-        path,
-        candidates=clip.candidates,
-        thresholds=np.asarray(about["thresholds"]),
-        unification_deg=float(about["unification_deg"]),
-        classes=about["classes"],
-        title=clip.name,
-        subtitle=subtitle,
-        reference=clip.reference if about.get("labels") else None,
-        audio=clip.path("recording"),
-        video=clip.path("video"),
-        boxes=clip_boxes(clip),
-        array=clip.array,
-        duration_s=float(about["duration_s"]) if about.get("duration_s") else None,
-        details=details,
-    )
+    with shown_of(clip) as shown:
+        return write_player(
+            path,
+            candidates=clip.candidates,
+            thresholds=np.asarray(about["thresholds"]),
+            unification_deg=float(about["unification_deg"]),
+            classes=about["classes"],
+            title=clip.name,
+            subtitle=subtitle,
+            reference=clip.reference if about.get("labels") else None,
+            audio=shown.audio,
+            video=shown.video,
+            boxes=shown.boxes,
+            array=clip.array,
+            matrix=shown.matrix,
+            duration_s=float(about["duration_s"]) if about.get("duration_s") else None,
+            details=details,
+        )

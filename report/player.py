@@ -43,6 +43,7 @@ def write_player(
     video: str | os.PathLike[str] | None = None,
     boxes: BoxTrack | None = None,
     array: Array | None = None,
+    matrix: np.ndarray | None = None,
     camera: Camera | None = None,
     duration_s: float | None = None,
     details: Mapping[str, Any] | None = None,
@@ -58,6 +59,7 @@ def write_player(
     audio, video : files to embed; either, both or neither
     boxes : person boxes to draw on the video
     array : what the audio's channels are, for the stereo sound
+    matrix : (channels, channels) from the channels of the file to those of `array`; None: they are that
     camera : of the video; None: equirectangular
     duration_s : None: that of the audio or video, else up to the last frame of the candidates
     details : what else the page should say about itself (checkpoint, command ...), shown with the keys
@@ -71,7 +73,7 @@ def write_player(
     InputError : a file cannot be read or written
     ValueError : thresholds, classes, candidates and reference do not fit together
     """
-    media = browser_media(audio=audio, video=video, array=array)
+    media = browser_media(audio=audio, video=video, array=array, matrix=matrix)
     page = player_page(
         candidates=candidates,
         thresholds=thresholds,

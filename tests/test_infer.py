@@ -284,6 +284,20 @@ def test_overlay_is_rendered_for_one_recording(models, capsys):
     assert "one recording" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("extra", [[], ["--video-yaw-deg", "90"]])
+def test_broken_video_keeps_the_sound_and_is_told(models, capsys, extra):
+    for name in ("a", "b"):
+        recording(Path(f"takes/{name}.wav"), 0.6)
+    Path("takes/a.mp4").write_bytes(b"no video")
+    assert infer(models, "takes", "--out", "done", *extra) == 2
+    shown = capsys.readouterr()
+    assert "takes/a.mp4" in shown.err and "1 of 2 recordings done" in shown.out
+    assert '"mime":"audio/mp4"' in Path("done/a/player.html").read_text(encoding="utf-8")
+    assert Path("done/a/a.csv").is_file() and Path("done/b/player.html").is_file()
+    assert infer(models, "takes/a.wav", *extra) == 2
+    assert '"mime":"audio/mp4"' in Path("a_seld/player.html").read_text(encoding="utf-8")
+
+
 def test_boxes_move_with_yaw_and_offset():
     boxes = np.zeros((2, 6, 4), np.float32)
     boxes[:, 0] = [[0.45, 0.4, 0.55, 0.9], [0.0, 0.4, 0.1, 0.9]]

@@ -6,25 +6,40 @@ import base64
 import io
 import json
 import re
+from dataclasses import replace
 
 import av
 import numpy as np
 import pytest
 import soundfile
 
+from job.sound import channel_matrix
+from report.analysis import load_clip
 from report.colours import STATUS, class_colours, rgb
 from report.matching import match
-from report.media import browser_media, stereo_gains
-from report.overlay import write_overlay
+from report.media import browser_media, stereo_blocks, stereo_gains
+from report.overlay import write_clip_overlay, write_overlay
+from report.page import write_clip_player
 from report.player import player_page, write_player
+from report.shown import shown_of
 from report.tracks import events_as_json, link_events, write_audacity_labels, write_events_json
-from tests.report_material import CLASSES, DURATION_S, HEIGHT, WIDTH, make_candidates, make_clip, make_reference
+from tests.report_material import (
+    CLASSES,
+    DURATION_S,
+    HEIGHT,
+    WIDTH,
+    make_candidates,
+    make_clip,
+    make_reference,
+    make_run,
+)
 from util.angles import angle_between_deg, direction_from_degrees
 from util.arrays import ARRAYS
+from util.boxes import BoxTrack, write_boxes
 from util.camera import Perspective
 from util.errors import InputError
 from util.events import EventTable
-from util.video import VideoWriter
+from util.video import VideoWriter, read_frames
 
 
 @pytest.fixture(scope="module")
@@ -118,6 +133,12 @@ def test_stereo_hears_left_on_the_left():
         x, y, z = direction_from_degrees(azimuth_deg, 0)
         left, right = stereo_gains(4, ARRAYS["foa"]) @ np.array([1, y, z, x])
         assert np.sign(np.round(left - right, 9)) == sign
+    acn = np.array([1, 0.3, -0.2, 0.5])  # W, Y, Z, X
+    fuma = np.array([acn[0] / 2**0.5, acn[3], acn[1], acn[2]])
+    matrix = channel_matrix(ARRAYS["foa"], "fuma", None)
+    np.testing.assert_allclose(
+        stereo_gains(4, ARRAYS["foa"], matrix) @ fuma, stereo_gains(4, ARRAYS["foa"]) @ acn, atol=1e-7
+    )
     np.testing.assert_allclose(stereo_gains(4, ARRAYS["mic"]), [[0.5, 0, 0.5, 0], [0, 0.5, 0, 0.5]])
     np.testing.assert_allclose(stereo_gains(2, None), np.eye(2))
     np.testing.assert_allclose(stereo_gains(1, None), [[1], [1]])
@@ -214,6 +235,37 @@ def test_overlay_keeps_sound_and_marks_the_pixel(clip, tmp_path):
     with av.open(str(tmp_path / "overlay.mp4")) as container:
         sound = np.concatenate([frame.to_ndarray() for frame in container.decode(audio=0)], axis=1)
     assert sound.shape[0] == 2 and np.abs(sound).max() > 0.05
+
+
+def test_raw_output_is_shown_as_its_json_says(tmp_path):
+    run = make_run(tmp_path, "run", clips=1, video=True)
+    raw = next(run.glob("raw_*/*.npy"))
+    about = json.loads(raw.with_suffix(".json").read_text())
+    w, y, z, x = soundfile.read(about["recording"])[0].T
+    soundfile.write(tmp_path / "fuma.wav", np.stack([w / 2**0.5, x, y, z], axis=1), 24000)
+    boxes = np.zeros((80, 6, 4), np.float32)
+    boxes[:, 0] = (0.45, 0.4, 0.55, 0.9)
+    track = BoxTrack(np.arange(80) / 10, boxes, boxes[..., 3], 8.0)
+    write_boxes(raw.with_name("clip.boxes-builtin.npz"), track)  # beside the raw output, as -infer leaves them
+    with shown_of(load_clip(raw)) as plain:
+        assert plain.matrix is None and str(plain.video) == about["video"]
+    about |= {"recording": str(tmp_path / "fuma.wav"), "channel_order": "fuma", "norm": None, "detector": "builtin"}
+    about |= {"video_yaw_deg": 90.0, "video_offset_s": 0.5}
+    raw.with_suffix(".json").write_text(json.dumps(about))
+    clip = load_clip(raw)
+    with shown_of(clip) as shown:
+        first = next(stereo_blocks(plain.audio, clip.array))
+        np.testing.assert_allclose(next(stereo_blocks(shown.audio, clip.array, shown.matrix)), first, atol=1e-3)
+        np.testing.assert_allclose(shown.boxes.boxes[0, 0], [0.2, 0.4, 0.3, 0.9], atol=1e-6)
+        assert shown.boxes.time_s[0] == 0.5
+        before, after = (dict(read_frames(path))[index] for path, index in ((plain.video, 25), (shown.video, 30)))
+        assert np.abs(np.roll(before, -WIDTH // 4, axis=1).astype(int) - after).mean() < 6
+        assert next(read_frames(shown.video))[1].max() < 40  # the video has not started
+    write_clip_player(tmp_path / "p.html", clip)
+    data = _data((tmp_path / "p.html").read_text(encoding="utf-8"))
+    assert data["boxes"]["per"] == 1 and data["media"]["video"]
+    write_clip_overlay(tmp_path / "o.mp4", replace(clip, about=about | {"duration_s": 1.0}))
+    assert (tmp_path / "o.mp4").stat().st_size > 1000
 
 
 def test_overlay_without_video_or_reference(tmp_path):

@@ -1,0 +1,71 @@
+"""What a page or video shows of a recording: its sound, and its picture and boxes as they lie to the sound."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from job.picture import Placement, placed_track, placed_video
+from job.sound import channel_matrix
+from report.analysis import ClipResult
+from util.audio import audio_info
+from util.boxes import BoxTrack, box_path, read_boxes
+from util.video import video_info
+
+
+@dataclass(frozen=True, eq=False)
+class Shown:
+    """Files of a recording, None where there are none.
+
+    Attributes
+    ----------
+    video : turned and shifted to the sound
+    boxes : in the picture and at the times of `video`
+    matrix : (channels, channels) from the channels of `audio` to those of the array; None: they are that
+    """
+
+    audio: Path | None
+    video: Path | None
+    boxes: BoxTrack | None
+    matrix: np.ndarray | None
+
+
+@contextmanager
+def shown_of(clip: ClipResult) -> Iterator[Shown]:
+    """Files of a raw output, by what its json says of channel order, weights, yaw and offset of the video.
+
+    A video that is turned or shifted is a temporary copy: it is gone when the context ends.
+
+    Raises
+    ------
+    InputError : a file cannot be read
+    """
+    about = clip.about
+    audio, video, boxes = clip.path("recording"), clip.path("video"), clip_boxes(clip)
+    matrix = None
+    if clip.array is not None:
+        matrix = channel_matrix(clip.array, about.get("channel_order") or "acn", about.get("norm"))
+    duration_s = about.get("duration_s")
+    with tempfile.TemporaryDirectory() as folder:
+        placement = Placement(float(about.get("video_yaw_deg") or 0), float(about.get("video_offset_s") or 0))
+        if video is not None and placement != Placement():
+            if duration_s is None:
+                duration_s = (video_info(video) if audio is None else audio_info(audio)).duration_s
+            video = placed_video(video, placement, float(duration_s), Path(folder) / "placed.mp4")
+            boxes = None if boxes is None else placed_track(boxes, placement)
+        yield Shown(audio, video, boxes, matrix)
+
+
+def clip_boxes(clip: ClipResult) -> BoxTrack | None:
+    """The person boxes beside the clip's video, else beside its raw output; None where there are none."""
+    video, detector = clip.path("video"), clip.about.get("detector")
+    if video is None or not detector:
+        return None
+    path = box_path(video, detector)
+    found = [one for one in (path, clip.raw.with_name(path.name)) if one.is_file()]
+    return read_boxes(found[0]) if found else None
