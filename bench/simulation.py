@@ -9,9 +9,12 @@ from __future__ import annotations
 
 import argparse
 import itertools
+import multiprocessing
 import resource
 import tempfile
 import time
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -147,7 +150,41 @@ def bench_picture(seed: int = 1) -> None:
     print(f"  peak memory of the process {memory_mb:.0f} MB (target < 1024)")
 
 
-PARTS = {"sound": bench_sound, "picture": bench_picture}
+def bench_clip(seed: int = 1) -> None:
+    """Print what the whole making of a default clip costs, each way in a process of its own: cold, then warm."""
+    print("clip: compose, sounds, render and write FOA + MIC + binaural and labels; 30 s, one core (processor time)")
+    context = multiprocessing.get_context("spawn")
+    for video in (False, True):
+        with ProcessPoolExecutor(1, mp_context=context) as pool:
+            start_s, taken_s, memory_mb = pool.submit(_clips, video, seed).result()
+        warm_s, seconds = min(taken_s[1:]), SECONDS
+        print(f"  {'with' if video else 'without'} video")
+        print(f"    first clip of a process {taken_s[0]:6.2f} s  (before it {start_s:.2f} s of imports and planning)")
+        print(f"    later clips, the best   {warm_s:6.2f} s  {seconds / warm_s:6.1f} x real time")
+        print(f"    peak memory of the process {memory_mb:.0f} MB (target < 1024)")
+
+
+def _clips(video: bool, seed: int) -> tuple[float, list[float], float]:
+    """Seconds until the first clip, seconds of each of three clips, peak memory in MB of this process."""
+    from simulation.bank import Bank
+    from simulation.dataset_writer import make_clip
+    from simulation.plan import make_plan
+    from simulation.settings import Settings
+
+    asked = Settings(seed=seed, train=3, test=0, train_rooms=1, video=video)
+    taken_s = []
+    cv2.setNumThreads(1)
+    with threadpool_limits(1), tempfile.TemporaryDirectory() as folder:
+        plans = make_plan(asked)
+        start_s = time.process_time()
+        for plan in plans:
+            before = time.process_time()
+            make_clip(Path(folder), asked, Bank(), plan)
+            taken_s.append(time.process_time() - before)
+    return start_s, taken_s, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+PARTS = {"sound": bench_sound, "picture": bench_picture, "clip": bench_clip}
 
 
 def main(argv: list[str] | None = None) -> None:

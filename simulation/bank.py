@@ -235,7 +235,7 @@ def _by_source(files: list[BankFile]) -> dict[str, list[BankFile]]:
 def _test_sources(order: list[str], kinds: dict[str, set[str | None]], sexes: list[str]) -> set[str]:
     """Sources for test: one in four of each sex, at least one, and never the last one of a sex that train has left.
 
-    With two sources of each sex this is always possible: of two that show one sex, not both can be the last of the other.
+    With two sources of each sex it always can be: of two that show one sex, not both are the last of the other.
     """
     test: set[str] = set()
     has = {sex: [one for one in order if sex in kinds[one]] for sex in (*sexes, None)}

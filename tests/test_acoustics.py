@@ -311,7 +311,7 @@ def schroeder_rt60(response: np.ndarray, low_db: float = -5.0, high_db: float = 
 
 
 @pytest.mark.parametrize("rt60_s", [0.2, 0.3, 0.45, 0.6])
-@pytest.mark.parametrize("size_m", [(4.0, 3.4, 2.5), (6.2, 5.1, 2.9), (9.0, 7.0, 3.5)])
+@pytest.mark.parametrize("size_m", [(4.0, 3.4, 2.5), (6.2, 5.1, 2.9), (9.0, 7.0, 3.5), (9.0, 9.0, 3.5)])
 def test_energy_decays_with_the_asked_reverberation_time(rt60_s, size_m):
     listener = tuple(0.45 * side for side in size_m)
     room = a_room(rt60_s, size_m, listener)

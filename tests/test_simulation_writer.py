@@ -20,8 +20,15 @@ import soundfile
 from dataset.layouts import DataRoot
 from simulation.__main__ import main, parser
 from simulation.bank import Bank, bank_sound, open_banks, photo_source
-from simulation.compose import clip_cast
-from simulation.dataset_writer import MARKER, description, readme, write_dataset
+from simulation.compose import clip_cast, compose
+from simulation.dataset_writer import (
+    MARKER,
+    _write_provenance,
+    description,
+    provenance_rows,
+    readme,
+    write_dataset,
+)
 from simulation.plan import make_plan
 from simulation.settings import Settings
 from simulation.sounds import GENERATORS, RATE_HZ
@@ -33,8 +40,8 @@ from util.errors import InputError
 from util.video import video_info
 
 ROOT = Path(__file__).resolve().parents[1]
-SMALL = Settings(train=3, test=2, seconds=3.0, formats=("foa", "binaural"), width=160, height=80, fps="5")
-SMALL_OPTIONS = ["--train", "3", "--test", "2", "--seconds", "3", "--formats", "foa,binaural",
+SMALL = Settings(train=3, test=2, seconds=3.0, formats=("foa", "mic", "binaural"), width=160, height=80, fps="5")
+SMALL_OPTIONS = ["--train", "3", "--test", "2", "--seconds", "3", "--formats", "foa,mic,binaural",
                  "--width", "160", "--height", "80", "--fps", "5", "--quiet"]  # fmt: skip
 
 
@@ -69,7 +76,7 @@ def test_layout_is_that_of_starss23(small):
              "test": {"fold4_room7_mix001", "fold4_room8_mix001"}}  # fmt: skip
     root = DataRoot(small)
     assert root.synthetic and root.layout.name == "starss23" and len(root.classes) == 13
-    for form, channels in (("foa", 4), ("binaural", 2)):
+    for form, channels in (("foa", 4), ("mic", 4), ("binaural", 2)):
         files = root.audio_files(form)
         assert {path.stem for path in files} == names["train"] | names["test"]
         for path in files:
@@ -458,6 +465,35 @@ def test_a_full_disk_is_one_line_and_nothing_half_written(tmp_path):
         assert re.fullmatch(r"error: \S+\.wav: cannot be written \(.*\)", run.stderr.strip()), run.stderr
         assert not list(out.rglob("*.wav")) and not list(out.rglob("*.partial*"))
         assert not list(out.rglob("fold*.csv"))
+
+
+def test_a_disk_that_fills_with_the_video_is_one_line(tmp_path):
+    """The limit comes with the video: the sound of the clip is whole, its label file never appears."""
+    out = tmp_path / "full"
+    code = (
+        "import resource, sys; from simulation import picture; whole = picture.render_video\n"
+        "def limited(*args, **options):\n"
+        "    resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000)); return whole(*args, **options)\n"
+        "picture.render_video = limited\n"
+        "from simulation.__main__ import main; from util.cli import run_main; sys.exit(run_main(main))"
+    )
+    options = ["--out", str(out), *SMALL_OPTIONS, "--processes", "1"]
+    run = subprocess.run([sys.executable, "-c", code, *options], cwd=ROOT, capture_output=True, text=True)
+    assert run.returncode == 2, run.stderr
+    assert re.fullmatch(r"error: \S+\.mp4: .*", run.stderr.strip()), run.stderr
+    assert len(list(out.rglob("*.wav"))) == 3
+    assert not [*out.rglob("*.mp4"), *out.rglob("*.partial*"), *out.rglob("fold*.csv")]
+
+
+def test_provenance_of_the_default_set_counts_every_class(tmp_path):
+    """Six events of each class in three clips of test, counted from the file; nothing is rendered."""
+    asked = Settings()
+    scenes = (compose(asked, plan, Bank()) for plan in make_plan(asked) if plan.split == "test")
+    _write_provenance(tmp_path / "provenance.csv", [row for scene in scenes for row in provenance_rows(scene)])
+    events = [row for row in rows_of(tmp_path) if row["kind"] == "event"]
+    for index in range(13):
+        clips = [row["clip"] for row in events if row["class"] == str(index)]
+        assert len(clips) >= 6 and len(set(clips)) >= 3
 
 
 def test_help_teaches():
