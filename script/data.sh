@@ -1,26 +1,66 @@
-# Sourced by the training scripts: which data root to train on, and what it still needs.
-# Sets data_flags (empty when the user names a data root among the arguments).
+# Sourced by the training scripts: checks the flags, then says which data root to train on, and makes what it needs.
+# Sets data_flags: what goes before the user's own flags.
 
 STARSS23_ROOT=data_dcase2023_task3
 SYNTHETIC_ROOT=data_synthetic
 
+# Mistyped flags end here, before minutes of making data: then what was given, a line each.
+READ_FLAGS='
+import sys
+from util.arguments import SYSTEM_NAMES, build_parser
+given = vars(build_parser(SYSTEM_NAMES).parse_args(sys.argv[1:]))
+print(*(f"flag {name}" for name in given), *(f"root {root}" for root in given.get("data_root", [])), sep="\n")
+'
+# Nothing to do, and nothing said, where a finished set lies; one that was begun is finished with its own settings.
+FINISH_SYNTHETIC='
+import sys
+from simulation.dataset_writer import finish_dataset
+from util.cli import run_main
+sys.exit(run_main(lambda argv: finish_dataset(sys.argv[1])))
+'
+
+# resize_videos ROOT: small copies of its videos, where there are none (people are found in them as well, and faster)
+resize_videos() {
+    if [ -d "$1/video_dev" ] && [ ! -d "$1/video_360x180_dev" ]; then
+        python resize_video.py --data-root "$1"
+    fi
+}
+
 # choose_data FOLDER ARGUMENTS...: FOLDER is foa_dev, mic_dev or binaural_dev
 choose_data() {
-    local folder="$1" argument
+    local folder="$1" argument flags line kind video=yes roots=()
     shift
     data_flags=()
     for argument in "$@"; do
-        case "$argument" in --data-root | --data-root=* | --resume | --resume=* | -h | --help) return 0 ;; esac
+        case "$argument" in -h | --help) return 0 ;; esac
     done
-    if [ -d "$STARSS23_ROOT/$folder" ]; then
-        if [ -d "$STARSS23_ROOT/video_dev" ] && [ ! -d "$STARSS23_ROOT/video_360x180_dev" ]; then
-            python resize_video.py --data-root "$STARSS23_ROOT"
-        fi
-        data_flags=(--data-root "$STARSS23_ROOT" -i 20000)
+    flags="$(python -c "$READ_FLAGS" -train "$@")" || exit $?
+    while read -r kind line; do
+        case "$kind $line" in
+        "flag resume") return 0 ;; # the run has its data root and settings
+        "flag no_video") video="" ;;
+        "root "*) roots+=("$line") ;;
+        esac
+    done <<<"$flags"
+    if [ ${#roots[@]} -eq 0 ] && [ -d "$STARSS23_ROOT/$folder" ]; then
+        roots=("$STARSS23_ROOT")
+        data_flags=(--data-root "$STARSS23_ROOT")
+    fi
+    if [ ${#roots[@]} -gt 0 ]; then
+        for line in "${roots[@]}"; do
+            if [ -n "$video" ] && [ ! -e "$line/dataset.json" ]; then resize_videos "$line"; fi
+        done
+        # The length of training on recordings, unless the (first) root says its own; an -i of the user comes later
+        # on the command line, and counts.
+        if [ ! -e "${roots[0]}/dataset.json" ]; then data_flags+=(-i 20000); fi
         return 0
     fi
-    echo "No STARSS23 here ($STARSS23_ROOT/$folder is missing): using synthetic scenes in $SYNTHETIC_ROOT." >&2
+    if [ -d "$STARSS23_ROOT/metadata_dev" ]; then
+        echo "no $folder in $STARSS23_ROOT: using synthetic scenes in $SYNTHETIC_ROOT." >&2
+    else
+        echo "No STARSS23 here ($STARSS23_ROOT/$folder is missing): using synthetic scenes in $SYNTHETIC_ROOT." >&2
+    fi
     echo "Their scores say that the system works, not how well it does on real recordings." >&2
-    python -m simulation --out "$SYNTHETIC_ROOT"
+    python -c "$FINISH_SYNTHETIC" "$SYNTHETIC_ROOT"
     data_flags=(--data-root "$SYNTHETIC_ROOT")
 }

@@ -2,8 +2,9 @@
 # - an environment that is already active (venv, conda) is used if it has everything; else .venv is made beside README.md;
 # - afterwards it costs a fraction of a second, until requirements.txt or constraints.txt change.
 # PYTHON=/path/to/python3.12 chooses the interpreter that .venv is made from.
+# It changes into the project folder: relative paths among the arguments of a script are taken from there.
 
-project_root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
+project_root="$(CDPATH= cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 cd "$project_root" || exit 1
 
 setup_fail() {

@@ -2,8 +2,9 @@
 # Train and validate the audio-visual CRNN on first-order Ambisonics and 360-degree video.
 # On STARSS23 in data_dcase2023_task3, or on synthetic scenes that are made on first use.
 # Extra flags go to seld.py: bash script/train_seld_foa.sh -i 50000 --no-video
+# Relative paths in flags are taken from the project folder.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/setup.sh"
 source script/data.sh
 choose_data foa_dev "$@"
-exec python seld.py -train -val --format foa "${data_flags[@]}" "$@"
+exec python seld.py -train -val --format foa ${data_flags[@]+"${data_flags[@]}"} "$@"

@@ -101,7 +101,7 @@ def write_dataset(
     _claim(root, settings, bank)
     _sweep(root)
     # before any clip: a set that is not finished yet must say that it is synthetic, too
-    write_json(root / "dataset.json", description(settings, bank))
+    _describe(root / "dataset.json", description(settings, bank))
     write_text(root / "README.md", readme(settings, plans, bank))
     todo = [plan for plan in plans if not all(path.is_file() for path in clip_files(root, settings, plan))]
     if todo and len(todo) < len(plans):
@@ -115,6 +115,42 @@ def write_dataset(
         for split in splits
     }  # fmt: skip
     return Summary(len(todo), len(plans) - len(todo), events)
+
+
+def stored_settings(out: str | os.PathLike[str]) -> Settings | None:
+    """Settings of the data set that a folder holds, finished or not; None where there is none.
+
+    Raises
+    ------
+    InputError : its settings file is no json, or one of another version of the generator
+    """
+    path = Path(out) / SETTINGS
+    if not (Path(out, MARKER).is_file() and path.is_file()):
+        return None
+    values = read_json(path)
+    try:
+        return Settings.from_dict({key: value for key, value in values.items() if key not in ("version", "bank")})
+    except InputError as error:
+        raise InputError(error.rule, path=path) from None
+
+
+def is_complete(out: str | os.PathLike[str]) -> bool:
+    """Whether a folder holds every clip that its settings ask for, whatever they are, and what describes the set."""
+    root, settings = Path(out), stored_settings(out)
+    if settings is None or not all((root / name).is_file() for name in ("dataset.json", "README.md", "provenance.csv")):
+        return False
+    return all(path.is_file() for plan in make_plan(settings) for path in clip_files(root, settings, plan))
+
+
+def finish_dataset(out: str | os.PathLike[str]) -> None:
+    """Nothing where a finished set lies; else go on with the set that was begun there, or make the default one.
+
+    Raises
+    ------
+    InputError : as `write_dataset`
+    """
+    if not is_complete(out):
+        write_dataset(out, stored_settings(out) or Settings(), processes=len(os.sched_getaffinity(0)))
 
 
 def clip_files(root: Path, settings: Settings, plan: ClipPlan) -> list[Path]:
@@ -218,6 +254,13 @@ def _claim(root: Path, settings: Settings, bank: Bank) -> None:
     text = "Everything in this folder is synthetic: made by `python -m simulation`. Keep real recordings elsewhere.\n"
     write_text(root / MARKER, text)
     write_json(root / SETTINGS, asked)
+
+
+def _describe(path: Path, made: dict[str, Any]) -> None:
+    """Write dataset.json, unless it describes this very set already: then what a user changed in it stays."""
+    found = read_json(path) if path.is_file() else None
+    if not isinstance(found, dict) or any(found.get(key) != made[key] for key in ("generator_version", "settings")):
+        write_json(path, made)
 
 
 def _sweep(root: Path) -> None:

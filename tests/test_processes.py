@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import torch
@@ -14,7 +17,9 @@ from job.data import open_roots, random_windows, training_loader
 from seld_trainer import SELDTrainer, TrainingSettings
 from system import Model, system_named
 from tests.tiny import tiny_root
+from util.runs import checkpoints_of, iteration_of
 
+ROOT = Path(__file__).resolve().parents[1]
 STEPS, BATCH = 2, 4
 SETTINGS = TrainingSettings(max_iter=STEPS, model_save_interval=STEPS, learning_rate=1e-3, weight_decay=1e-6)
 
@@ -66,3 +71,19 @@ def test_two_processes_train_as_one(tmp_path):
         torch.testing.assert_close(first["gradients"][name], value, rtol=1e-4, atol=1e-7)
     for name, value in first["weights"].items():
         assert torch.equal(value, second["weights"][name]), name
+
+
+def test_the_command_line_trains_with_two_processes_into_one_run(tmp_path):
+    root = tiny_root(tmp_path / "data")
+    command = [sys.executable, "seld.py", "-train", "--data-root", str(root), "--no-video", "--device", "cpu"]
+    command += ["--devices", "2", "-i", "2", "-s", "1", "-b", "4"]
+    # no path to ports or nodes of a cluster that this test itself may run on
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("SLURM_", "MASTER_"))}
+    result = subprocess.run(
+        command, cwd=ROOT, env={**environment, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=240
+    )
+    assert result.returncode == 0, result.stderr
+    (run_dir,) = (root / "model_monitor").iterdir()
+    assert [iteration_of(path) for path in checkpoints_of(run_dir)] == [1, 2]
+    assert len(list(run_dir.glob("*.pth"))) == 2
+    assert result.stdout.count(run_dir.name) and "Traceback" not in result.stderr
