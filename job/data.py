@@ -240,10 +240,12 @@ def _check_bins(args: dict[str, Any], maps: int) -> None:
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         network = system_named(args["net"]).stages[0].network(maps, 1, visual=False).eval()
         try:
-            network(torch.zeros(1, maps, WINDOW_FRAMES, bins), None)
+            frames = network(torch.zeros(1, maps, WINDOW_FRAMES, bins), None).shape[-1]
         except RuntimeError:
-            rule = f"the network {args['net']} cannot take {bins} bins, {Framing.n_fft} works"
-            raise InputError(f"--fft-size {args['fft_size']}: {rule}") from None
+            frames = 0
+    if frames != WINDOW_FRAMES:
+        rule = f"the network {args['net']} cannot take {bins} bins, {Framing.n_fft} works"
+        raise InputError(f"--fft-size {args['fft_size']}: {rule}")
 
 
 def detect_people(args: dict[str, Any], recordings: Sequence[Recording]) -> None:

@@ -54,6 +54,7 @@ def refused(capsys, root: Path, *flags: str) -> str:
         (["--fft-size", "128"], "240 (the hop)"),
         (["--fft-size", "100000"], "30480 (a window)"),
         (["--fft-size", "1024", "-n", "vit"], "the network vit cannot take 513 bins"),
+        (["--fft-size", "1024", "-n", "vis_transformer"], "the network vis_transformer cannot take 513 bins"),
         (["-fs", "1000", "--stft-hop-size", "10", "--fft-size", "20"], "the network crnn cannot take 11 bins"),
         (["-rs", "-1"], "0 to 2^63 - 1"),
         (["-rs", str(2**63)], "0 to 2^63 - 1"),
