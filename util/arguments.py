@@ -167,9 +167,19 @@ A value is taken from the flag, else from dataset.json in the data root, else fr
         help="audio feature [what the format of the training list needs]",
     )
     add("--fft-size", type=_positive_int, metavar="N", help="STFT window in samples [512]")
-    add("--stft-hop-size", type=_positive_int, metavar="N", help="STFT hop in samples [240]")
-    add("--train-wav-length", type=_positive_float, metavar="S", help="length of a training window in seconds [1.27]")
-    add("--eval-wav-hop-length", type=_positive_float, metavar="S", help="hop of evaluation windows in seconds [1.2]")
+    add("--stft-hop-size", type=_positive_int, metavar="N", help="STFT hop in samples, 10 ms: 480 for -fs 48000 [240]")
+    add(
+        "--train-wav-length",
+        type=_positive_float,
+        metavar="S",
+        help="seconds of a training window; networks take 1.27 [1.27]",
+    )
+    add(
+        "--eval-wav-hop-length",
+        type=_positive_float,
+        metavar="S",
+        help="seconds between evaluation windows; only 1.2 joins [1.2]",
+    )
     add("--feature-config", metavar="FILE", help="base channel and channels per feature [feature/feature.json]")
     add(
         "--threshold-config",
