@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import shutil
 import sys
@@ -13,6 +14,8 @@ from util.cli import run_main
 from util.errors import InputError
 from util.files import written_whole
 
+_WINDOW_HEIGHT = 900
+_JPEG_QUALITY = 80
 _BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 
@@ -29,8 +32,22 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--at", type=float, metavar="S", help="time in a player [where most predictions are]")
     parser.add_argument("--view", metavar="NAME", help="view of a player: picture, around, panorama, sphere")
     parser.add_argument("--width", type=int, default=1440, metavar="PX", help="width of the window [1440]")
-    parser.add_argument("--height", type=int, metavar="PX", help="height of the picture [the whole page]")
+    parser.add_argument(
+        "--height",
+        type=int,
+        metavar="PX",
+        help="a report at most this high: it ends with the last section that fits [the whole page]",
+    )
+    parser.add_argument("--jpg", action="store_true", help="write .jpg, smaller than .png")
+    parser.add_argument("--name", metavar="A,B", help="what to call the pictures [names of the pages]")
     args = parser.parse_args(argv)
+    paths = [Path(path) for path in args.pages]
+    names = args.name.split(",") if args.name else [path.stem for path in paths]
+    if len(names) != len(paths):
+        raise InputError(f"--name gives {len(names)} names for {len(paths)} pages")
+    for path in paths:
+        if not path.is_file():
+            raise InputError("no such file", path=path)
     try:
         from playwright.sync_api import sync_playwright
     except ImportError:
@@ -42,23 +59,36 @@ def main(argv: list[str] | None = None) -> int:
         browser = playwright.chromium.launch(
             executable_path=browser_path, args=["--no-sandbox", "--use-gl=swiftshader", "--enable-unsafe-swiftshader"]
         )
-        size = {"width": args.width, "height": args.height or 900}
-        for path in map(Path, args.pages):
-            if not path.is_file():
-                raise InputError("no such file", path=path)
+        size = {"width": args.width, "height": _WINDOW_HEIGHT}
+        for path, name in zip(paths, names):
             page = browser.new_page(viewport=size)
             page.goto(path.resolve().as_uri())
+            whole = args.height is None
             if page.evaluate("window.player !== undefined"):
+                whole = True
                 _prepare_player(page, args.at, args.view)
             else:
                 page.wait_for_timeout(1500)
-            out = Path(args.out) / f"{path.stem}.png"
+                if args.height is not None:
+                    ends = page.evaluate(
+                        "[...document.querySelectorAll('section')].map(s => s.getBoundingClientRect().bottom + scrollY)"
+                    )
+                    page.set_viewport_size({"width": args.width, "height": picture_height(ends, args.height)})
+                    page.wait_for_timeout(300)
+            out = Path(args.out) / f"{name}.{'jpg' if args.jpg else 'png'}"
+            kind = {"type": "jpeg", "quality": _JPEG_QUALITY} if args.jpg else {"type": "png"}
             with written_whole(out) as temporary:
-                page.screenshot(path=temporary, full_page=args.height is None)
+                page.screenshot(path=temporary, full_page=whole, **kind)
             print(out)
             page.close()
         browser.close()
     return 0
+
+
+def picture_height(section_ends: list[float], most: int) -> int:
+    """Height of a picture that ends with the last section that fits into `most` pixels; `most` where none does."""
+    fitting = [end for end in section_ends if end <= most]
+    return math.ceil(max(fitting)) if fitting else most
 
 
 def _prepare_player(page, at_s: float | None, view: str | None) -> None:

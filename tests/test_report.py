@@ -24,6 +24,8 @@ from report.analysis import (
 from report.figures import direction_figure, draw_directions
 from report.monitor import Monitor, busiest_time_s
 from report.page import clip_rows, write_report
+from report.screenshots import main as screenshots
+from report.screenshots import picture_height
 from tests.report_material import CLASSES, make_clip, make_reference, make_run
 from util.cli import run_main
 from util.errors import InputError
@@ -193,6 +195,15 @@ def test_bad_input_is_told_in_one_line(runs, tmp_path, capsys):
     (broken / "clip.json").write_text(json.dumps({"format": "multi_accdoa", "classes": ["a"]}))
     with pytest.raises(InputError, match="no raw output"):
         load_evaluation(broken)
+
+
+def test_picture_of_a_report_ends_at_a_section(tmp_path, capsys):
+    assert picture_height([300.2, 800.5, 1200], 1100) == 801
+    assert picture_height([1200], 1100) == 1100
+    page = tmp_path / "page.html"
+    page.touch()
+    assert run_main(screenshots, [str(page), "--name", "a,b"]) == 2
+    assert "2 names for 1 pages" in capsys.readouterr().err
 
 
 def test_players_and_overlays_from_the_command_line(runs, tmp_path):
