@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import sys
 from collections.abc import Sequence
@@ -113,6 +114,17 @@ def box_rate(text: str) -> Rate:
     return rate
 
 
+def _detector_of(settings: Path) -> str | None:
+    """The detector that a data root's dataset.json names, if it does."""
+    content = read_json(settings)
+    if not isinstance(content, dict):
+        raise InputError('must hold an object ({"detector": "yolox_tiny"}), and holds none', path=settings)
+    name = content.get("detector")
+    if name is not None and (not isinstance(name, str) or not name):
+        raise InputError(f'"detector" must be a name or an onnx file in quotes, not {json.dumps(name)}', path=settings)
+    return name
+
+
 def main(argv: list[str] | None = None) -> int:
     """Command line; the exit status is 0, or 2 when a video could not be read."""
     arguments = _parser().parse_args(argv)
@@ -123,7 +135,7 @@ def main(argv: list[str] | None = None) -> int:
     name = arguments.detector
     settings = Path(arguments.data_root) / "dataset.json"
     if name is None and not arguments.videos and settings.is_file():
-        name = dict(read_json(settings)).get("detector")
+        name = _detector_of(settings)
     detector = Detector(name or DEFAULT_DETECTOR, device=arguments.device, progress=not arguments.quiet)
     paths, broken = detect_videos(
         videos,

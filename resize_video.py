@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import sys
 import threading
@@ -15,6 +16,7 @@ from tqdm import tqdm
 
 from util.cli import run_main
 from util.errors import InputError
+from util.partials import sweep_partials
 from util.processors import cpu_count
 from util.video import VideoWriter, decoded_frames, fitted_size, video_info
 
@@ -69,7 +71,8 @@ def resize_folder(
 
     Returns
     -------
-    made, skipped : numbers of videos; one is skipped where its copy is there and has the size and frame count asked for
+    made, skipped : numbers of videos; one is skipped where its copy is there, not older than it, and has the size and
+        frame count asked for
     broken : one error per video that cannot be read; the others are done all the same
 
     Raises
@@ -77,11 +80,8 @@ def resize_folder(
     InputError : no such folder, no mp4 in it
     """
     source, target = Path(source), Path(target)
-    if not source.is_dir():
-        raise InputError("no such folder", path=source)
-    names = sorted(path.relative_to(source) for path in source.rglob("*.mp4") if not path.name.startswith("."))
-    if not names:
-        raise InputError("has no mp4", path=source)
+    names = _videos(source)
+    sweep_partials(target / name for name in names)
     broken: list[InputError] = []
     todo: list[Path] = []
     frames = skipped = 0
@@ -92,7 +92,7 @@ def resize_folder(
             broken.append(error)
             continue
         size = fitted_size(info.width, info.height, width, height, multiple=2)
-        if _finished(target / name, size, info.frame_count):
+        if _finished(target / name, source / name, size, info.frame_count):
             skipped += 1
         else:
             todo.append(name)
@@ -127,8 +127,32 @@ def resize_folder(
     return len(todo) - len(failed), skipped, broken + failed
 
 
-def _finished(path: Path, size: tuple[int, int], frame_count: int) -> bool:
-    if not path.is_file():
+def _videos(source: Path) -> list[Path]:
+    if not source.is_dir():
+        raise InputError("no such folder", path=source)
+    names = sorted(path.relative_to(source) for path in source.rglob("*.mp4") if not path.name.startswith("."))
+    if not names:
+        raise InputError("has no mp4", path=source)
+    return names
+
+
+def _size_of_folder(source: Path, width: int | None, height: int | None) -> tuple[int, int]:
+    """The one size that the copies of a folder's videos get; the default folder is named after it."""
+    if width is not None and height is not None:
+        return width, height
+    sizes: set[tuple[int, int]] = set()
+    for name in _videos(source):
+        with contextlib.suppress(InputError):  # told when it is resized
+            info = video_info(source / name)
+            sizes.add(fitted_size(info.width, info.height, width, height, multiple=2))
+    if len(sizes) > 1:
+        found = ", ".join(f"{one}x{other}" for one, other in sorted(sizes))
+        raise InputError(f"the copies have several sizes ({found}): give --target, or both --width and --height")
+    return sizes.pop() if sizes else fitted_size(2, 1, width, height, multiple=2)
+
+
+def _finished(path: Path, source: Path, size: tuple[int, int], frame_count: int) -> bool:
+    if not path.is_file() or path.stat().st_mtime_ns < source.stat().st_mtime_ns:
         return False
     try:
         info = video_info(path)
@@ -142,7 +166,11 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="resize_video.py", description=__doc__.split(": ")[0])
     parser.add_argument("--data-root", default=DEFAULT_DATA_ROOT, help="root that holds video_dev (%(default)s)")
     parser.add_argument("--source", help="folder of videos (DATA_ROOT/video_dev)")
-    parser.add_argument("--target", help="folder of the copies (DATA_ROOT/video_WIDTHxHEIGHT_dev)")
+    parser.add_argument(
+        "--target",
+        help="folder of the copies (DATA_ROOT/video_WIDTHxHEIGHT_dev, of the size made; other commands look into "
+        "video_360x180_dev only); needed with --source, and where one side is given and the sizes then differ",
+    )
     parser.add_argument("--width", type=int, help=f"pixels ({WIDTH}; from the aspect when only --height is given)")
     parser.add_argument("--height", type=int, help=f"pixels ({HEIGHT}; from the aspect when only --width is given)")
     parser.add_argument("--jobs", type=int, help="videos at the same time (one per processor)")
@@ -161,9 +189,8 @@ def main(argv: list[str] | None = None) -> int:
     if target is None:
         if arguments.source:
             raise InputError("--source needs --target")
-        if (width, height) != (WIDTH, HEIGHT):
-            raise InputError("a size other than 360x180 needs --target: the default folder is named after that size")
-        target = Path(arguments.data_root) / f"video_{WIDTH}x{HEIGHT}_dev"
+        size = _size_of_folder(source, width, height)
+        target = Path(arguments.data_root) / f"video_{size[0]}x{size[1]}_dev"
     made, skipped, broken = resize_folder(
         source, target, width=width, height=height, jobs=arguments.jobs, progress=not arguments.quiet
     )

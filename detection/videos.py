@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import logging
 import math
 import os
 import sys
@@ -21,6 +23,7 @@ from detection.yolox import letterbox_into, person_boxes
 from util.boxes import MAX_BOXES, TIME_ROUNDING_S, BoxTrack, box_path, read_meta, write_boxes
 from util.errors import InputError
 from util.files import companion, sha256_of
+from util.partials import sweep_partials
 from util.processors import cpu_count
 from util.video import VideoInfo, decoded_frames, video_info
 
@@ -31,19 +34,37 @@ GPU_BATCH = 32
 
 SMALL_FOLDERS = {"video_dev": "video_360x180_dev", "video_eval": "video_360x180_eval"}
 
+LARGE_FOLDERS = {small: large for large, small in SMALL_FOLDERS.items()}
+
+logger = logging.getLogger(__name__)
+
 Rate = float | str  # boxes per second, or "native": every frame of the video
 
 
 def source_video(video: str | os.PathLike[str]) -> Path:
-    """The file that is decoded for a video: its resized copy where there is one, else itself.
+    """The file that is decoded for a video: its resized copy where there is a current one, else itself.
 
-    ".../video_dev/<split>/<clip>.mp4" -> ".../video_360x180_dev/<split>/<clip>.mp4".
+    ".../video_dev/<split>/<clip>.mp4" -> ".../video_360x180_dev/<split>/<clip>.mp4". A copy that is older than the
+    large video shows another one, perhaps: then, also where the copy is what is asked for, the large one is decoded.
     """
     video = Path(video)
-    if SMALL_FOLDERS.keys().isdisjoint(video.parts[:-1]):
+    if not SMALL_FOLDERS.keys().isdisjoint(video.parts[:-1]):
+        small, large = companion(video, SMALL_FOLDERS, video.suffix), video
+    elif not LARGE_FOLDERS.keys().isdisjoint(video.parts[:-1]):
+        small, large = video, companion(video, LARGE_FOLDERS, video.suffix)
+    else:
         return video
-    small = companion(video, SMALL_FOLDERS, video.suffix)
-    return small if small.is_file() else video
+    if not small.is_file() or not large.is_file():
+        return small if small.is_file() else video
+    if small.stat().st_mtime_ns >= large.stat().st_mtime_ns:
+        return small
+    _say_once_that_a_copy_is_old(small, large)
+    return large
+
+
+@functools.cache
+def _say_once_that_a_copy_is_old(small: Path, large: Path) -> None:
+    logger.warning("%s: older than %s, which is decoded instead (python resize_video.py makes it anew)", small, large)
 
 
 def frames_on_grid(
@@ -237,6 +258,7 @@ def detect_videos(
     if rate_hz != "native" and not (isinstance(rate_hz, int | float) and 0 < rate_hz <= 1000):
         raise InputError(f'box rate {rate_hz!r}: give boxes per second (10), or "native" for every frame')
     paths = [box_path(video, detector.label) for video in videos]
+    sweep_partials(paths)
     broken: list[InputError] = []
     todo: list[tuple[Path, Path, int, VideoInfo]] = []
     for video, path in zip(videos, paths):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 from fractions import Fraction
 from pathlib import Path
 
@@ -40,6 +42,18 @@ def cut_short(path: Path, share: float) -> Path:
     out = path.with_name(f"cut_{path.name}")
     out.write_bytes(whole[: int(share * len(whole))])
     return out
+
+
+def sound_only(path: Path) -> Path:
+    """An mp4 that holds a sound stream and no pictures."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with av.open(path, "w") as container:
+        stream = container.add_stream("aac", rate=24000, layout="mono")
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, 2048), np.float32), format="fltp", layout="mono")
+        frame.sample_rate, frame.pts, frame.time_base = 24000, 0, Fraction(1, 24000)
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return path
 
 
 @pytest.fixture(scope="module")
@@ -165,12 +179,63 @@ def test_finished_files_are_skipped_and_broken_ones_do_not_stop_the_others(tmp_p
     assert video_info(tmp_path / "out" / "good.mp4").width == 24
 
 
+def test_a_copy_older_than_its_source_is_made_anew(tmp_path, capsys):
+    large = make_video(tmp_path / "video_dev" / "a.mp4", count=5)
+    command = ["--data-root", str(tmp_path), "--quiet"]
+    assert resize_video.main(command) == 0
+    with VideoWriter(large, 96, 48, NTSC) as writer:  # another video of the same length
+        for _ in range(5):
+            writer.write(np.full((48, 96, 3), 255, np.uint8))
+    copy = tmp_path / "video_360x180_dev" / "a.mp4"
+    os.utime(copy, ns=(0, large.stat().st_mtime_ns - 1))
+    assert resize_video.main(command) == 0 and "1 videos resized" in capsys.readouterr().out
+    assert next(read_frames(copy))[1].mean() > 250
+    assert resize_video.main(command) == 0 and "0 videos resized" in capsys.readouterr().out
+
+
+def test_the_default_folder_is_named_after_the_size(tmp_path, capsys):
+    make_video(tmp_path / "video_dev" / "a.mp4", count=2)
+    for flags, folder in (
+        (["--width", "360"], "video_360x180_dev"),
+        (["--height", "24"], "video_48x24_dev"),
+        (["--width", "64", "--height", "64"], "video_64x64_dev"),
+    ):
+        assert resize_video.main(["--data-root", str(tmp_path), "--quiet", *flags]) == 0
+        made = video_info(tmp_path / folder / "a.mp4")
+        assert folder == f"video_{made.width}x{made.height}_dev"
+    make_video(tmp_path / "video_dev" / "b.mp4", count=2, width=64, height=64)
+    assert run_main(resize_video.main, ["--data-root", str(tmp_path), "--quiet", "--width", "40"]) == 2
+    assert "several sizes (40x20, 40x40): give --target" in capsys.readouterr().err
+
+
+def test_sound_without_pictures_is_told_in_one_line(tmp_path, capsys):
+    sound_only(tmp_path / "video_dev" / "a.mp4")
+    assert run_main(resize_video.main, ["--data-root", str(tmp_path), "--quiet"]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and error.endswith("a.mp4: has no video stream\n")
+
+
+def test_what_a_killed_run_left_is_swept(tmp_path):
+    make_video(tmp_path / "video_dev" / "a.mp4", count=2)
+    target = tmp_path / "video_360x180_dev"
+    target.mkdir()
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    (target / f".a.partial-{gone.pid}.mp4").write_bytes(b"half")
+    (target / f".a.partial-{os.getppid()}.mp4").write_bytes(b"of a run that goes on")
+    (target / f".other.partial-{gone.pid}.mp4").write_bytes(b"not ours")
+    assert resize_video.main(["--data-root", str(tmp_path), "--quiet"]) == 0
+    assert sorted(path.name for path in target.iterdir()) == sorted(
+        [f".a.partial-{os.getppid()}.mp4", f".other.partial-{gone.pid}.mp4", "a.mp4"]
+    )
+
+
 @pytest.mark.parametrize(
     "arguments, message",
     [
         (["--data-root", "nowhere"], "nowhere/video_dev: no such folder"),
         (["--width", "361"], "--width 361: must be even"),
-        (["--width", "480"], "needs --target"),
+        (["--data-root", "nowhere", "--width", "480"], "nowhere/video_dev: no such folder"),
         (["--jobs", "0"], "--jobs"),
         (["--source", "."], "--source needs --target"),
     ],

@@ -18,7 +18,7 @@ import object_detection
 from detection.detector import Detector
 from detection.videos import detect_video, frames_on_grid, source_video
 from object_detection import ensure_boxes
-from tests.test_video import NTSC, cut_short
+from tests.test_video import NTSC, cut_short, sound_only
 from util.boxes import box_path, read_boxes
 from util.cli import run_main
 from util.errors import InputError
@@ -167,6 +167,46 @@ def test_the_resized_copy_is_decoded_where_there_is_one(tmp_path, clip):
     assert (
         read_boxes(path).meta["video"] == "video_360x180_dev/dev-train/a.mp4" and read_boxes(path).meta["width"] == 128
     )
+
+
+def test_a_copy_older_than_its_source_is_not_decoded(tmp_path, clip, caplog):
+    small = yellow_video(tmp_path / "video_360x180_dev" / "a.mp4", width=128, height=64)
+    large = tmp_path / "video_dev" / "a.mp4"
+    large.parent.mkdir()
+    shutil.copy(clip, large)
+    os.utime(small, ns=(0, large.stat().st_mtime_ns))
+    assert source_video(large) == source_video(small) == small and not caplog.records
+    os.utime(small, ns=(0, large.stat().st_mtime_ns - 1))
+    assert source_video(large) == source_video(small) == large
+    assert object_detection.main(["--data-root", str(tmp_path), "--detector", FREE, "--quiet"]) == 0
+    assert read_boxes(box_path(small, FREE)).meta["width"] == 256  # where training looks, of the video as it is
+    assert [record.message.split(":")[0] for record in caplog.records] == [str(small)]
+
+
+def test_what_a_killed_run_left_is_swept(tmp_path, clip):
+    video = Path(shutil.copy(clip, tmp_path / "a.mp4"))
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    (tmp_path / f".a.boxes-free.partial-{gone.pid}.npz").write_bytes(b"half")
+    ensure_boxes([video], FREE, progress=False)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.boxes-free.npz", "a.mp4"]
+
+
+def test_sound_without_pictures_is_told_in_one_line(tmp_path, capsys):
+    video = sound_only(tmp_path / "a.mp4")
+    assert run_main(object_detection.main, [str(video), "--detector", FREE, "--quiet"]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and error.endswith("a.mp4: has no video stream\n")
+
+
+@pytest.mark.parametrize("content", ["[1, 2]", '"text"', '{"detector": 3}', '{"detector": ["yolox_tiny"]}'])
+def test_a_dataset_json_that_names_no_detector(tmp_path, clip, capsys, content):
+    (tmp_path / "video_dev").mkdir()
+    shutil.copy(clip, tmp_path / "video_dev" / "a.mp4")
+    (tmp_path / "dataset.json").write_text(content)
+    assert run_main(object_detection.main, ["--data-root", str(tmp_path), "--quiet"]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"error: {tmp_path / 'dataset.json'}: ") and error.count("\n") == 1
 
 
 def test_a_video_that_breaks_off_does_not_stop_the_others(tmp_path, clip):
