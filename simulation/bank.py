@@ -63,9 +63,9 @@ class Bank:
 
     def digest(self) -> str:
         """One hash of which files serve which split; "" without files."""
-        used = [(f"{index} {split}", files) for (index, split), files in self.sounds.items()] + list(
-            self.photos.items()
-        )
+        used = [(f"{index} {split}", files) for (index, split), files in self.sounds.items()]
+        # "by sex": sets made before people had photographs of their sex only are other sets
+        used += [(f"photographs by sex {split}", files) for split, files in self.photos.items()]
         lines = sorted(f"{name} {file.sha256}" for name, files in used for file in files)
         return hashlib.sha256("\n".join(lines).encode()).hexdigest() if lines else ""
 
