@@ -251,3 +251,22 @@ def score_2019(references: Recordings, predictions: Recordings, classes: int, fr
     }
     errors = (overall["ER"], 1 - overall["F"], overall["DOA_error"] / 180, 1 - overall["frame_recall"])
     return overall | {"SELD": sum(errors) / 4}, counts
+
+
+def detection_on_blocks(truth: list, found: list, block: int, whole_blocks: bool) -> tuple[float, float]:
+    """Error rate and F score on blocks of frames; with `whole_blocks` the error rate ignores an incomplete last one."""
+    counts = dict.fromkeys(("S", "D", "I", "Nref", "TP", "expected", "predicted"), 0)
+    for start in range(0, len(truth), block):
+        seen = range(start, min(start + block - 1, len(truth)))  # never the last frame of a block
+        refs = {c for frame in seen for c, active in enumerate(truth[frame]) if active}
+        ests = {c for frame in seen for c, active in enumerate(found[frame]) if active}
+        counts["TP"] += len(refs & ests)
+        counts["expected"] += len(refs)
+        counts["predicted"] += len(ests)
+        if not whole_blocks or start + block <= len(truth):
+            counts["Nref"] += len(refs)
+            add_substitutions(counts, len(ests - refs), len(refs - ests))
+    errors = counts["S"] + counts["D"] + counts["I"]
+    er = errors / counts["Nref"] if counts["Nref"] else math.inf if errors else math.nan
+    precision, recall = counts["TP"] / (counts["predicted"] + EPS), counts["TP"] / (counts["expected"] + EPS)
+    return er, 2 * precision * recall / (precision + recall + EPS)
