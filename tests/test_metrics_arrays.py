@@ -129,3 +129,18 @@ def test_assignment_equals_scipy_on_random_ties():
                 due_row, due_column = linear_sum_assignment(one)
                 np.testing.assert_array_equal(found_row, due_row)
                 np.testing.assert_array_equal(found_column, due_column)
+
+
+def _source_counts(truth: list[int], found: list[int]):
+    """Score of frames with so many sources."""
+    sed = [np.arange(4) < np.array(counts)[:, None] for counts in (truth, found)]
+    return arrays.seldnet2018(*sed, *np.zeros((2, len(truth), 12)), block=2)
+
+
+def test_confusion_of_2018_runs_over_the_counts_that_occur():
+    """The examples of docs/metrics.md: Q26 and Q27."""
+    q26 = _source_counts([0, 0, 3, 3], [0, 0, 3, 0])
+    np.testing.assert_allclose(q26.confusion_matrix, [[1, 0], [0.5, 0.5]])
+    q27 = _source_counts([0, 1, 2], [0, 1, 0])
+    np.testing.assert_allclose(q27.confusion_matrix, [[1, 0, 0], [0, 1, 0], [1, 0, 0]])
+    assert q27.avg_accuracy == pytest.approx(1.0)

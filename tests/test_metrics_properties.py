@@ -232,3 +232,21 @@ def test_jackknife_equals_scoring_again(seed):
             assert_same(left_out, again.overall, atol=1e-8)
             left_out = {key: one.leave_one_out[index] for key, one in intervals.classwise.items()}
             assert_same(left_out, again.classwise, atol=1e-8)
+
+
+@pytest.mark.parametrize("edition", SEGMENT_AND_FRAME)
+@settings(max_examples=10, deadline=None)
+@given(seed=SEEDS)
+def test_macro_seld_is_the_mean_of_the_class_wise_one(edition, seed):
+    result = quiet(*random_scene(seed), edition=edition)
+    assert result.overall["SELD"] == pytest.approx(np.mean(result.classwise["SELD"]))
+
+
+@settings(max_examples=10, deadline=None)
+@given(seed=SEEDS)
+def test_recall_of_2020_is_an_f_score_of_matched_segments(seed):
+    result = quiet(*random_scene(seed), edition="2020")
+    found, predicted, expected = (np.sum(result.counts[name]) for name in ("DE_TP", "Nsys", "Nref"))
+    precision, recall = found / max(predicted, 1), found / expected if expected else 0.0
+    due = 2 * precision * recall / (precision + recall) if found else 0.0
+    assert result.overall["LR"] == pytest.approx(due)
