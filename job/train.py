@@ -168,7 +168,8 @@ class _Results:
             return
         s = validation.scores.overall
         scores = {"SELD_error": s["SELD"], **{name: s[name] for name in ("ER", "F", "LE", "LR")}}
-        self.monitor.validation(iteration, scores, validation.scores.classwise, self.classes)
+        occurs = validation.scores.occurs
+        self.monitor.validation(iteration, scores, validation.scores.classwise, self.classes, occurs=occurs)
         for name in sorted(validation.reference)[:CLIPS_DRAWN]:
             reference, estimated = validation.reference[name], validation.estimated[name]
             self.monitor.azimuth_figure(iteration, name, reference, estimated, self.classes)

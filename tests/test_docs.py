@@ -29,3 +29,8 @@ def test_commands_name_files_that_exist(page):
         path = PROJECT / module.replace(".", "/")
         ours = path.with_suffix(".py").is_file() or (path / "__main__.py").is_file()
         assert ours or module in ("pip", "venv"), module
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_no_placeholder_is_left(page):
+    assert not re.findall(r"@[A-Z]+@", page.read_text())
