@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -190,12 +190,3 @@ class SELDTrainer:
                 }
             ],
         }
-
-
-def losses_of(trainer: SELDTrainer, batches: Iterable[dict[str, Any]]) -> list[float]:
-    """Losses of training on the given batches one after the other; for tests and benchmarks."""
-    losses = []
-    for batch in batches:
-        losses.append(float(trainer.step(batch)))
-        trainer.iteration += 1
-    return losses
