@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from lightning_fabric import Fabric
 
 from dataset.layouts import DataRoot
@@ -132,17 +131,17 @@ class Evaluation:
 
 def occurring_remarks(validation: Validation) -> list[str]:
     """The averages that the official macro average hides: over the classes that occur, and over those matched."""
-    if validation.scores is None or not validation.scores.classwise:
+    scores = validation.scores
+    if scores is None or not scores.occurring:
         return []
-    counts, classwise = validation.scores.counts, validation.scores.classwise
-    occurs, matched = np.asarray(counts["Nref"]) > 0, np.asarray(counts["DE_TP"]) > 0
+    mean, occurs, matched = scores.occurring, int(scores.occurs.sum()), int((scores.counts["DE_TP"] > 0).sum())
     lines = []
-    if occurs.any():
-        f, le, lr = (float(np.mean(np.asarray(classwise[name])[occurs])) for name in ("F", "LE", "LR"))
-        lines.append(f"macro over the {occurs.sum()} classes that occur: F {f:.3f}, LE {le:.2f}, LR {lr:.3f}")
-    if matched.any():
-        le = float(np.mean(np.asarray(classwise["LE"])[matched]))
-        lines.append(f"localisation error, mean over the {matched.sum()} classes that were matched: {le:.2f} degrees")
+    if occurs:
+        averages = f"F {mean['F']:.3f}, LE {mean['LE']:.2f}, LR {mean['LR']:.3f}"
+        lines.append(f"macro over the {occurs} classes that occur: {averages}")
+    if matched:
+        error = f"{mean['LE_matched']:.2f} degrees"
+        lines.append(f"localisation error, mean over the {matched} classes that were matched: {error}")
     return lines
 
 
