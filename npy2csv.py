@@ -75,10 +75,11 @@ def _convert_raw(raw_dir: Path, out: Path, threshold_config: str | None, dialect
         described = path.with_suffix(".json")
         about = read_json(described)
         try:
-            output_format = OUTPUT_FORMATS[about["format"]](len(about["classes"]))
+            output_format = OUTPUT_FORMATS[about["format"]].from_description(about, len(about["classes"]))
             thresholds, unification_deg = about["thresholds"], about["unification_deg"]
-        except (KeyError, TypeError):
-            rule = "does not describe a raw output: format, classes, thresholds, unification_deg"
+        except (KeyError, TypeError, ValueError, IndexError) as error:
+            why = f" ({error})" if isinstance(error, ValueError) else ""
+            rule = f"does not describe a raw output: format, classes, thresholds, unification_deg{why}"
             raise InputError(rule, path=described) from None
         if threshold_config:
             given = read_thresholds(threshold_config, len(about["classes"]))

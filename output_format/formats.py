@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from output_format import multi_accdoa
+from output_format import multi_accdoa, sed_doa
 from output_format.candidates import Candidates
 from util.events import EventTable
+from util.intervals import IntervalTable
 
 
 class MultiAccdoa:
@@ -36,6 +38,11 @@ class MultiAccdoa:
             "frame_s": multi_accdoa.FRAME_S,
             "label_frame_s": multi_accdoa.LABEL_FRAME_S,
         }
+
+    @classmethod
+    def from_description(cls, about: Mapping[str, Any], classes: int) -> MultiAccdoa:
+        """The format that a description was made of."""
+        return cls(classes)
 
     def encode(self, events: Sequence[EventTable], grid: np.ndarray) -> dict[str, Tensor]:
         """Labels of a batch of windows, kept per label frame.
@@ -81,4 +88,115 @@ class MultiAccdoa:
         return multi_accdoa.decode(raw)
 
 
-OUTPUT_FORMATS = {output_format.name: output_format for output_format in (MultiAccdoa,)}
+class SedDoa:
+    """A probability and a direction per class and frame; see `output_format.sed_doa`.
+
+    Parameters
+    ----------
+    classes : number of classes
+    coordinates : "xyz", "xy" or "polar"
+    frame_s : length of an output frame in seconds
+    label_frame_s : length of the frames of the events; None: the output's
+    weights : of the loss, cross-entropy of the activity and squared error of the direction
+    style : "2018" or "2019", how labels are made
+    default_zero : vectors of inactive classes are zero ("xyz", "xy")
+
+    Raises
+    ------
+    ValueError : unknown coordinates or style, label frames that are shorter than output frames
+    """
+
+    name = sed_doa.NAME
+    axes = ("output", "class", "frame")
+
+    def __init__(
+        self,
+        classes: int,
+        *,
+        coordinates: str = "xyz",
+        frame_s: float,
+        label_frame_s: float | None = None,
+        weights: tuple[float, float] = (1.0, 50.0),
+        style: str = "2018",
+        default_zero: bool = True,
+    ):
+        if coordinates not in sed_doa.AXES:
+            raise ValueError(f"coordinates must be one of {', '.join(sed_doa.AXES)}, found {coordinates}")
+        self.classes, self.coordinates, self.default_zero = classes, coordinates, default_zero
+        self.style = sed_doa.style_named(style)
+        self.frame_s, self.weights = float(frame_s), (float(weights[0]), float(weights[1]))
+        self.label_frame_s = self.frame_s if label_frame_s is None else float(label_frame_s)
+        if not 0 < self.frame_s <= self.label_frame_s * (1 + 1e-9) < math.inf:
+            raise ValueError(f"label frames of {label_frame_s} s cannot be made of frames of {frame_s} s")
+
+    @property
+    def outputs(self) -> int:
+        """Numbers per class and frame."""
+        return 1 + sed_doa.AXES[self.coordinates]
+
+    def description(self) -> dict[str, Any]:
+        """What is written beside a raw output, so that it can be decoded without the network."""
+        return {
+            "format": self.name,
+            "axes": list(self.axes),
+            "frame_s": self.frame_s,
+            "label_frame_s": self.label_frame_s,
+            "coordinates": self.coordinates,
+            "style": self.style.name,
+            "default_zero": self.default_zero,
+            "weights": list(self.weights),
+        }
+
+    @classmethod
+    def from_description(cls, about: Mapping[str, Any], classes: int) -> SedDoa:
+        """The format that a description was made of."""
+        return cls(
+            classes,
+            coordinates=about["coordinates"],
+            frame_s=about["frame_s"],
+            label_frame_s=about["label_frame_s"],
+            weights=tuple(about["weights"]),
+            style=about["style"],
+            default_zero=bool(about["default_zero"]),
+        )
+
+    def label_matrix(
+        self, table: IntervalTable, clip_frames: int, first_frame: int = 0, frames: int | None = None
+    ) -> np.ndarray:
+        """(frames, 3 classes) float64: activity, azimuth, elevation in degrees; see `output_format.sed_doa`."""
+        return sed_doa.label_matrix(
+            table,
+            self.classes,
+            self.style,
+            frame_s=self.frame_s,
+            clip_frames=clip_frames,
+            first_frame=first_frame,
+            frames=frames,
+        )
+
+    def convert(self, matrix: np.ndarray) -> np.ndarray:
+        """A label matrix (frames, 3 classes) in the network's coordinates: (1 + axes, classes, frames) float64."""
+        return sed_doa.coordinates_of(matrix, self.coordinates, self.style, default_zero=self.default_zero)
+
+    def encode_intervals(self, table: IntervalTable, first_frame: int, frames: int, clip_frames: int) -> np.ndarray:
+        """Labels of a stretch of a clip: (1 + axes, classes, frames) float32; nothing outside of the clip."""
+        return self.convert(self.label_matrix(table, clip_frames, first_frame, frames)).astype(np.float32)
+
+    def target(self, labels: Tensor, device: torch.device) -> Tensor:
+        """Labels (batch, 1 + axes, classes, frames) on the device."""
+        return labels.to(device, non_blocking=True)
+
+    def loss(self, output: Tensor, target: Tensor, *, reduction: str = "mean") -> Tensor:
+        """Weighted loss; reduction "mean", or "window" for one value per window."""
+        return sed_doa.sed_doa_loss(output, target, self.weights, reduction=reduction)
+
+    def kept(self, output: Tensor) -> Tensor:
+        """All of the output: sequences do not overlap."""
+        return output
+
+    def candidates(self, raw: np.ndarray) -> Candidates:
+        """Raw output of a clip (1 + axes, classes, frames) -> candidates per label frame."""
+        return sed_doa.decode(raw, self.coordinates, self.style, frame_s=self.frame_s, label_frame_s=self.label_frame_s)
+
+
+OUTPUT_FORMATS = {output_format.name: output_format for output_format in (MultiAccdoa, SedDoa)}

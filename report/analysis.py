@@ -170,7 +170,7 @@ def load_clip(raw: Path) -> ClipResult:
     """
     about = read_json(raw.with_suffix(".json"))
     try:
-        output_format = OUTPUT_FORMATS[about["format"]](len(about["classes"]))
+        output_format = OUTPUT_FORMATS[about["format"]].from_description(about, len(about["classes"]))
         thresholds = np.asarray(about["thresholds"], dtype=np.float64)
         candidates = output_format.candidates(np.load(raw, allow_pickle=False))
         estimated = merge(candidates, thresholds, float(about["unification_deg"]))

@@ -1,0 +1,318 @@
+"""SED and DOA apart: a probability and a direction per class and frame, as SELDnet and the baseline of 2019 have it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import binary_cross_entropy
+
+from output_format.candidates import Candidates
+from util.angles import degrees_from_direction, direction_from_degrees, wrap_azimuth_deg
+from util.errors import InputError
+from util.events import EventTable
+from util.intervals import IntervalTable, frame_range, frames_per_second, to_events
+
+NAME = "sed_doa"
+AXES = {"xyz": 3, "xy": 2, "polar": 2}  # numbers per direction; polar: azimuth, stretched elevation
+DEFAULT_AZIMUTH_DEG = 180.0
+_STEP_S = 0.01  # grid on which the reference of the moving sets computes a motion
+_CLIP = 1e-7  # Keras clips probabilities by it
+
+
+@dataclass(frozen=True)
+class Style:
+    """How a published system turns events into labels of frames.
+
+    Attributes
+    ----------
+    elevation_range_deg, azimuth_range_deg : events outside keep their activity and get no direction
+    default_elevation_deg : of classes that are not active (their azimuth is 180)
+    doa_shorter : directions end one frame before the activity; a quirk that is kept
+    grid : azimuths, elevations of the classification grid of 10 degrees
+    """
+
+    name: str
+    elevation_range_deg: tuple[float, float]
+    azimuth_range_deg: tuple[float, float]
+    default_elevation_deg: float
+    doa_shorter: bool
+    grid: tuple[int, int]
+
+
+STYLES = {
+    style.name: style
+    for style in (
+        # SELDnet (Adavanne et al., JSTSP 2018)
+        Style("2018", (-60, 50), (-180, 180), 60.0, True, (36, 12)),
+        # baseline of DCASE2019 task 3 (Adavanne et al., 2019)
+        Style("2019", (-40, 40), (-180, 170), 50.0, False, (36, 9)),
+    )
+}
+
+
+def style_named(name: str) -> Style:
+    """The style of that name.
+
+    Raises
+    ------
+    ValueError : there is none
+    """
+    if name not in STYLES:
+        raise ValueError(f"unknown label style '{name}'; known are {', '.join(STYLES)}")
+    return STYLES[name]
+
+
+def label_matrix(
+    table: IntervalTable,
+    classes: int,
+    style: Style,
+    *,
+    frame_s: float,
+    clip_frames: int,
+    first_frame: int = 0,
+    frames: int | None = None,
+) -> np.ndarray:
+    """Activity and direction of every class in a stretch of a clip.
+
+    An event is active from the frame of its start to that of its end, both included; ends are cut at the clip's end.
+    Later rows of a class overwrite earlier ones. Frames outside of the clip are inactive.
+
+    Parameters
+    ----------
+    clip_frames : frames of the clip
+    first_frame, frames : the stretch; default: the whole clip
+
+    Returns
+    -------
+    (frames, 3 classes) float64: activity 0 or 1, azimuth, elevation, in degrees; defaults where there is nothing
+
+    Raises
+    ------
+    ValueError : a class outside 0..classes - 1
+    """
+    if len(table) and (table.class_index.min() < 0 or table.class_index.max() >= classes):
+        raise ValueError(f"labels have classes outside 0..{classes - 1}")
+    frames = clip_frames - first_frame if frames is None else frames
+    active = np.zeros((frames, classes))
+    azimuth = np.full((frames, classes), DEFAULT_AZIMUTH_DEG)
+    elevation = np.full((frames, classes), style.default_elevation_deg)
+    start, end = frame_range(table, frame_s, "floor_ceil")
+    table = _whole_angles(table)
+    end = np.minimum(end, clip_frames)
+    last = min(first_frame + frames, clip_frames)  # of the stretch, not included
+    for row in range(len(table)):
+        index = table.class_index[row]
+        active[_part(start[row], min(end[row] + 1, last), first_frame), index] = 1
+        count = int(end[row] - start[row]) + (0 if style.doa_shorter else 1)
+        begin, until = max(int(start[row]), first_frame), min(int(start[row]) + count, last)
+        if begin >= until:
+            continue
+        azimuths, elevations = _directions(table, row, count, frame_s, style)
+        if not _inside(elevations, style.elevation_range_deg) or not _inside(azimuths, style.azimuth_range_deg):
+            continue
+        mine = slice(begin - int(start[row]), until - int(start[row]))
+        part = _part(begin, until, first_frame)
+        azimuth[part, index] = azimuths[mine] if len(azimuths) > 1 else azimuths
+        elevation[part, index] = elevations[mine] if len(elevations) > 1 else elevations
+    return np.concatenate([active, azimuth, elevation], axis=1)
+
+
+def _whole_angles(table: IntervalTable) -> IntervalTable:
+    """Angles and velocities cut to whole degrees, as the reference reads them."""
+    names = [name for name in table.COLUMNS if name.endswith(("_deg", "_deg_s"))]
+    return table.replace(**{name: np.trunc(getattr(table, name)) for name in names})
+
+
+def _part(start: int, end: int, first_frame: int) -> slice:
+    return slice(max(int(start) - first_frame, 0), max(int(end) - first_frame, 0))
+
+
+def _inside(angles: np.ndarray, limits: tuple[float, float]) -> bool:
+    """Whether some angle keeps the lower limit and some the upper one: a moving event is left out only then."""
+    return bool((angles >= limits[0]).any() and (angles <= limits[1]).any())
+
+
+def _directions(
+    table: IntervalTable, row: int, count: int, frame_s: float, style: Style
+) -> tuple[np.ndarray, np.ndarray]:
+    """Azimuth and elevation in degrees on the frames of an event: (count,), or (1,) where it is static."""
+    azimuth, elevation = table.azimuth_deg[row : row + 1], table.elevation_deg[row : row + 1]
+    if not table.moving[row]:
+        return azimuth, elevation
+    duration_s = count / frames_per_second(frame_s)
+    if np.isnan(table.azimuth_direction_deg[row]):
+        swept = np.floor(np.linspace(azimuth[0], azimuth[0] + table.angular_velocity_deg_s[row] * duration_s, count))
+        return -wrap_azimuth_deg(-swept), elevation  # in (-180, 180]
+    steps = math.ceil(duration_s / _STEP_S)
+    azimuths, elevations = table.angles_at(row, np.arange(steps) * _STEP_S)
+    place, steps_at = np.linspace(0, 1, count), np.linspace(0, 1, steps)
+    # the reference interpolates azimuths as plain numbers, which sweeps the front where an event passes the back
+    azimuths = wrap_azimuth_deg(np.interp(place, steps_at, np.unwrap(azimuths, period=360)))
+    return azimuths, np.interp(place, steps_at, elevations)
+
+
+def coordinates_of(matrix: np.ndarray, coordinates: str, style: Style, *, default_zero: bool = True) -> np.ndarray:
+    """What the network is trained on, of a label matrix (frames, 3 classes) in degrees.
+
+    Parameters
+    ----------
+    coordinates : "xyz": unit vectors; "xy": cosine and sine of the azimuth, whatever the elevation; "polar": azimuth in
+        radians and elevation stretched so that the default elevation is pi
+    default_zero : vectors of classes without a direction are 0, not those of the default angles
+
+    Returns
+    -------
+    (1 + axes, classes, frames) float64: activity, then the coordinates
+    """
+    active, azimuth, elevation = np.split(matrix.T, 3)
+    if coordinates == "polar":
+        stretched = elevation * (np.pi / style.default_elevation_deg)
+        return np.stack([active, np.deg2rad(azimuth), stretched])
+    if coordinates == "xyz":
+        axes = np.moveaxis(direction_from_degrees(azimuth, elevation), -1, 0)
+    elif coordinates == "xy":
+        axes = np.moveaxis(direction_from_degrees(azimuth, 0 * elevation), -1, 0)[:2]
+    else:
+        raise ValueError(f"coordinates must be one of {', '.join(AXES)}, found {coordinates}")
+    if default_zero:
+        axes = np.where(elevation == style.default_elevation_deg, 0.0, axes)
+    return np.concatenate([active[None], axes])
+
+
+def polar_of(coordinates: np.ndarray, style: Style) -> tuple[np.ndarray, np.ndarray]:
+    """Inverse of the polar form: (2, ...) -> azimuth in [-180, 180) and elevation in [-90, 90], in degrees."""
+    elevation = coordinates[1] * (style.default_elevation_deg / np.pi)
+    return wrap_azimuth_deg(np.rad2deg(coordinates[0])), np.clip(elevation, -90, 90)
+
+
+def classification_labels(
+    table: IntervalTable, classes: int, style: Style, *, frame_s: float, clip_frames: int, outside: str = "refuse"
+) -> np.ndarray:
+    """Labels on the grid of 10 degrees: (frames, classes, cells) bool, cell = azimuth index * elevations + elevation's.
+
+    Parameters
+    ----------
+    outside : events off the grid are refused ("refuse") or left out ("skip"); the reference puts them into a wrong cell
+        or fails
+
+    Raises
+    ------
+    InputError : an event off the grid, unless it is to be skipped
+    """
+    azimuths, elevations = style.grid
+    least = style.elevation_range_deg[0]
+    start, end = frame_range(table, frame_s, "floor_ceil")
+    labels = np.zeros((clip_frames, classes, azimuths * elevations), dtype=bool)
+    azimuth = np.floor_divide(table.azimuth_deg + 180, 10).astype(np.int64)
+    elevation = np.floor_divide(table.elevation_deg - least, 10).astype(np.int64)
+    fits = (azimuth >= 0) & (azimuth < azimuths) & (elevation >= 0) & (elevation < elevations)
+    if outside != "skip" and not fits.all():
+        row = int(np.argmin(fits))
+        where = f"azimuth {table.azimuth_deg[row]:g}, elevation {table.elevation_deg[row]:g}"
+        raise InputError(f"event {row + 1} ({where} degrees) lies off the grid of {style.name}")
+    for row in np.flatnonzero(fits).tolist():
+        cell = azimuth[row] * elevations + elevation[row]
+        labels[start[row] : min(end[row], clip_frames) + 1, table.class_index[row], cell] = True
+    return labels
+
+
+def output_rows(table: IntervalTable, *, frame_s: float = 0.02) -> EventTable:
+    """Labels in the form of a result, as DCASE2019 converts them: frames int(start / frame_s) to int(end / frame_s).
+
+    Rows in the order of the reference's dictionary: frames by their first event, events of a frame as in the table.
+    """
+    first, last = frame_range(table, frame_s, "trunc")
+    frame = np.concatenate([np.arange(a, b + 1) for a, b in zip(first, last)] or [np.zeros(0, np.int64)])
+    unique, begin = np.unique(frame, return_index=True)
+    rank = np.empty(len(unique), dtype=np.int64)
+    rank[np.argsort(begin)] = np.arange(len(unique))
+    events = to_events(table, frame_s, rounding="trunc")
+    return events[np.argsort(rank[np.searchsorted(unique, events.frame)], kind="stable")]
+
+
+def result_rows(sed: np.ndarray, azimuth_deg: np.ndarray, elevation_deg: np.ndarray, *, frame_s: float) -> EventTable:
+    """Active classes as rows of a DCASE2019 result: angles cut to whole degrees towards 0, as the reference does.
+
+    Parameters
+    ----------
+    sed : (frames, classes), active above 0.5
+    azimuth_deg, elevation_deg : (frames, classes)
+    """
+    frame, index = np.nonzero(np.asarray(sed) > 0.5)
+    return EventTable.make(
+        frame=frame,
+        class_index=index,
+        azimuth_deg=np.trunc(azimuth_deg[frame, index]),
+        elevation_deg=np.trunc(elevation_deg[frame, index]),
+        frame_s=frame_s,
+    )
+
+
+def sed_doa_loss(
+    output: Tensor, target: Tensor, weights: tuple[float, float] = (1.0, 50.0), *, reduction: str = "mean"
+) -> Tensor:
+    """Weighted sum of binary cross-entropy of the activity and mean squared error of the coordinates.
+
+    The error is taken over all frames and classes, active or not (no mask, as published); probabilities are clipped to
+    [1e-7, 1 - 1e-7].
+
+    Parameters
+    ----------
+    output, target : (batch, 1 + axes, classes, frames); computed in float32 or better
+    weights : of the cross-entropy and of the error
+    reduction : "mean": scalar; "window": (batch,), the mean of each window
+    """
+    if reduction not in ("mean", "window"):
+        raise ValueError(f"reduction must be 'mean' or 'window', found '{reduction}'")
+    output = output.float() if output.dtype in (torch.bfloat16, torch.float16) else output
+    target = target.to(output.dtype)
+    with torch.autocast(output.device.type, enabled=False):
+        entropy = binary_cross_entropy(output[:, 0].clamp(_CLIP, 1 - _CLIP), target[:, 0], reduction="none")
+    error = (output[:, 1:] - target[:, 1:]).square()
+    if reduction == "mean":
+        return weights[0] * entropy.mean() + weights[1] * error.mean()
+    return weights[0] * entropy.flatten(1).mean(dim=1) + weights[1] * error.flatten(1).mean(dim=1)
+
+
+def decode(raw: np.ndarray, coordinates: str, style: Style, *, frame_s: float, label_frame_s: float) -> Candidates:
+    """Raw output of a clip -> candidates with one track, per label frame.
+
+    Where label frames are longer, the frames whose centres lie in one are pooled: activities are averaged, and
+    directions as vectors weighted by activity.
+
+    Parameters
+    ----------
+    raw : (1 + axes, classes, frames); computed in float64
+    """
+    raw = np.asarray(raw)
+    if raw.ndim != 3 or raw.shape[0] != 1 + AXES[coordinates] or not np.issubdtype(raw.dtype, np.floating):
+        shape = f"(1 + {AXES[coordinates]}, classes, frames)"
+        raise ValueError(f"raw output must be {shape} of floating point numbers, found {raw.shape} {raw.dtype}")
+    raw = raw.astype(np.float64)
+    activity = np.clip(raw[0], 0, 1).T
+    if coordinates == "polar":
+        azimuth, elevation = polar_of(raw[1:], style)
+        vectors = direction_from_degrees(azimuth.T, elevation.T)
+    else:
+        vectors = raw[1:].transpose(2, 1, 0)
+        if coordinates == "xy":
+            vectors = np.concatenate([vectors, np.zeros_like(vectors[..., :1])], axis=-1)
+    if not math.isclose(label_frame_s, frame_s, rel_tol=1e-9) and len(activity):
+        place = np.floor((np.arange(len(activity)) + 0.5) * frame_s / label_frame_s + 1e-9).astype(np.int64)
+        begin = np.flatnonzero(np.diff(place, prepend=-1))
+        weighted = np.add.reduceat(activity[..., None] * vectors, begin)
+        plain = np.add.reduceat(vectors, begin)
+        total = np.add.reduceat(activity, begin)
+        vectors = np.where(total[..., None] > 0, weighted, plain)
+        activity = total / np.diff(np.append(begin, len(activity)))[:, None]
+    azimuth, elevation = degrees_from_direction(vectors)
+    return Candidates(
+        activity=activity[..., None],
+        azimuth_deg=azimuth[..., None],
+        elevation_deg=elevation[..., None],
+        frame_s=label_frame_s,
+    )
