@@ -156,7 +156,9 @@ def _files_of(path: Path) -> tuple[list[Path], list[Finding], int | None]:
         raise InputError("no such file or folder", path=path)
     root = DataRoot(path)
     by_format = {
-        name: [file for stage in root.layout.stages for file in root.audio_files(name, stage)] for name in ARRAYS
+        name: [file for stage in root.layout.stages for file in root.audio_files(name, stage)]
+        for name in ARRAYS
+        if name in root.layout.audio
     }
     files = sorted(file for found in by_format.values() for file in found)
     if files:

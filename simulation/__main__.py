@@ -10,12 +10,16 @@ import time
 
 from simulation.dataset_writer import write_dataset
 from simulation.settings import Settings
+from simulation.tut_tau import command
+from simulation.tut_tau.layouts import LAYOUTS, layout_named
+from simulation.tut_tau.writer import write_set
 from util.arrays import ARRAYS
 from util.cli import run_main
 from util.errors import InputError
 
 log = logging.getLogger(__name__)
 _DEFAULT = Settings()
+STARSS23 = "starss23"
 
 
 class _Formatter(argparse.ArgumentDefaultsHelpFormatter):
@@ -29,7 +33,7 @@ class _Formatter(argparse.ArgumentDefaultsHelpFormatter):
 
 def parser() -> argparse.ArgumentParser:
     """The options, grouped by what they are about."""
-    command = argparse.ArgumentParser(
+    options = argparse.ArgumentParser(
         prog="python -m simulation",
         description="Make a synthetic audio-visual data set with exact labels, in the layout of STARSS23: rooms with "
         "echoes, people who speak, clap, laugh and walk, objects that ring, knock and play, recorded by several arrays "
@@ -38,7 +42,14 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=_Formatter,
     )
     d = _DEFAULT
-    group = command.add_argument_group("what to make")
+    group = options.add_argument_group("what to make")
+    group.add_argument(
+        "--layout",
+        default=STARSS23,
+        metavar="NAME",
+        help=f"of STARSS23, or of the sets of 2018 and 2019: {', '.join(LAYOUTS)}; those have options of their own: "
+        "--layout resim --help",
+    )
     group.add_argument(
         "--out", required=True, metavar="DIR", help="folder of the data set: new, empty, or begun before"
     )
@@ -63,7 +74,7 @@ def parser() -> argparse.ArgumentParser:
     )
     group.add_argument("--quiet", action="store_true", help="no progress bar")
 
-    group = command.add_argument_group("scenes")
+    group = options.add_argument_group("scenes")
     group.add_argument(
         "--overlap",
         type=int,
@@ -112,7 +123,7 @@ def parser() -> argparse.ArgumentParser:
         "--doa-offset", type=float, default=d.doa_offset_deg, metavar="DEG", help="shifts the direction grid"
     )
 
-    group = command.add_argument_group("rooms")
+    group = options.add_argument_group("rooms")
     group.add_argument(
         "--train-rooms",
         type=int,
@@ -145,7 +156,7 @@ def parser() -> argparse.ArgumentParser:
         help="how many dB the diffuse ambient noise lies below the events' mean level",
     )
 
-    group = command.add_argument_group("picture")
+    group = options.add_argument_group("picture")
     group.add_argument("--no-video", action="store_true", help="sound and labels only (several times as fast)")
     group.add_argument(
         "--view",
@@ -169,7 +180,7 @@ def parser() -> argparse.ArgumentParser:
         help="azimuth that the camera looks to, counter-clockwise (perspective)",
     )
 
-    group = command.add_argument_group("your own material")
+    group = options.add_argument_group("your own material")
     group.add_argument(
         "--sound-bank",
         default=None,
@@ -190,7 +201,7 @@ def parser() -> argparse.ArgumentParser:
         help="let train and test share files of a class that has too few for both: a smoke test, no honest "
         "split, and marked as such",
     )
-    return command
+    return options
 
 
 def settings_from(arguments: argparse.Namespace) -> Settings:
@@ -234,15 +245,35 @@ def settings_from(arguments: argparse.Namespace) -> Settings:
     return settings
 
 
+def _layout_of(argv: list[str] | None) -> str:
+    """The layout asked for, which decides what other options there are."""
+    first = argparse.ArgumentParser(add_help=False)
+    first.add_argument("--layout", nargs="?", const="", default=STARSS23)
+    return first.parse_known_args(argv)[0].layout
+
+
+def _processes(asked: int | None) -> int:
+    count = asked if asked is not None else len(os.sched_getaffinity(0))
+    if count < 1:
+        raise InputError(f"--processes must be at least 1, got {count}")
+    return count
+
+
 def main(argv: list[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
-    arguments = parser().parse_args(argv)
-    settings = settings_from(arguments)
-    processes = arguments.processes if arguments.processes is not None else len(os.sched_getaffinity(0))
-    if processes < 1:
-        raise InputError(f"--processes must be at least 1, got {processes}")
+    layout = _layout_of(argv)
     started = time.perf_counter()
-    summary = write_dataset(arguments.out, settings, processes=processes, progress=not arguments.quiet)
+    if layout == STARSS23:
+        arguments = parser().parse_args(argv)
+        settings = settings_from(arguments)
+        write = write_dataset
+    else:
+        layout_named(layout)
+        arguments = command.parser().parse_args(argv)
+        settings = command.settings_from(arguments)
+        write = write_set
+    processes = _processes(arguments.processes)
+    summary = write(arguments.out, settings, processes=processes, progress=not arguments.quiet)
     took = time.perf_counter() - started
     seconds = summary.made * settings.seconds
     rate = f", {seconds / took:.1f} times real time with {processes} processes" if summary.made else ""

@@ -2,25 +2,12 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 import logging
-import multiprocessing
 import os
-import re
-import signal
-import threading
-import time
-from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
-
-from tqdm import tqdm
 
 from simulation.bank import Bank, open_banks
 from simulation.compose import SEXES, clip_cast, compose
@@ -28,6 +15,16 @@ from simulation.labels import label_table, rounded
 from simulation.plan import LEAST_TEST_CLIPS, LEAST_TEST_EVENTS, SPLITS, ClipPlan, make_plan
 from simulation.render import render
 from simulation.scene import Scene
+from simulation.set_folder import (
+    MARKER,
+    PARTS,
+    SETTINGS,
+    claim,
+    describe,
+    make_all,
+    sweep,
+    write_provenance,
+)
 from simulation.settings import RATE_HZ, Settings
 from simulation.sounds import CLASS_NAMES
 from util.arrays import array_named
@@ -38,9 +35,6 @@ from util.files import read_json, write_json, write_text
 
 log = logging.getLogger(__name__)
 
-MARKER = "SYNTHETIC.txt"
-SETTINGS = "settings.json"
-PARTS = "provenance_parts"
 FOLDERS = {"train": "dev-train-sim", "test": "dev-test-sim"}
 NAME = "synthetic audio-visual scenes"
 # How to train on a set of this size in minutes: many small steps, a falling learning rate, every symmetry of the array.
@@ -54,12 +48,6 @@ TRAINING = {
     "augment": "acs",
 }
 VERSION = 1  # of the generator: raised when the same settings give other bytes
-_PARTIAL = re.compile(r"^\..+\.partial-\d+(\.\w+)?$")
-_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-PROVENANCE = (
-    "clip", "split", "event", "kind", "class", "class_name", "source", "start_s", "duration_s", "moving", "made_of",
-    "sha256", "parameters", "image", "room", "background_seed",
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -98,17 +86,19 @@ def write_dataset(
         settings.sound_bank, settings.image_bank, seed=settings.seed, splits=splits, allow_few=settings.allow_few
     )
     root = Path(out)
-    _claim(root, settings, bank)
-    _sweep(root)
+    # a bank is its files, wherever they lie: "bank" compares them
+    asked = {"version": VERSION, **settings.to_dict(), "bank": bank.digest()}
+    claim(root, asked, not_compared=("sound_bank", "image_bank"))
+    sweep(root)
     # before any clip: a set that is not finished yet must say that it is synthetic, too
-    _describe(root / "dataset.json", description(settings, bank))
+    describe(root / "dataset.json", description(settings, bank))
     write_text(root / "README.md", readme(settings, plans, bank))
     todo = [plan for plan in plans if not all(path.is_file() for path in clip_files(root, settings, plan))]
     if todo and len(todo) < len(plans):
         log.info("%d of %d clips are there already", len(plans) - len(todo), len(plans))
-    _make_all(root, settings, bank, todo, processes, progress)
+    make_all(partial(make_clip, root, settings, bank), todo, processes=processes, progress=progress)
     rows = [row for plan in plans for row in read_json(_part(root, plan))]
-    _write_provenance(root / "provenance.csv", rows)
+    write_provenance(root / "provenance.csv", rows)
     events = {
         split: [sum(r["kind"] == "event" and r["split"] == split and r["class"] == i for r in rows)
                 for i in range(len(CLASS_NAMES))]
@@ -220,107 +210,6 @@ def provenance_rows(scene: Scene) -> list[dict[str, Any]]:
 def _image(appearance: dict[str, Any]) -> str:
     """What somebody or something is drawn from: hash of the photograph, or seed of the drawing."""
     return str(appearance.get("sha256") or f"drawn {appearance.get('seed', '')}")
-
-
-def _write_provenance(path: Path, rows: list[dict[str, Any]]) -> None:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, PROVENANCE, restval="", lineterminator="\n")
-    writer.writeheader()
-    for row in rows:
-        writer.writerow({**row, "parameters": json.dumps(row["parameters"])})
-    write_text(path, text.getvalue())
-
-
-def _claim(root: Path, settings: Settings, bank: Bank) -> None:
-    """Make the folder ours, or find that it is: nothing is written into a folder that holds something else."""
-    if root.exists() and not root.is_dir():
-        raise InputError("is a file; --out needs a folder", path=root)
-    asked = json.loads(json.dumps({"version": VERSION, **settings.to_dict(), "bank": bank.digest()}))
-    if (root / MARKER).is_file() and (root / SETTINGS).is_file():
-        found = read_json(root / SETTINGS)
-        # a bank is its files, wherever they lie: "bank" compares them
-        compared = {*found, *asked} - {"sound_bank", "image_bank"}
-        different = sorted(key for key in compared if found.get(key) != asked.get(key))
-        if different:
-            changes = ", ".join(f"{key} {found.get(key)} (now {asked.get(key)})" for key in different[:3])
-            rule = f"holds a data set made with other settings: {changes}; choose another --out, or delete it first"
-            raise InputError(rule, path=root)
-        return
-    if root.is_dir():
-        others = sorted(p.name for p in root.iterdir() if p.name != MARKER and not _PARTIAL.match(p.name))
-        if others:
-            rule = f"holds something else ({', '.join(others[:3])}{', ...' if len(others) > 3 else ''}); "
-            raise InputError(rule + "--out must be a new or empty folder", path=root)
-    text = "Everything in this folder is synthetic: made by `python -m simulation`. Keep real recordings elsewhere.\n"
-    write_text(root / MARKER, text)
-    write_json(root / SETTINGS, asked)
-
-
-def _describe(path: Path, made: dict[str, Any]) -> None:
-    """Write dataset.json, unless it describes this very set already: then what a user changed in it stays."""
-    found = read_json(path) if path.is_file() else None
-    if not isinstance(found, dict) or any(found.get(key) != made[key] for key in ("generator_version", "settings")):
-        write_json(path, made)
-
-
-def _sweep(root: Path) -> None:
-    """Delete the half-written files of an interrupted call."""
-    for folder, _, names in os.walk(root):
-        for name in names:
-            if _PARTIAL.match(name):
-                Path(folder, name).unlink(missing_ok=True)
-
-
-def _make_all(root: Path, settings: Settings, bank: Bank, todo: list[ClipPlan], processes: int, progress: bool) -> None:
-    if not todo:
-        return
-    with tqdm(total=len(todo), unit="clip", desc="clips", disable=not progress) as bar:
-        if min(processes, len(todo)) <= 1:
-            for plan in todo:
-                make_clip(root, settings, bank, plan)
-                bar.update()
-            return
-        with _single_threads():
-            context = multiprocessing.get_context("spawn")
-            count = min(processes, len(todo))
-            pool = ProcessPoolExecutor(count, mp_context=context, initializer=_stay_with, initargs=(os.getpid(),))
-            try:
-                jobs = {pool.submit(make_clip, root, settings, bank, plan): plan for plan in todo}
-                for job in as_completed(jobs):
-                    job.result()
-                    bar.update()
-            except BrokenProcessPool:
-                rule = "a process that made clips was ended from outside (out of memory?); the same command goes on"
-                raise InputError(rule) from None
-            finally:
-                pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _stay_with(parent: int) -> None:
-    """In a process of the pool: leave interrupts to the parent, and end when it is gone (killed, say)."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(0.5)
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
-
-
-@contextmanager
-def _single_threads() -> Iterator[None]:
-    """Processes that start inside use one thread each for linear algebra: they share the cores already."""
-    before = {name: os.environ.get(name) for name in _THREADS}
-    os.environ.update(dict.fromkeys(_THREADS, "1"))
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
 
 
 def description(settings: Settings, bank: Bank) -> dict[str, Any]:

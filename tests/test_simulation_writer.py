@@ -22,14 +22,13 @@ from simulation.__main__ import main, parser
 from simulation.bank import Bank, bank_sound, open_banks, photo_source
 from simulation.compose import clip_cast, compose
 from simulation.dataset_writer import (
-    MARKER,
-    _write_provenance,
     description,
     provenance_rows,
     readme,
     write_dataset,
 )
 from simulation.plan import make_plan
+from simulation.set_folder import MARKER, write_provenance
 from simulation.settings import Settings
 from simulation.sounds import GENERATORS, RATE_HZ
 from tests.shared import SHARED, needs_shared
@@ -489,7 +488,7 @@ def test_provenance_of_the_default_set_counts_every_class(tmp_path):
     """Six events of each class in three clips of test, counted from the file; nothing is rendered."""
     asked = Settings()
     scenes = (compose(asked, plan, Bank()) for plan in make_plan(asked) if plan.split == "test")
-    _write_provenance(tmp_path / "provenance.csv", [row for scene in scenes for row in provenance_rows(scene)])
+    write_provenance(tmp_path / "provenance.csv", [row for scene in scenes for row in provenance_rows(scene)])
     events = [row for row in rows_of(tmp_path) if row["kind"] == "event"]
     for index in range(13):
         clips = [row["clip"] for row in events if row["class"] == str(index)]

@@ -61,6 +61,13 @@ ARRAYS = {
         Array("mic", "capsules", ((45, 35), (-45, -35), (135, -35), (-135, 35)), 0.042, "rigid"),
         # a rigid-sphere head with ears a little behind the middle (Duda and Martens 1998 use 100 degrees)
         Array("binaural", "capsules", ((100, 0), (-100, 0)), 0.0875, "rigid"),
+        # eight omnidirectional capsules on a horizontal circle, as in TUT-CANSIM and CRESIM 2018
+        Array(
+            "circular8",
+            "capsules",
+            ((0, 0), (45, 0), (90, 0), (135, 0), (-180, 0), (-135, 0), (-90, 0), (-45, 0)),
+            0.05,
+        ),
     )
 }
 

@@ -34,10 +34,18 @@ class Range:
 
     def draw(self, rng: np.random.Generator, split: str) -> float:
         """A value of the split."""
-        index = 2 * int(rng.integers(BINS // 2)) + SPLITS.index(split)
-        return float(self._at((index + rng.uniform(0.1, 0.9)) / BINS))
+        return self.draw_part(rng, SPLITS.index(split), len(SPLITS))
+
+    def draw_part(self, rng: np.random.Generator, part: int, parts: int) -> float:
+        """A value of one of several parts, each of which has `BINS // 2` bins; two parts are train and test."""
+        index = parts * int(rng.integers(BINS // 2)) + part
+        return float(self._at((index + rng.uniform(0.1, 0.9)) / (parts * (BINS // 2))))
 
     def intervals(self, split: str) -> list[tuple[float, float]]:
         """The closed intervals that values of the split lie in, ascending."""
-        first = SPLITS.index(split)
-        return [(self._at((i + 0.1) / BINS), self._at((i + 0.9) / BINS)) for i in range(first, BINS, 2)]
+        return self.intervals_of_part(SPLITS.index(split), len(SPLITS))
+
+    def intervals_of_part(self, part: int, parts: int) -> list[tuple[float, float]]:
+        """The closed intervals that values of one of several parts lie in, ascending."""
+        bins = parts * (BINS // 2)
+        return [(self._at((i + 0.1) / bins), self._at((i + 0.9) / bins)) for i in range(part, bins, parts)]

@@ -173,3 +173,48 @@ def laughter(rng: np.random.Generator, p: dict[str, float], duration_s: float) -
     source += 0.35 * noise(rng, count, 400, 9000) * _curve(knots, breath, time_s)
     formants = np.broadcast_to(vowel, (len(frame_times_s(count)), 3))
     return fade(shape_spectrum(source, _formant_gains(formants)), 0.005, 0.05)
+
+
+def cough(rng: np.random.Generator, p: dict[str, float], duration_s: float) -> np.ndarray:
+    """Coughs: a burst of air as the glottis opens, a rush through the throat, a short voiced end.
+
+    Parameters: f0_hz (of the voiced end), tract, cough_s (length of one), voiced (share of the voice).
+    """
+    count = samples(duration_s)
+    time_s = np.arange(count) / RATE_HZ
+    knots, rush, voice = [0.0], [0.0], [0.0]
+    now = 0.01
+    while now < duration_s - 0.1:
+        length = min(p["cough_s"] * rng.uniform(0.85, 1.2), duration_s - now)
+        strength = rng.uniform(0.75, 1.0)
+        for share, r, v in ((0.0, 0.0, 0.0), (0.04, 1.0, 0.1), (0.3, 0.55, 0.3), (0.6, 0.25, 1.0), (1.0, 0.0, 0.0)):
+            knots.append(now + share * length)
+            rush.append(r * strength)
+            voice.append(v * strength)
+        now += length + rng.uniform(0.03, 0.16)
+    source = noise(rng, count, 300, 8000) * _curve(knots, rush, time_s)
+    pitch = p["f0_hz"] * (1 + 0.06 * wander(rng, count, 12.0))
+    source += p["voiced"] * unit(_glottal(rng, pitch, 0.3)) * _curve(knots, voice, time_s)
+    formants = np.broadcast_to(VOWELS[rng.choice((3, 4, 8))] * p["tract"], (len(frame_times_s(count)), 3))
+    return fade(shape_spectrum(source, _formant_gains(formants)), 0.002, 0.03)
+
+
+def clear_throat(rng: np.random.Generator, p: dict[str, float], duration_s: float) -> np.ndarray:
+    """Clearing the throat: "ahem", a creaking, slow and uneven voice with noise that gurgles along.
+
+    Parameters: f0_hz (of the creak), tract, gurgle_hz (rate of the gurgling), rough (share of the noise).
+    """
+    count = samples(duration_s)
+    time_s = np.arange(count) / RATE_HZ
+    split = duration_s * rng.uniform(0.38, 0.5)
+    knots = [0.0, 0.04, 0.7 * split, split, split + 0.05, 0.75 * duration_s, duration_s]
+    level = _curve(knots, [0.0, 0.8, 0.6, 0.12, 1.0, 0.8, 0.0], time_s)
+    pitch = p["f0_hz"] * _curve([0.0, split, duration_s], [1.1, 0.9, 0.7], time_s)
+    creak = _glottal(rng, pitch * (1 + 0.15 * wander(rng, count, 45.0)), 0.15)
+    gurgle = np.exp(0.7 * np.clip(wander(rng, count, p["gurgle_hz"]), -2, 2))
+    source = unit(creak) + p["rough"] * noise(rng, count, 250, 4500, 1) * gurgle
+    nasal = VOWELS[8] * p["tract"] * (0.6, 0.9, 0.95)  # the second syllable is an "m": dark
+    formants = _curve(
+        [0.0, 0.7 * split, split, duration_s], [VOWELS[8] * p["tract"]] * 2 + [nasal] * 2, frame_times_s(count)
+    )
+    return fade(shape_spectrum(source * level, _formant_gains(formants)), 0.005, 0.04)

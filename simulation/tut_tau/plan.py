@@ -1,0 +1,143 @@
+"""Which recordings a set has, in which rooms, under which names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from simulation.room import absorption_for_rt60
+from simulation.scene import Room
+from simulation.streams import stream
+from simulation.tut_tau.layouts import DB
+from simulation.tut_tau.settings import SetSettings
+
+# Sizes (length, width, height) and heights of the listener in which every direction of the grids fits in, at 1 m
+ROOM_M = ((6.0, 11.0), (5.0, 9.0), (3.6, 5.0))
+LISTENER_HEIGHT_M = (1.5, 1.9)
+OFF_CENTRE = 0.08  # share of length and width
+ROOMS_2019 = 5
+FREE_FIELD = Room("anechoic", (60.0, 60.0, 60.0), (30.0, 30.0, 30.0), 2.0)  # its walls are never rendered
+
+
+@dataclass(frozen=True)
+class ClipPlan:
+    """What is decided about a recording beforehand.
+
+    Attributes
+    ----------
+    name : stem of its files
+    folders : format -> folder of the wav file, relative to the root
+    labels : folder of the csv file
+    split : name of what it belongs to and shares with no other: "split1 train", "split2"
+    part, parts : which of how many parts of the sounds' parameter ranges it draws from
+    overlap : most events at one time
+    offset_deg : of the direction grid
+    """
+
+    name: str
+    folders: dict[str, str]
+    labels: str
+    split: str
+    part: int
+    parts: int
+    room: Room
+    overlap: int
+    offset_deg: int = 0
+
+    @property
+    def clip(self) -> str:
+        """Unique name over the set."""
+        return f"{self.labels}/{self.name}"
+
+
+def make_plan(settings: SetSettings) -> list[ClipPlan]:
+    """All recordings of the set.
+
+    Raises
+    ------
+    InputError : no walls give the asked reverberation time in a room of such a size
+    """
+    return list(_plan_2019(settings) if settings.row.folds else _plan_2018(settings))
+
+
+def _plan_2018(settings: SetSettings) -> Iterator[ClipPlan]:
+    """Folders wav_ov*_split*_30db and desc_ov*_split*, names train_*_desc_30 and test_*_desc_30."""
+    for split in settings.splits:
+        for part, (kind, count, most) in enumerate(
+            (("train", settings.train, settings.train_rooms), ("test", settings.test, settings.test_rooms))
+        ):
+            rooms = [FREE_FIELD] if settings.row.anechoic else _rooms(settings, f"split{split}_{kind}", most)
+            for overlap in settings.overlaps:
+                folders = {settings.formats[0]: f"wav_ov{overlap}_split{split}_{DB}db"}
+                for number in range(count):
+                    yield ClipPlan(
+                        name=f"{kind}_{number}_desc_{DB}",
+                        folders=folders,
+                        labels=f"desc_ov{overlap}_split{split}",
+                        split=f"split{split} {kind}",
+                        part=part,
+                        parts=2,
+                        room=rooms[number % len(rooms)],
+                        overlap=overlap,
+                        offset_deg=settings.test_offset_deg * part,
+                    )
+
+
+def _plan_2019(settings: SetSettings) -> Iterator[ClipPlan]:
+    """Folders foa_dev, mic_dev, metadata_dev and *_eval; rooms and overlaps in turns, numbers in the order of both."""
+    rooms = _rooms(settings, "ir", ROOMS_2019)
+    known = settings.row.splits
+    for split, count, stage in [*((s, settings.train, "dev") for s in settings.splits), (0, settings.test, "eval")]:
+        overlaps = settings.overlaps
+        cells = sorted(
+            (number % ROOMS_2019, overlaps[(number // ROOMS_2019 + number % ROOMS_2019) % len(overlaps)])
+            for number in range(count)
+        )
+        for number, (room, overlap) in enumerate(cells, start=1):
+            name = f"split{split}_ir{room}_ov{overlap}_{number}" if split else f"split0_{number}"
+            yield ClipPlan(
+                name=name,
+                folders={form: f"{form}_{stage}" for form in settings.formats},
+                labels=f"metadata_{stage}",
+                split=f"split{split}",
+                part=split,
+                parts=1 + len(known),
+                room=rooms[room],
+                overlap=overlap,
+                offset_deg=0 if split else settings.test_offset_deg,
+            )
+
+
+def _rooms(settings: SetSettings, name: str, count: int) -> list[Room]:
+    rng = stream(settings.seed, settings.layout, name, "rooms")
+    order = rng.permutation(count)
+    rooms = []
+    for index in range(count):
+        size = tuple(round(float(rng.uniform(*limits)), 2) for limits in ROOM_M)
+        listener = (
+            *(round(float(side * (0.5 + rng.uniform(-1, 1) * OFF_CENTRE)), 2) for side in size[:2]),
+            round(float(rng.uniform(*LISTENER_HEIGHT_M)), 2),
+        )
+        low, high = settings.rt60_s
+        # one room out of every part of the range, so that dry and reverberant ones are there
+        rt60_s = round(float(low + (high - low) * (order[index] + rng.uniform()) / count), 3)
+        room_name = f"ir{index}" if name == "ir" else f"{name}_room{index + 1}"
+        rooms.append(Room(room_name, size, listener, rt60_s, absorption_for_rt60(size, rt60_s)))
+    return rooms
+
+
+def clip_files(root: Path, plan: ClipPlan) -> dict[str, Path]:
+    """Format -> wav file; "provenance" and "labels" -> the others. The label file is written last."""
+    files = {form: root / folder / f"{plan.name}.wav" for form, folder in plan.folders.items()}
+    part = root / "provenance_parts" / plan.labels / f"{plan.name}.json"
+    return {**files, "provenance": part, "labels": root / plan.labels / f"{plan.name}.csv"}
+
+
+def reach_m(room: Room, directions: np.ndarray, margin_m: float = 0.3) -> float:
+    """How far from the listener a source can be in each of the directions (n, 3) without coming near a wall."""
+    listener, size = np.asarray(room.listener_m), np.asarray(room.size_m)
+    ahead = np.where(directions >= 0, size - listener, listener) - margin_m
+    return float((ahead / np.maximum(np.abs(directions), 1e-9)).min())
