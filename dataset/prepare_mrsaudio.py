@@ -28,6 +28,7 @@ from util.tracks import class_of_item, read_track, track_events
 
 LABEL_FRAMES_PER_S = 10
 _FIELDS = {"foa": "foa_fn", "binaural": "wav_fn", "video": "vid_fn", "track": "pos_fn"}
+SYNTHETIC_MARKER = "SYNTHETIC.txt"  # the simulator's: in the source, it goes with the data
 _SHORTFALL_S = 0.1  # an audio file that ends this much before its stretch is padded; more is an error
 
 
@@ -104,7 +105,8 @@ def run(args: argparse.Namespace) -> int:
     items, errors = read_metadata(args.metadata, args.source)
     names = sorted({item.name for item in items} | set(errors))
     split = split_names(names, args.test, args.seed)
-    _open_root(options.out, {"seed": args.seed, "test": sorted(n for n in names if split[n] == "dev-test")})
+    chosen = {"seed": args.seed, "test": sorted(n for n in names if split[n] == "dev-test")}
+    _open_root(options.out, chosen, synthetic=(Path(args.source) / SYNTHETIC_MARKER).is_file())
     jobs = _jobs([replace(item, split=split[item.name]) for item in items], options)
     count = sum(len(job) for job in jobs)
     print(f"{len(names)} items, {len(items) - count} finished before, {count} to do", flush=True)
@@ -210,8 +212,8 @@ def _locate(text: str, source: Path) -> Path:
     raise InputError(f"names a file that is not under {source}: {text}")
 
 
-def _open_root(out: Path, split: dict[str, Any]) -> None:
-    """Write what belongs to the whole root, unless it is there and agrees."""
+def _open_root(out: Path, split: dict[str, Any], *, synthetic: bool = False) -> None:
+    """Write what belongs to the whole root, unless it is there and agrees; synthetic material stays marked as such."""
     settings = out / "dataset.json"
     if settings.exists():
         if read_json(settings).get("prepared") != split:
@@ -220,7 +222,11 @@ def _open_root(out: Path, split: dict[str, Any]) -> None:
         raise InputError("is no folder of prepared data and not empty; give another --out", path=out)
     else:
         write_text(out / "classes.txt", "".join(f"{name}\n" for name in MRSAUDIO_CLASSES))
-        write_json(settings, {"name": "MRSAudio", "layout": "starss23", "prepared": split})
+        described = {"name": "MRSAudio", "layout": "starss23", "prepared": split}
+        if synthetic:
+            described |= {"name": "synthetic scenes in the form of MRSAudio", "synthetic": True}
+            write_text(out / SYNTHETIC_MARKER, "Everything in this folder is made of synthetic scenes.\n")
+        write_json(settings, described)
 
 
 def _targets(item: Item, options: Options) -> dict[str, Path]:
