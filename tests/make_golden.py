@@ -4,14 +4,20 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests import make_golden_av_baseline, make_golden_boxes, make_golden_metrics, make_golden_seld_labels
+from tests import (
+    make_golden_av_baseline,
+    make_golden_boxes,
+    make_golden_metrics,
+    make_golden_seld_labels,
+    make_golden_seldnet,
+)
 from tests.shared import SHARED
 
 GOLDEN = Path(__file__).resolve().parent / "golden"
 CUTS = {
     "av_baseline": (make_golden_av_baseline.cut, make_golden_boxes.cut),
     "metrics": (make_golden_metrics.cut,),
-    "seldnet": (make_golden_seld_labels.cut,),
+    "seldnet": (make_golden_seld_labels.cut, make_golden_seldnet.cut),
 }
 LIMIT_MB = 4.0
 

@@ -35,8 +35,9 @@ def test_golden_2018(layout: str, precision: torch.dtype) -> None:
     assert maps.shape == (1, 8, frames, int(data["n_bins"])) and maps.dtype == torch.float32
     ours, theirs = feature.columns(maps)[0, index].numpy(), data["features"]
     np.testing.assert_allclose(ours[:, :1024], theirs[:, :1024], atol=1e-6, rtol=0)
-    spectrum = np.hypot(data["spec_real"], data["spec_imag"]).reshape(len(index), -1)
-    np.testing.assert_allclose(ours[:, :1024], spectrum, atol=1e-6, rtol=0)
+    if "spec_real" in data:
+        spectrum = np.hypot(data["spec_real"], data["spec_imag"]).reshape(len(index), -1)
+        np.testing.assert_allclose(ours[:, :1024], spectrum, atol=1e-6, rtol=0)
     clear, silent = theirs[:, :1024] > 1e-4, theirs[:, :1024] < 1e-12
     assert clear.sum() > 4000
     assert circular(ours[:, 1024:], theirs[:, 1024:])[clear].max() <= 1e-4
