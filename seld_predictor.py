@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import soxr
 import torch
 from lightning_fabric import Fabric
 
@@ -24,6 +23,7 @@ from dataset.windows import EvaluationPlan, Framing
 from output_format.candidates import Candidates, merge
 from system import Model, model_from_checkpoint
 from util.arrays import Array
+from util.audio import resample_stretch, resampled_frames
 from util.checkpoint import load_checkpoint
 from util.errors import InputError
 from util.events import EventTable
@@ -216,9 +216,12 @@ class Inference:
         ------
         InputError : another number of channels, no samples, samples that are NaN or infinite; as the detector
         """
-        waveform = self._at_own_rate(waveform, rate_hz)
+        waveform = self.check_waveform(waveform)
+        if rate_hz <= 0 or not waveform.shape[1]:
+            raise InputError(f"the waveform has {waveform.shape[1]} samples at {rate_hz} Hz")
+        samples = max(1, resampled_frames(waveform.shape[1], rate_hz, self.rate_hz))
         recording = Recording(
-            "waveform", Path("waveform"), None, None, self.model.array, waveform.shape[1], self.rate_hz, rate_hz
+            "waveform", Path("waveform"), None, None, self.model.array, samples, self.rate_hz, rate_hz
         )
         boxes = None
         if frames is not None and self.model.visual:
@@ -293,15 +296,6 @@ class Inference:
             raise InputError("the waveform has samples that are NaN or infinite")
         return waveform
 
-    def _at_own_rate(self, waveform: np.ndarray, rate_hz: int) -> np.ndarray:
-        waveform = self.check_waveform(waveform)
-        if rate_hz <= 0 or not waveform.shape[1]:
-            raise InputError(f"the waveform has {waveform.shape[1]} samples at {rate_hz} Hz")
-        if rate_hz == self.rate_hz:
-            return waveform
-        resampled = soxr.resample(waveform.T, rate_hz, self.rate_hz, quality="HQ").T
-        return np.ascontiguousarray(resampled) if resampled.shape[1] else np.zeros((len(waveform), 1), np.float32)
-
 
 def load(
     checkpoint: str | os.PathLike[str],
@@ -362,12 +356,20 @@ def _named_classes(model: Model) -> Model:
 
 
 def _reader_of(waveform: np.ndarray) -> Read:
-    """A waveform in memory as a source of samples."""
+    """A waveform in memory as a source of samples at the recording's rate: those that its file would give."""
 
-    def read(_: Recording, start: int, length: int) -> np.ndarray:
+    def read(recording: Recording, start: int, length: int) -> np.ndarray:
         out = np.zeros((len(waveform), length), dtype=np.float32)
-        first, last = max(start, 0), min(max(start + length, 0), waveform.shape[1])
-        out[:, first - start : max(last, first) - start] = waveform[:, first : max(last, first)]
+        first, last = max(start, 0), min(start + length, recording.samples)
+        if last > first:
+            out[:, first - start : last - start] = resample_stretch(
+                lambda begin, count: waveform[:, begin : begin + count],
+                waveform.shape[1],
+                first,
+                last,
+                recording.file_rate_hz,
+                recording.rate_hz,
+            )
         return out
 
     return read

@@ -14,51 +14,31 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from dataset.layouts import AUDIO_SUFFIXES, LAYOUTS
 from dataset.recordings import Recording
-from job.data import FRAMING_FLAGS, check_framing
+from job.inputs import VIDEO_SUFFIXES, Item, find_items, open_checkpoint
 from job.picture import PlacedBoxes, Placement, boxes_of_video, placed_track, placed_video
 from job.sound import channel_matrix, file_reader, open_sound
+from job.stream import stream
 from output_format.candidates import Candidates
 from report.overlay import write_overlay
 from report.player import write_player
 from report.shown import Shown
 from report.tracks import write_audacity_labels, write_events_json
-from seld_predictor import Inference, load
+from seld_predictor import Inference
 from util.arguments import DEFAULTS
-from util.arrays import array_named
 from util.boxes import BoxTrack
-from util.checkpoint import load_checkpoint
 from util.dialects import write_events
 from util.errors import InputError
 from util.events import EventTable
 from util.files import write_json, written_whole
-from util.runs import newest_run, result_checkpoint
 
-VIDEO_SUFFIXES = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v")
-ARRAY_OF_FORMAT = {"foa": "foa", "mic": "mic", "bin": "binaural"}
 PLAYER_LIMIT_S = 1800.0  # a page with sound and picture of more is too heavy for a browser
-
-
-@dataclass(frozen=True)
-class Item:
-    """One recording that the command line names, with the video that belongs to it."""
-
-    audio: Path
-    video: Path | None
-
-    @property
-    def name(self) -> str:
-        """What its files are called."""
-        return self.audio.stem
 
 
 def infer(given: dict[str, Any], command: str) -> int:
     """Predict the recordings given; the exit status is 2 when one of them could not be read, after all others."""
     args = {**DEFAULTS, **given}
     if args["stream"]:
-        from job.stream import stream
-
         return stream(args)
     items = find_items(args["infer"])
     if args["overlay"] and len(items) > 1:
@@ -78,82 +58,6 @@ def infer(given: dict[str, Any], command: str) -> int:
     if len(items) > 1:
         print(f"{len(items) - broken} of {len(items)} recordings done", flush=True)
     return 2 if broken else 0
-
-
-def open_checkpoint(args: dict[str, Any]) -> tuple[Inference, Path]:
-    """The checkpoint named by -em, ready for recordings; without -em that of the newest run."""
-    if args["eval_model"]:
-        named = Path(args["eval_model"])
-    else:
-        roots = args["data_root"] if args["data_root"] != DEFAULTS["data_root"] else sorted(Path().glob("data_*"))
-        monitors = [args["monitor_path"]] if args["monitor_path"] else [Path(root) / "model_monitor" for root in roots]
-        named = newest_run(map(Path, monitors))
-    checkpoint = result_checkpoint(named) if named.is_dir() else named
-    array = array_named(ARRAY_OF_FORMAT[args["format"]]) if args["format"] else None
-    if array is None and load_checkpoint(checkpoint).get("foreign"):
-        print(
-            f"{checkpoint}: of another project, which does not say what its channels are; "
-            "--format foa, mic or bin says it",
-            file=sys.stderr,
-        )
-    inference = load(
-        checkpoint,
-        device=args["device"],
-        precision="32" if args["precision"] == "auto" else args["precision"],
-        array=array,
-        threshold_config=args["threshold_config"],
-        detector=args["detector"] if args["detector"] != DEFAULTS["detector"] else None,
-        batch_size=args["batch_size"],
-        workers=args["workers"],
-    )
-    changed = {name: args[name] for name in FRAMING_FLAGS if args[name] != DEFAULTS[name]}
-    check_framing(changed, inference.framing, checkpoint)
-    return inference, checkpoint
-
-
-def find_items(files: Sequence[str]) -> list[Item]:
-    """Recordings among files and folders, each with its video.
-
-    One sound and one video file belong together whatever their names; else a video belongs to the sound file of the
-    same stem, in the same folder or among the files named; else what the layout of a data root says.
-
-    Raises
-    ------
-    InputError : no such file, a file of an unknown kind, a video without a sound file, two recordings of one name
-    """
-    sounds: list[Path] = []
-    videos: list[Path] = []
-    for path in map(Path, files):
-        if path.is_dir():
-            inside = sorted(entry for entry in path.rglob("*") if not entry.name.startswith("."))
-            found = [entry for entry in inside if entry.suffix.lower() in AUDIO_SUFFIXES]
-            if not found:
-                raise InputError(f"holds no recording ({', '.join(AUDIO_SUFFIXES)})", path=path)
-            sounds += found
-        elif not path.exists():
-            raise InputError("no such file", path=path)
-        elif path.suffix.lower() in VIDEO_SUFFIXES:
-            videos.append(path)
-        else:
-            sounds.append(path)
-    if not sounds:
-        raise InputError("is a video: give the multichannel sound file too", path=videos[0])
-    if len(sounds) == len(videos) == 1:
-        return [Item(sounds[0], videos[0])]
-    by_stem = {video.stem: video for video in videos}
-    seen: dict[str, Path] = {}
-    for sound in sounds:
-        if sound.stem in seen:
-            raise InputError(f"has the name of {seen[sound.stem]}: predict them one after the other", path=sound)
-        seen[sound.stem] = sound
-    if left := by_stem.keys() - seen.keys():
-        raise InputError("belongs to none of the sound files: none has its name", path=by_stem[min(left)])
-    return [Item(sound, by_stem.get(sound.stem) or _video_beside(sound)) for sound in sounds]
-
-
-def _video_beside(sound: Path) -> Path | None:
-    beside = [sound.with_suffix(suffix) for suffix in VIDEO_SUFFIXES]
-    return next((path for path in [*beside, *LAYOUTS["starss23"].videos_of(sound)] if path.is_file()), None)
 
 
 @dataclass(frozen=True)
@@ -194,7 +98,7 @@ class _Job:
         track = None
         if video is not None and self.inference.model.visual:
             times_s = self.inference.window_times_s(recording.samples)
-            track = boxes_of_video(video, self.inference.detector, times_s, self.placement, out)
+            track = self._boxes(video, times_s, out)
         result = self.predict(recording, track, out / f"{item.name}.npy")
         if trouble := self._write(result, video, track, out):
             raise trouble
@@ -210,6 +114,16 @@ class _Job:
                 file=sys.stderr,
             )
         return item.video
+
+    def _boxes(self, video: Path, times_s: np.ndarray, out: Path) -> BoxTrack:
+        """Boxes of the video that the user gave; empty ones in place of a broken video would be another system's."""
+        try:
+            return boxes_of_video(video, self.inference.detector, times_s, self.placement, out)
+        except InputError as error:
+            if error.path is None or Path(error.path).suffix.lower() not in VIDEO_SUFFIXES:
+                raise
+            rule = f"{error.rule}; its recording was not predicted (--no-video predicts it from the sound alone)"
+            raise InputError(rule, path=error.path, place=error.place) from None
 
     def predict(self, recording: Recording, track: BoxTrack | None, raw: Path) -> Result:
         """Predict a recording; the raw output goes to its file block by block."""

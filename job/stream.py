@@ -6,19 +6,19 @@ import os
 import sys
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
 import numpy as np
-import soxr
 import torch
 
-from job.infer import Item, find_items, open_checkpoint
+from job.inputs import Item, find_items, open_checkpoint
 from job.picture import Placement, boxes_as_needed
-from job.sound import channel_matrix, file_reader, open_sound
+from job.sound import channel_matrix, open_sound
 from seld_predictor import Inference
+from util.audio import audio_info, read_audio, resample_stretch, resampled_frames, resampling_margin, resampling_span
 from util.dialects import dialect_named, format_events
 from util.errors import InputError
 from util.events import EventTable
@@ -31,10 +31,13 @@ _SAMPLE_TYPES = {"s16le": np.dtype("<i2"), "f32le": np.dtype("<f4")}
 class StreamPredictor:
     """Events of a recording that comes in block by block; memory holds one window, whatever the length.
 
-    The rows are those of `Inference.__call__` on the whole recording: the same windows, the same zeros at both ends.
+    The rows are those of `Inference.__call__` on the whole recording: the same windows, the same samples where the
+    recording has another rate than the model, the same zeros at both ends.
 
     Parameters
     ----------
+    rate_hz : of what comes in; None: the model's
+    matrix : (channels, channels) from what comes in to the channels of the model's array; None: they are that
     boxes : person boxes (6, 4) of the windows one after the other; None: empty boxes
 
     Raises
@@ -42,60 +45,107 @@ class StreamPredictor:
     InputError : the system's feature needs the whole clip
     """
 
-    def __init__(self, inference: Inference, *, boxes: Iterator[np.ndarray] | None = None):
+    def __init__(
+        self,
+        inference: Inference,
+        *,
+        rate_hz: int | None = None,
+        matrix: np.ndarray | None = None,
+        boxes: Iterator[np.ndarray] | None = None,
+    ):
         feature = inference.model.feature
         if getattr(feature, "needs", "clip") != "window":
             name = inference.model.system.name
             raise InputError(f"--stream: the features of {name} need the whole recording; run it without --stream")
-        self.inference, self.framing, self.boxes = inference, inference.framing, boxes
+        self.inference, self.framing, self.boxes, self.matrix = inference, inference.framing, boxes, matrix
+        self.rate_hz = rate_hz or inference.rate_hz
         self.windows, self.busy_s = 0, 0.0
         self.compute_s: deque[float] = deque(maxlen=10000)  # of the last windows
-        self.heard = 0  # samples so far
-        self._first = self.framing.eval_start(0)  # sample that `_buffer` begins with: before the recording are zeros
-        self._buffer = np.zeros((inference.model.array.channels, -self._first), dtype=np.float32)
+        self.heard = 0  # samples so far, at `rate_hz`
+        self._held = np.zeros((inference.model.array.channels, 0), dtype=np.float32)  # the last ones of them
         self._frames_per_window = round(self.framing.eval_hop_s / inference.label_frame_s)
+
+    @property
+    def heard_s(self) -> float:
+        """Seconds heard so far."""
+        return self.heard / self.rate_hz
 
     @property
     def look_ahead_s(self) -> float:
         """How much a window hears behind the frames that it gives rows for."""
         framing = self.framing
         after = framing.window_frames - framing.leading_frames - framing.eval_hop_frames
-        return after * framing.hop / framing.rate_hz
+        margin_s = resampling_margin(self.rate_hz, framing.rate_hz) / self.rate_hz
+        return after * framing.hop / framing.rate_hz + margin_s
 
     def feed(self, waveform: np.ndarray) -> EventTable:
-        """The rows that the next samples (channels, n), at the model's rate, complete; often none.
+        """The rows that the next samples (channels, n) complete; often none.
 
         Raises
         ------
         InputError : another number of channels, samples that are NaN or infinite (with the second)
         """
         waveform = np.asarray(waveform, dtype=np.float32)
-        if waveform.shape[0] != len(self._buffer):
-            raise InputError(f"{waveform.shape[0]} channels come in, {len(self._buffer)} are needed")
+        if waveform.shape[0] != len(self._held):
+            raise InputError(f"{waveform.shape[0]} channels come in, {len(self._held)} are needed")
         finite = np.isfinite(waveform).all(axis=0)
         if not finite.all():
-            place = f"{(self.heard + int(np.argmin(finite))) / self.inference.rate_hz:.3f} s"
+            place = f"{(self.heard + int(np.argmin(finite))) / self.rate_hz:.3f} s"
             raise InputError("samples are NaN or infinite", place=place)
         self.heard += waveform.shape[1]
-        self._buffer = np.concatenate([self._buffer, waveform], axis=1)
+        self._held = np.concatenate([self._held, waveform], axis=1)
         tables = []
-        while self._buffer.shape[1] >= self.framing.eval_samples:
-            tables.append(self.window(self._buffer[:, : self.framing.eval_samples], self.framing.window_frames))
+        while self._span()[1] <= self.heard:
+            samples = self._samples(self.framing.eval_samples)
+            tables.append(self.window(samples, self.framing.window_frames))
+            self._forget()
         return EventTable.concatenate(tables)
 
     def finish(self) -> EventTable:
         """The rows of what is left when the recording ends."""
         framing, tables = self.framing, []
-        frames = framing.clip_frames(self.heard)
-        end = self.inference.label_frames(self.heard)
+        samples = max(1, resampled_frames(self.heard, self.rate_hz, framing.rate_hz))
+        frames, end = framing.clip_frames(samples), self.inference.label_frames(samples)
         while self.windows == 0 or self.windows * framing.eval_hop_frames < frames:
             first = framing.eval_first_frame(self.windows)
-            held = max(min(self._buffer.shape[1], frames * framing.hop - self._first), 0)
-            window = np.zeros((len(self._buffer), framing.eval_samples), dtype=np.float32)
-            window[:, :held] = self._buffer[:, :held]
-            tables.append(self.window(window, min(max(frames - first, 0), framing.window_frames)))
+            length = min(framing.eval_samples, frames * framing.hop - framing.eval_start(self.windows))
+            tables.append(self.window(self._samples(length), min(max(frames - first, 0), framing.window_frames)))
         table = EventTable.concatenate(tables)
         return table[table.frame < end]
+
+    def _span(self) -> tuple[int, int]:
+        """Samples [begin, end) of what comes in that the next window needs."""
+        start = self.framing.eval_start(self.windows)
+        last = start + self.framing.eval_samples
+        return resampling_span(max(start, 0), last, self.rate_hz, self.framing.rate_hz)
+
+    def _samples(self, length: int) -> np.ndarray:
+        """The next window (channels, samples of a window) at the model's rate: its first `length` samples, then zeros.
+
+        A resampled recording is computed stretch by stretch as `util.audio.read_audio` does it: a resampler
+        that works through the stream rounds otherwise, and phase differences jump where they pass 0.
+        """
+        start = self.framing.eval_start(self.windows)
+        window = np.zeros((len(self._held), self.framing.eval_samples), dtype=np.float32)
+        first, last = max(start, 0), start + length
+        if last > first:
+            gone = self.heard - self._held.shape[1]
+            window[:, first - start : length] = resample_stretch(
+                lambda begin, count: self._held[:, begin - gone : begin - gone + count],
+                self.heard,
+                first,
+                last,
+                self.rate_hz,
+                self.framing.rate_hz,
+            )
+        if self.matrix is not None and length > 0:
+            window[:, :length] = self.matrix @ window[:, :length]
+        return window
+
+    def _forget(self) -> None:
+        """Drop the samples that no window needs any more."""
+        needed = self.heard - self._span()[0]
+        self._held = self._held[:, max(self._held.shape[1] - needed, 0) :]
 
     @torch.inference_mode()
     def window(self, waveform: np.ndarray, valid_end: int) -> EventTable:
@@ -114,8 +164,6 @@ class StreamPredictor:
         table = self.inference.events(self.inference.candidates(raw))
         table = table.replace(frame=table.frame + self.windows * self._frames_per_window)
         self.windows += 1
-        self._first += framing.eval_hop_frames * framing.hop
-        self._buffer = self._buffer[:, framing.eval_hop_frames * framing.hop :]
         self.compute_s.append(time.perf_counter() - start)
         self.busy_s += self.compute_s[-1]
         return table
@@ -126,14 +174,13 @@ def stream(args: dict[str, Any]) -> int:
     if args["overlay"] or args["player"] == "always":
         raise InputError("--stream prints rows only: run without it for a player or an overlay")
     inference, _ = open_checkpoint(args)
-    predictor = StreamPredictor(inference)
     if args["infer"] == ["-"]:
-        name, tables = "stream", _of_standard_input(predictor, args)
+        name, predictor, blocks = "stream", *_of_standard_input(inference, args)
     else:
         items = find_items(args["infer"])
         if len(items) > 1:
             raise InputError(f"--stream takes one recording at a time, found {len(items)}")
-        name, tables = items[0].name, _of_file(predictor, items[0], args)
+        name, predictor, blocks = items[0].name, *_of_file(inference, items[0], args)
     dialect, start = dialect_named(DIALECT), time.perf_counter()
     with ExitStack() as stack:
         if inference.fabric.device.type == "cpu":
@@ -142,7 +189,7 @@ def stream(args: dict[str, Any]) -> int:
         if args["out"] is not None:
             temporary = stack.enter_context(written_whole(Path(args["out"]) / f"{name}.csv"))
             outputs.append(stack.enter_context(open(temporary, "w", encoding="utf-8", newline="")))
-        for table in tables:
+        for table in _tables(predictor, blocks):
             for output in outputs if len(table) else ():
                 output.write(format_events(table, dialect))
                 output.flush()
@@ -165,49 +212,62 @@ def one_thread() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-def _of_file(predictor: StreamPredictor, item: Item, args: dict[str, Any]) -> Iterator[EventTable]:
-    """Rows of a file, window by window; only the window is read and only the pictures that it needs are decoded."""
-    inference = predictor.inference
+def _tables(predictor: StreamPredictor, blocks: Iterable[np.ndarray]) -> Iterator[EventTable]:
+    for block in blocks:
+        yield predictor.feed(block)
+    yield predictor.finish()
+
+
+def _of_file(inference: Inference, item: Item, args: dict[str, Any]) -> tuple[StreamPredictor, Iterator[np.ndarray]]:
+    """For a file; it is read block by block, and only the pictures that windows need are decoded."""
     if args["stream_format"] or args["channels"] or args["rate"]:
         raise InputError("--stream-format, --channels and --rate are for standard input: -infer - --stream")
-    matrix = channel_matrix(inference.model.array, args["channel_order"], args["norm"])
     recording = open_sound(item.audio, inference.model.array, inference.rate_hz)
+    boxes = None
     if inference.model.visual and not args["no_video"]:
         if item.video is None:
             print(f"{item.audio}: no video: the system runs with empty boxes", file=sys.stderr)
         else:
             placement = Placement(args["video_yaw_deg"], args["video_offset_s"])
-            predictor.boxes = boxes_as_needed(item.video, inference.detector, placement, predictor.framing.eval_hop_s)
-    # The samples of a window are read as the offline run reads them, so that also a resampled file gives its very
-    # values: phase differences jump where they pass 0, and a resampler that starts elsewhere rounds otherwise.
-    read = file_reader(matrix) or file_reader(np.eye(recording.array.channels, dtype=np.float32))
-    framing = predictor.framing
-    clip_frames = framing.clip_frames(recording.samples)
-    end = inference.label_frames(recording.samples)
-    for index in range(len(inference.window_times_s(recording.samples))):
-        start, first = int(framing.eval_start(index)), int(framing.eval_first_frame(index))
-        length = max(min(framing.eval_samples, clip_frames * framing.hop - start), 0)
-        window = np.zeros((recording.array.channels, framing.eval_samples), dtype=np.float32)
-        window[:, :length] = read(recording, start, length)
-        table = predictor.window(window, min(max(clip_frames - first, 0), framing.window_frames))
-        predictor.heard = min(start + framing.eval_samples, recording.samples)
-        yield table[table.frame < end]
+            boxes = boxes_as_needed(item.video, inference.detector, placement, inference.framing.eval_hop_s)
+    predictor = _predictor(inference, args, recording.file_rate_hz, boxes)
+    return predictor, _file_blocks(item.audio, recording.file_rate_hz)
 
 
-def _of_standard_input(predictor: StreamPredictor, args: dict[str, Any]) -> Iterator[EventTable]:
-    """Rows of what comes in on standard input."""
-    inference = predictor.inference
-    matrix = channel_matrix(inference.model.array, args["channel_order"], args["norm"])
+def _of_standard_input(inference: Inference, args: dict[str, Any]) -> tuple[StreamPredictor, Iterator[np.ndarray]]:
+    """For what comes in on standard input; whatever has come in is given on at once.
+
+    Raises
+    ------
+    InputError : another number of channels than the checkpoint needs, nothing at all
+    """
+    due = inference.model.array.channels
+    if (args["channels"] or due) != due:
+        rule = f"--channels {args['channels']}: the checkpoint is for {inference.model.array.name}, {due} channels"
+        raise InputError(rule)
     if inference.model.visual and not args["no_video"]:
         print("standard input has no video: the system runs with empty boxes", file=sys.stderr)
-    for block in _standard_input(inference, args):
-        yield predictor.feed(block if matrix is None else matrix @ block)
-    yield predictor.finish()
+    blocks = _standard_input(_SAMPLE_TYPES[args["stream_format"] or "s16le"], due)
+    return _predictor(inference, args, args["rate"], None), blocks
+
+
+def _predictor(
+    inference: Inference, args: dict[str, Any], rate_hz: int | None, boxes: Iterator[np.ndarray] | None
+) -> StreamPredictor:
+    matrix = channel_matrix(inference.model.array, args["channel_order"], args["norm"])
+    return StreamPredictor(inference, rate_hz=rate_hz, matrix=matrix, boxes=boxes)
+
+
+def _file_blocks(path: Path, rate_hz: int) -> Iterator[np.ndarray]:
+    """A file (channels, n) at its own rate, half a second at a time."""
+    step = max(1, rate_hz // 2)
+    for start in range(0, audio_info(path).frames, step):
+        yield read_audio(path, start=start, frames=min(step, audio_info(path).frames - start), rate_hz=rate_hz)
 
 
 def _closing_words(predictor: StreamPredictor, total_s: float) -> str:
     """What was heard, how fast it was computed, and how late rows come."""
-    heard_s, busy_s = predictor.heard / predictor.inference.rate_hz, predictor.busy_s
+    heard_s, busy_s = predictor.heard_s, predictor.busy_s
     first_ms, *others = [1000 * seconds for seconds in predictor.compute_s]
     usual_ms = np.array(others or [first_ms])
     latest_s = predictor.framing.eval_hop_s - predictor.inference.label_frame_s + predictor.look_ahead_s
@@ -219,23 +279,8 @@ def _closing_words(predictor: StreamPredictor, total_s: float) -> str:
     )
 
 
-def _standard_input(inference: Inference, args: dict[str, Any]) -> Iterator[np.ndarray]:
-    """Blocks (channels, n) at the model's rate of what comes in; whatever has come in is given on at once.
-
-    Raises
-    ------
-    InputError : another number of channels than the checkpoint needs, nothing at all
-    """
-    kind = _SAMPLE_TYPES[args["stream_format"] or "s16le"]
-    due = inference.model.array.channels
-    channels, rate_hz = args["channels"] or due, args["rate"] or inference.rate_hz
-    if channels != due:
-        raise InputError(f"--channels {channels}: the checkpoint is for {inference.model.array.name}, {due} channels")
-    return _resampled(_samples(kind, channels), rate_hz, inference.rate_hz, channels)
-
-
-def _samples(kind: np.dtype, channels: int) -> Iterator[np.ndarray]:
-    """(n, channels) float32 of the bytes on standard input."""
+def _standard_input(kind: np.dtype, channels: int) -> Iterator[np.ndarray]:
+    """Blocks (channels, n) float32 of the bytes on standard input."""
     left, any_at_all = b"", False
     file, frame_bytes = sys.stdin.buffer.fileno(), kind.itemsize * channels
     while data := os.read(file, 1 << 16):
@@ -244,21 +289,9 @@ def _samples(kind: np.dtype, channels: int) -> Iterator[np.ndarray]:
         left = data[whole:]
         if whole:
             any_at_all = True
-            samples = np.frombuffer(data[:whole], dtype=kind).reshape(-1, channels).astype(np.float32)
+            samples = np.frombuffer(data[:whole], dtype=kind).reshape(-1, channels).T.astype(np.float32)
             yield samples / np.float32(32768) if kind.kind == "i" else samples
     if not any_at_all:
         raise InputError("standard input: nothing came in")
     if left:
         print("standard input ended inside a sample; the rest was dropped", file=sys.stderr)
-
-
-def _resampled(blocks: Iterator[np.ndarray], from_hz: int, to_hz: int, channels: int) -> Iterator[np.ndarray]:
-    """(n, channels) at one rate -> (channels, m) at another."""
-    if from_hz == to_hz:
-        yield from (np.ascontiguousarray(block.T) for block in blocks)
-        return
-    resampler = soxr.ResampleStream(from_hz, to_hz, channels, dtype="float32", quality="HQ")
-    for block in blocks:
-        yield np.ascontiguousarray(resampler.resample_chunk(block).T)
-    last = resampler.resample_chunk(np.zeros((0, channels), dtype=np.float32), last=True)
-    yield np.ascontiguousarray(last.T)

@@ -58,7 +58,7 @@ ENTRIES = {
 
 def submit(given: dict[str, Any], command: str) -> int:
     """Predict an evaluation set and pack the entry: csv files, metadata, zip."""
-    from job.infer import open_checkpoint  # PyTorch and the networks
+    from job.inputs import open_checkpoint  # PyTorch and the networks
 
     args = {**DEFAULTS, **given}
     entry, label = _entry(args["edition"]), args["label"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import tracemalloc
 from fractions import Fraction
 from pathlib import Path
@@ -17,7 +18,7 @@ import npy2csv
 import seld
 import system
 from detection.at_times import held_at
-from job.infer import find_items
+from job.inputs import find_items
 from job.picture import PlacedBoxes, Placement, placed_video
 from seld_predictor import Inference, load
 from tests.checkpoints import RATE_HZ, bursts, recording, thresholds, untrained
@@ -296,6 +297,25 @@ def test_broken_video_keeps_the_sound_and_is_told(models, capsys, extra):
     assert Path("done/a/a.csv").is_file() and Path("done/b/player.html").is_file()
     assert infer(models, "takes/a.wav", *extra) == 2
     assert '"mime":"audio/mp4"' in Path("a_seld/player.html").read_text(encoding="utf-8")
+
+
+def test_broken_video_of_an_audio_visual_system_stops_its_recording_alone(models, capsys):
+    """Empty boxes in place of the video would be predictions of something else than what was asked for."""
+    for name in ("a", "b", "c"):
+        recording(Path(f"takes/{name}.wav"), 0.6)
+    tiny_video(Path("takes/b.mp4"), 0.6)
+    whole = Path("takes/b.mp4").read_bytes()
+    for name, content in (("a", b"no video"), ("c", whole[: len(whole) // 2])):
+        Path(f"takes/{name}.mp4").write_bytes(content)
+    assert infer(models, "takes", "--out", "done", "--player", "never", model="av") == 2
+    shown = capsys.readouterr()
+    for name in ("a", "c"):
+        assert re.search(rf"error: takes/{name}\.mp4: .*not predicted \(--no-video predicts it", shown.err)
+    assert "1 of 3 recordings done" in shown.out
+    assert {path.parent.name for path in Path("done").rglob("*.csv")} == {"b"}
+    assert infer(models, "takes/a.wav", "--out", "one", "--player", "never", model="av") == 2
+    assert infer(models, "takes", "--no-video", "--out", "deaf", "--player", "never", model="av") == 0
+    assert {path.parent.name for path in Path("deaf").rglob("*.csv")} == {"a", "b", "c"}
 
 
 def test_boxes_move_with_yaw_and_offset():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 import soundfile
 
 import seld
+from job.sound import channel_matrix, file_reader, open_sound
 from job.stream import StreamPredictor
 from seld_predictor import load
 from tests.checkpoints import RATE_HZ, bursts, recording, thresholds, untrained
@@ -58,7 +60,7 @@ def test_rows_equal_the_offline_ones_whatever_the_blocks(models, seconds, block)
     tables, held = [], 0
     for start in range(0, waveform.shape[1], block):
         tables.append(predictor.feed(waveform[:, start : start + block]))
-        held = max(held, predictor._buffer.shape[1])
+        held = max(held, predictor._held.shape[1])
     tables.append(predictor.finish())
     assert same(EventTable.concatenate(tables), inference(waveform, RATE_HZ))
     assert held < predictor.framing.eval_samples + block
@@ -76,6 +78,37 @@ def test_rows_come_as_soon_as_the_window_is_heard(models):
     assert set(rows.frame) <= set(range(12, 24)) and len(rows)
 
 
+@pytest.mark.parametrize("rate_hz", [44100, 48000, 22050, 24001])
+@pytest.mark.parametrize("seconds", [0.3, 3.3])
+def test_windows_of_another_rate_are_bit_for_bit_those_of_the_offline_run(models, seconds, rate_hz, monkeypatch):
+    write_audio("talk.wav", bursts(seconds, rate_hz=rate_hz), rate_hz, subtype="FLOAT")
+    inference = load(models / "foa.pth", device="cpu")
+    matrix = channel_matrix(inference.model.array, "fuma", None)
+    predictor, windows, held = StreamPredictor(inference, rate_hz=rate_hz, matrix=matrix), [], 0
+
+    def window(self, samples, valid_end):
+        windows.append(samples.copy())
+        self.windows += 1
+        return EventTable.make()
+
+    monkeypatch.setattr(StreamPredictor, "window", window)
+    waveform = soundfile.read("talk.wav", dtype="float32", always_2d=True)[0].T
+    for start in range(0, waveform.shape[1], 777):
+        predictor.feed(waveform[:, start : start + 777])
+        held = max(held, predictor._held.shape[1])
+    predictor.finish()
+    framing, read = predictor.framing, file_reader(matrix)
+    recording = open_sound(Path("talk.wav"), inference.model.array, inference.rate_hz)
+    assert len(windows) == len(inference.window_times_s(recording.samples))
+    for index, samples in enumerate(windows):
+        start = framing.eval_start(index)
+        length = min(framing.eval_samples, framing.clip_frames(recording.samples) * framing.hop - start)
+        np.testing.assert_array_equal(samples[:, :length], read(recording, start, length))
+        assert not samples[:, length:].any()
+    grid_s = 1 / math.gcd(rate_hz, 24000)  # stretches begin where samples of both rates meet
+    assert held / rate_hz < framing.eval_samples / 24000 + 2 * grid_s + 0.15
+
+
 @pytest.mark.parametrize("rate_hz", [24000, 48000])
 def test_a_file_streams_the_rows_of_its_offline_run(models, rate_hz, capsys):
     recording(Path("talk.wav"), 3.3, rate_hz=rate_hz)
@@ -85,7 +118,9 @@ def test_a_file_streams_the_rows_of_its_offline_run(models, rate_hz, capsys):
     shown = capsys.readouterr()
     assert same(parsed(shown.out), read_events("talk_seld/talk.csv", "dcase2023"))
     assert Path("live/talk.csv").read_text() == shown.out
-    assert "real-time factor" in shown.err and "0.04 to 1.14 s after the end of its frame" in shown.err
+    late = "0.04 to 1.14" if rate_hz == 24000 else "0.06 to 1.16"  # the filter of the resampler looks ahead too
+    assert "real-time factor" in shown.err and f"{late} s after the end of its frame" in shown.err
+    assert "3.3 s heard" in shown.err
 
 
 def test_a_video_is_decoded_along(models, capsys):
@@ -97,7 +132,8 @@ def test_a_video_is_decoded_along(models, capsys):
     assert same(parsed(capsys.readouterr().out), read_events("talk_seld/talk.csv", "dcase2023"))
 
 
-@pytest.mark.parametrize(("form", "kind", "rate_hz"), [("s16le", "<i2", 24000), ("f32le", "<f4", 44100)])
+@pytest.mark.parametrize(("form", "kind"), [("s16le", "<i2"), ("f32le", "<f4")])
+@pytest.mark.parametrize("rate_hz", [24000, 44100, 48000])
 def test_raw_samples_on_standard_input(models, form, kind, rate_hz, monkeypatch, capsys):
     waveform = bursts(2.6, rate_hz=rate_hz)
     raw = np.rint(waveform * 32768) if kind == "<i2" else waveform
@@ -110,9 +146,7 @@ def test_raw_samples_on_standard_input(models, form, kind, rate_hz, monkeypatch,
         monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(file))
         flags = ["--stream", "--stream-format", form, "--channels", "4", "--rate", str(rate_hz)]
         assert infer(models, "-", *flags) == 0
-    # a resampler that works through a stream rounds differently: phase differences next to 0 may jump to 2 pi
-    within_deg = 0.01 if rate_hz == RATE_HZ else 0.5
-    assert same(parsed(capsys.readouterr().out), read_events("talk_seld/talk.csv", "dcase2023"), within_deg)
+    assert same(parsed(capsys.readouterr().out), read_events("talk_seld/talk.csv", "dcase2023"))
 
 
 def test_what_cannot_be_streamed_is_refused(models, capsys, monkeypatch):

@@ -7,6 +7,7 @@ import math
 import os
 import struct
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -53,8 +54,62 @@ class AudioInfo:
         return self.frames / self.rate_hz
 
     def frames_at(self, rate_hz: int) -> int:
-        """Samples per channel after resampling to `rate_hz`: the rounded quotient, halves up, as soxr gives."""
-        return (2 * self.frames * rate_hz + self.rate_hz) // (2 * self.rate_hz)
+        """Samples per channel after resampling to `rate_hz`."""
+        return resampled_frames(self.frames, self.rate_hz, rate_hz)
+
+
+def resampled_frames(frames: int, from_hz: int, to_hz: int) -> int:
+    """Samples per channel after resampling: the rounded quotient, halves up, as soxr gives."""
+    return (2 * frames * to_hz + from_hz) // (2 * from_hz)
+
+
+def resampling_span(first: int, last: int, from_hz: int, to_hz: int) -> tuple[int, int]:
+    """Samples [begin, end) at `from_hz` that give the samples [first, last) at `to_hz`: those and a margin around them.
+
+    `begin` lies on the common grid of the two rates; `end` may lie beyond the end of the recording.
+    """
+    if from_hz == to_hz:
+        return first, last
+    common = math.gcd(from_hz, to_hz)
+    step_in, step_out = from_hz // common, to_hz // common
+    margin = resampling_margin(from_hz, to_hz)
+    begin = max(0, first // step_out - math.ceil(margin / step_in)) * step_in
+    return begin, math.ceil(last * from_hz / to_hz) + margin
+
+
+def resampling_margin(from_hz: int, to_hz: int) -> int:
+    """Samples at `from_hz` that a resampled sample depends on to each side, at most.
+
+    The filter of soxr HQ reaches fewer than 512 samples of the lower of the two rates (measured).
+    """
+    if from_hz == to_hz:
+        return 0
+    return 512 * max(1, math.ceil(from_hz / to_hz))
+
+
+def resample_stretch(
+    read: Callable[[int, int], np.ndarray], frames: int, first: int, last: int, from_hz: int, to_hz: int
+) -> np.ndarray:
+    """(channels, last - first) float32, samples [first, last) of a recording at another rate (soxr HQ).
+
+    The same values whoever reads them, from a file or from a stream: phase differences near 0 jump by 2 pi on the last
+    bit, so that a resampler that started elsewhere would give another feature.
+
+    Parameters
+    ----------
+    read : (first sample, count) at `from_hz` -> (channels, count)
+    frames : length of the recording at `from_hz`
+    """
+    if from_hz == to_hz:
+        return read(first, last - first)
+    begin, end = resampling_span(first, last, from_hz, to_hz)
+    end = min(frames, end)
+    resampled = soxr.resample(read(begin, end - begin).T, from_hz, to_hz, quality="HQ").T
+    offset = first - resampled_frames(begin, from_hz, to_hz)
+    waveform = np.zeros((len(resampled), last - first), dtype=np.float32)
+    part = resampled[:, offset : offset + last - first]
+    waveform[:, : part.shape[1]] = part
+    return waveform
 
 
 def audio_info(path: str | os.PathLike[str], *, channels: int | None = None) -> AudioInfo:
@@ -264,18 +319,6 @@ def _read_resampled(info: AudioInfo, first: int, last: int, rate_hz: int) -> np.
         logger.info("%s: resampled from %d to %d Hz", info.path, info.rate_hz, rate_hz)
     if last <= first:
         return np.zeros((info.channels, 0), dtype=np.float32)
-    common = math.gcd(info.rate_hz, rate_hz)
-    step_in, step_out = info.rate_hz // common, rate_hz // common
-    # the filter of soxr HQ reaches fewer than 512 samples of the lower of the two rates to each side (measured)
-    margin = 512 * max(1, math.ceil(info.rate_hz / rate_hz))
-    blocks_before = math.ceil(margin / step_in)
-    block = max(0, first // step_out - blocks_before)
-    begin = block * step_in
-    end = min(info.frames, math.ceil(last * info.rate_hz / rate_hz) + margin)
-    samples = _read(info, begin, end - begin)
-    resampled = soxr.resample(samples.T, info.rate_hz, rate_hz, quality="HQ").T
-    offset = first - block * step_out
-    waveform = np.zeros((info.channels, last - first), dtype=np.float32)
-    part = resampled[:, offset : offset + last - first]
-    waveform[:, : part.shape[1]] = part
-    return waveform
+    return resample_stretch(
+        lambda begin, count: _read(info, begin, count), info.frames, first, last, info.rate_hz, rate_hz
+    )

@@ -1,0 +1,110 @@
+"""What a command line of inference names: recordings with their videos, and a checkpoint."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dataset.layouts import AUDIO_SUFFIXES, LAYOUTS
+from job.data import FRAMING_FLAGS, check_framing
+from seld_predictor import Inference, load
+from util.arguments import DEFAULTS
+from util.arrays import array_named
+from util.checkpoint import load_checkpoint
+from util.errors import InputError
+from util.runs import newest_run, result_checkpoint
+
+VIDEO_SUFFIXES = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v")
+ARRAY_OF_FORMAT = {"foa": "foa", "mic": "mic", "bin": "binaural"}
+
+
+@dataclass(frozen=True)
+class Item:
+    """One recording that the command line names, with the video that belongs to it."""
+
+    audio: Path
+    video: Path | None
+
+    @property
+    def name(self) -> str:
+        """What its files are called."""
+        return self.audio.stem
+
+
+def open_checkpoint(args: dict[str, Any]) -> tuple[Inference, Path]:
+    """The checkpoint named by -em, ready for recordings; without -em that of the newest run."""
+    if args["eval_model"]:
+        named = Path(args["eval_model"])
+    else:
+        roots = args["data_root"] if args["data_root"] != DEFAULTS["data_root"] else sorted(Path().glob("data_*"))
+        monitors = [args["monitor_path"]] if args["monitor_path"] else [Path(root) / "model_monitor" for root in roots]
+        named = newest_run(map(Path, monitors))
+    checkpoint = result_checkpoint(named) if named.is_dir() else named
+    array = array_named(ARRAY_OF_FORMAT[args["format"]]) if args["format"] else None
+    if array is None and load_checkpoint(checkpoint).get("foreign"):
+        print(
+            f"{checkpoint}: of another project, which does not say what its channels are; "
+            "--format foa, mic or bin says it",
+            file=sys.stderr,
+        )
+    inference = load(
+        checkpoint,
+        device=args["device"],
+        precision="32" if args["precision"] == "auto" else args["precision"],
+        array=array,
+        threshold_config=args["threshold_config"],
+        detector=args["detector"] if args["detector"] != DEFAULTS["detector"] else None,
+        batch_size=args["batch_size"],
+        workers=args["workers"],
+    )
+    changed = {name: args[name] for name in FRAMING_FLAGS if args[name] != DEFAULTS[name]}
+    check_framing(changed, inference.framing, checkpoint)
+    return inference, checkpoint
+
+
+def find_items(files: Sequence[str]) -> list[Item]:
+    """Recordings among files and folders, each with its video.
+
+    One sound and one video file belong together whatever their names; else a video belongs to the sound file of the
+    same stem, in the same folder or among the files named; else what the layout of a data root says.
+
+    Raises
+    ------
+    InputError : no such file, a file of an unknown kind, a video without a sound file, two recordings of one name
+    """
+    sounds: list[Path] = []
+    videos: list[Path] = []
+    for path in map(Path, files):
+        if path.is_dir():
+            inside = sorted(entry for entry in path.rglob("*") if not entry.name.startswith("."))
+            found = [entry for entry in inside if entry.suffix.lower() in AUDIO_SUFFIXES]
+            if not found:
+                raise InputError(f"holds no recording ({', '.join(AUDIO_SUFFIXES)})", path=path)
+            sounds += found
+        elif not path.exists():
+            raise InputError("no such file", path=path)
+        elif path.suffix.lower() in VIDEO_SUFFIXES:
+            videos.append(path)
+        else:
+            sounds.append(path)
+    if not sounds:
+        raise InputError("is a video: give the multichannel sound file too", path=videos[0])
+    if len(sounds) == len(videos) == 1:
+        return [Item(sounds[0], videos[0])]
+    by_stem = {video.stem: video for video in videos}
+    seen: dict[str, Path] = {}
+    for sound in sounds:
+        if sound.stem in seen:
+            raise InputError(f"has the name of {seen[sound.stem]}: predict them one after the other", path=sound)
+        seen[sound.stem] = sound
+    if left := by_stem.keys() - seen.keys():
+        raise InputError("belongs to none of the sound files: none has its name", path=by_stem[min(left)])
+    return [Item(sound, by_stem.get(sound.stem) or _video_beside(sound)) for sound in sounds]
+
+
+def _video_beside(sound: Path) -> Path | None:
+    beside = [sound.with_suffix(suffix) for suffix in VIDEO_SUFFIXES]
+    return next((path for path in [*beside, *LAYOUTS["starss23"].videos_of(sound)] if path.is_file()), None)
