@@ -13,6 +13,7 @@ from lightning_fabric import Fabric
 from dataset.layouts import DataRoot
 from dataset.lists import list_file
 from dataset.recordings import Boxes, Labels, Recording, recordings_from_list
+from dataset.true_boxes import TrueBoxes
 from dataset.windows import Framing
 from job.data import FLAG_OF_ARRAY, check_framing, common_classes, detect_people, open_roots
 from job.machine import make_fabric
@@ -38,6 +39,15 @@ INHERITED = (
 )
 
 
+BOXES = {  # by --boxes
+    "own": "the clip's own",
+    "empty": "none (empty boxes)",
+    "other": "another clip's",
+    "true": "made from the labels (nobody missed, nobody who is silent)",
+}
+DETECTED = ("own", "other")
+
+
 @dataclass(frozen=True)
 class Evaluation:
     """One model on recordings: predict, write, score, and say how the scores were made."""
@@ -59,14 +69,14 @@ class Evaluation:
         description: str,
     ) -> Validation:
         """Predict, write and score the recordings."""
-        model, args, source = self.model, self.args, self.args["boxes"]
+        model, args = self.model, self.args
         predictor = SELDPredictor(
             self.fabric,
             model,
             thresholds=self.thresholds.presence,
             unification_deg=self.thresholds.unification_deg,
             framing=Framing.from_settings(args),
-            boxes=Boxes(args["detector"], source=source, recordings=recordings) if model.visual else None,
+            boxes=self._boxes(recordings) if model.visual else None,
             batch_size=args["batch_size"],
             workers=args["workers"],
         )
@@ -79,6 +89,12 @@ class Evaluation:
             raw_description=self.raw_description(checkpoint),
         )
         return validator.validate(predictor, csv_dir=csv_dir, raw_dir=raw_dir, description=description)
+
+    def _boxes(self, recordings: Sequence[Recording]) -> Boxes | TrueBoxes:
+        """Where the person boxes come from, by --boxes."""
+        if self.args["boxes"] == "true":
+            return TrueBoxes(self.model.classes)
+        return Boxes(self.args["detector"], source=self.args["boxes"], recordings=recordings)
 
     def raw_description(self, checkpoint: Path) -> dict[str, Any]:
         """What is written beside every raw output, so that it can be read without the checkpoint."""
@@ -115,11 +131,12 @@ class Evaluation:
             str(self.thresholds),
         ]
         if self.model.visual:
-            boxes = {"own": "the clip's own", "empty": "none (empty boxes)", "other": "another clip's"}[args["boxes"]]
+            boxes = BOXES[args["boxes"]]
             builtin = " (small, trained by this project on simulated frames)" if args["detector"] == "builtin" else ""
-            remarks.append(f"person boxes {boxes}, detector {args['detector']}{builtin}")
+            detector = f", detector {args['detector']}{builtin}" if args["boxes"] in DETECTED else ""
+            remarks.append(f"person boxes {boxes}{detector}")
             blind = sum(recording.video is None for recording in recordings)
-            if blind and args["boxes"] != "empty":
+            if blind and args["boxes"] in DETECTED:
                 remarks.append(f"{blind} of {len(recordings)} recordings have no video: empty boxes there")
         else:
             remarks.append("audio only")
@@ -194,7 +211,7 @@ def evaluate(given: dict[str, Any], command: str) -> int:
     model.to(fabric.device)
     if args["no_video"] and model.visual:
         raise InputError("takes person boxes: --boxes empty evaluates it without a video", path=checkpoint)
-    if model.visual and args["boxes"] != "empty":
+    if model.visual and args["boxes"] in DETECTED:
         detect_people(args, recordings)
     thresholds = thresholds_of(content, args, len(model.classes))
 

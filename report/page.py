@@ -41,6 +41,11 @@ _NAMES = {
     "LR": "localisation recall",
     "SELD": "SELD error",
 }
+_BOXES = {  # by --boxes of the evaluation
+    "empty": "the same network that sees nobody: what the sound alone gives it",
+    "other": "the same network that sees the people of another recording",
+    "true": "the same network that sees people where the labels say that they sound: ceiling of the picture",
+}
 
 
 @dataclass(frozen=True)
@@ -82,7 +87,7 @@ def write_report(
 
     floors = bounds(first)
     variants = [
-        (f"{one.name}, {other.name} boxes", f"the same network, person boxes: {other.name}", other.result)
+        (f"{one.name}, {other.name} boxes", _BOXES.get(other.name, "the same network, other boxes"), other.result)
         for one in evaluations
         for other in with_other_boxes(one)
     ]

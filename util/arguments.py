@@ -194,8 +194,9 @@ A value is taken from the flag, else from dataset.json in the data root, else fr
     add("--box-rate", metavar="HZ", help="detections per second of video, or 'native' for every frame [10]")
     add(
         "--boxes",
-        choices=["own", "empty", "other"],
-        help="boxes that an audio-visual system is scored with: the clip's own, none, or another clip's [own]",
+        choices=["own", "empty", "other", "true"],
+        help="boxes that an audio-visual system is scored with: the clip's own, none, another clip's, or made from the "
+        "labels [own]",
     )
 
     add = parser.add_argument_group("training").add_argument
