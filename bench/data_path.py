@@ -17,6 +17,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import util.cli  # noqa: F401  as every command line: how PyTorch's threads wait
+from bench.machine import machine
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -113,8 +114,7 @@ def _run(args: argparse.Namespace, folder: Path) -> int:
     total = rate(whole)
     print(
         f"data path, {args.format}, {args.clips} clips of {args.seconds:g} s at {args.rate} Hz, "
-        f"batch {args.batch_size}; {os.cpu_count()} cores, "
-        f"{torch.get_num_threads()} torch and {args.workers} loader threads, float32 on {device}"
+        f"batch {args.batch_size}; {machine(args.device)}, {args.workers} loader thread(s), float32 on {device}"
     )
     for name, (value, cpu_ms) in parts.items():
         print(f"  {name:20s} {value:8.0f} windows/s alone, {cpu_ms:6.3f} ms of CPU per window")

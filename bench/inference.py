@@ -3,6 +3,7 @@
 python bench/inference.py                                 on the CPU, built-in detector
 python bench/inference.py --detector yolox_tiny --seconds 300
 python bench/inference.py --device cuda
+python bench/inference.py --hour                          one hour through the command line: time and memory
 
 A real-time factor of 100 means: a minute of recording takes 0.6 s. Process start and loading are not part of it;
 reading, features, network, decoding and thresholds are. The network is untrained (its speed does not depend on that).
@@ -11,8 +12,8 @@ reading, features, network, decoding and thresholds are. The network is untraine
 from __future__ import annotations
 
 import argparse
-import os
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
@@ -24,7 +25,9 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import numpy as np
+import soundfile
 
+from bench.machine import machine
 from util.processors import share_processors
 
 TARGETS = {"cached boxes, bfloat16": 200, "detection": 8}
@@ -39,10 +42,13 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--repeats", type=int, default=5, help="runs, of which the median counts [5]")
     parser.add_argument("--detector", default="builtin", help="person detector [builtin]")
     parser.add_argument("--only", choices=["boxes", "detection", "stream"], help="one of the three")
+    parser.add_argument("--hour", action="store_true", help="instead: -infer of a one-hour file, against one minute")
     args = parser.parse_args(argv)
     share_processors()
-    _print_machine(args)
+    print(f"{machine(args.device)}; audio-visual CRNN, FOA, 13 classes")
     with tempfile.TemporaryDirectory() as folder:
+        if args.hour:
+            return _hour(args, Path(folder))
         checkpoint, audio = _material(Path(folder), args.seconds)
         if args.only in (None, "boxes"):
             for precision, name in (("32", "float32"), ("bf16", "bfloat16")):
@@ -53,16 +59,6 @@ def main(argv: list[str] | None = None) -> int:
         if args.only in (None, "detection"):
             _detection(args, checkpoint, audio, Path(folder))
     return 0
-
-
-def _print_machine(args: argparse.Namespace) -> None:
-    import torch
-
-    name = torch.cuda.get_device_name() if args.device == "cuda" else "CPU"
-    print(
-        f"{name}, {os.cpu_count()} cores, torch {torch.__version__} with {torch.get_num_threads()} threads; "
-        f"audio-visual CRNN, FOA, 13 classes, recording of {args.seconds} s"
-    )
 
 
 def _material(folder: Path, seconds: int) -> tuple[Path, Path]:
@@ -159,6 +155,39 @@ def _detection(args: argparse.Namespace, checkpoint: Path, audio: Path, folder: 
     _report(
         args, "detection", _timed(args, run), seconds=seconds, more=f" ({args.detector}, 29.97 pictures/s, float32)"
     )
+
+
+def _hour(args: argparse.Namespace, folder: Path) -> int:
+    """`python seld.py -infer` of a minute and of an hour, each as a process of its own: time, memory, what it wrote."""
+    from tests.checkpoints import untrained
+    from util.audio import write_audio
+
+    checkpoint = untrained(folder / "av.pth", visual=True)
+    rng = np.random.default_rng(0)
+    write_audio(folder / "block.wav", 0.1 * rng.standard_normal((4, 60 * 24000)), 24000)
+    block, _ = soundfile.read(folder / "block.wav", dtype="int16")
+    for minutes in (1, 60):
+        with soundfile.SoundFile(folder / f"minutes{minutes}.wav", "w", 24000, 4, "PCM_16") as file:
+            for minute in range(minutes):
+                file.write(np.roll(block, 24000 * minute, axis=0))
+    peaks_mb = {}
+    for minutes in (1, 60):
+        out = folder / f"out{minutes}"
+        flags = ["-infer", f"{folder}/minutes{minutes}.wav", "-em", f"{checkpoint}", "--no-video", "--player", "never"]
+        flags += ["--out", f"{out}", "--device", args.device, "-b", f"{args.batch_size}"]
+        code = "import sys; sys.path.insert(0, sys.argv[1]); import seld; from bench.machine import peak_mb; "
+        code += "seld.main(sys.argv[2:]); print('peak', peak_mb())"
+        project = str(Path(__file__).resolve().parents[1])
+        start = time.perf_counter()
+        done = subprocess.run([sys.executable, "-c", code, project, *flags], capture_output=True, text=True, check=True)
+        taken_s = time.perf_counter() - start
+        peaks_mb[minutes] = float(done.stdout.split()[-1])
+        raw = np.load(out / f"minutes{minutes}.npy", mmap_mode="r")
+        speed = f"{taken_s:.1f} s with process start, {60 * minutes / taken_s:.0f} times real time"
+        wrote = f"raw output {' x '.join(map(str, raw.shape))}, {raw.nbytes / 2**20:.0f} MB"
+        print(f"-infer of {minutes:2d} min: {speed}; peak memory {peaks_mb[minutes]:.0f} MB; {wrote}", flush=True)
+    print(f"memory of the hour above that of the minute: {peaks_mb[60] - peaks_mb[1]:.0f} MB")
+    return 0
 
 
 def _report(

@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 import scipy
 
+from bench.machine import processor
 from dcase2022_task3_seld_metrics import Result, score
 from dcase2022_task3_seld_metrics.batch import Batch
 from dcase2022_task3_seld_metrics.folders import read_folders
@@ -92,7 +93,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--slow-files", type=int, default=78, help="files that the slow reference scores too (0: none)")
     chosen = parser.parse_args(argv)
     threads = os.environ.get("OMP_NUM_THREADS", "unset")
-    print(f"{_processor()}, {os.cpu_count()} cores, OMP_NUM_THREADS {threads}")
+    print(f"{processor()}, {os.cpu_count()} cores, OMP_NUM_THREADS {threads}")
     print(f"Python {platform.python_version()}, numpy {np.__version__}, scipy {scipy.__version__}")
     with tempfile.TemporaryDirectory() as folder:
         per_file = -(-chosen.frames // chosen.files)
@@ -125,14 +126,6 @@ def main(argv: list[str] | None = None) -> None:
             print(f"{seconds:8.3f} s CPU  {name}")
         if chosen.slow_files:
             _against_slow(tables, chosen.slow_files)
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    return next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.machine())
 
 
 def _tables(names: list[str], batch: Batch) -> dict[str, EventTable]:

@@ -7,7 +7,6 @@ python bench/training.py --device cuda --batch-size 256
 from __future__ import annotations
 
 import argparse
-import os
 import statistics
 import subprocess
 import sys
@@ -20,6 +19,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import util.cli  # noqa: F401  as every command line: how PyTorch's threads wait
+from bench.machine import machine, peak_mb
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -35,23 +35,14 @@ def main(argv: list[str] | None = None) -> int:
     with tempfile.TemporaryDirectory() as folder:
         if args.memory_clips:
             return _memory_child(args, Path(folder))
-        _print_machine(args)
+        how = f"{args.workers} loader thread(s), batch {args.batch_size}, audio-visual CRNN, FOA, 13 classes"
+        print(f"{machine(args.device)}; {how}")
         for precision in ("bf16", "32"):
             _training_step(args, Path(folder) / f"train{precision}", precision)
         _validation(args, Path(folder) / "validation")
     if args.device == "cpu" and not args.skip_memory:
         _memory(args)
     return 0
-
-
-def _print_machine(args: argparse.Namespace) -> None:
-    import torch
-
-    name = torch.cuda.get_device_name() if args.device == "cuda" else "CPU"
-    print(
-        f"{name}, {os.cpu_count()} cores, torch {torch.__version__} with {torch.get_num_threads()} threads, "
-        f"{args.workers} loader thread(s), batch {args.batch_size}, audio-visual CRNN, FOA, 13 classes"
-    )
 
 
 def _prepared(args: argparse.Namespace, folder: Path, precision: str, *, clips: int = 20, training: bool = True):
@@ -170,15 +161,9 @@ def _memory(args: argparse.Namespace) -> None:
 
 
 def _memory_child(args: argparse.Namespace, folder: Path) -> int:
+    import job.train  # noqa: F401  the imports of a training
     from job.data import training_loader
     from seld_trainer import SELDTrainer, TrainingSettings
-
-    def peak_mb() -> float:
-        """Largest resident memory of this process so far (getrusage would give its parent's, if that was larger)."""
-        status = Path("/proc/self/status").read_text()
-        return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM")) / 1024
-
-    import job.train  # noqa: F401  the imports of a training
 
     imports = peak_mb()
     fabric, options, recordings, plan, model = _prepared(args, folder, "bf16", clips=args.memory_clips)
