@@ -81,6 +81,7 @@ def engine_idling(rng: np.random.Generator, p: dict[str, float], duration_s: flo
     train *= 1 + p["uneven"] * wander(rng, count, p["firing_hz"])
     modes = p["exhaust_hz"] * np.array([1.0, 1.9, 3.1, 4.7])
     body = resonate(train, modes, np.array([0.12, 0.08, 0.05, 0.04]), np.array([1.0, 0.7, 0.5, 0.3]))
+    body = band(body, 0.4 * p["firing_hz"], 11000, 1)  # firings push one way: without it the mean is not zero
     return fade(unit(body) + p["fan"] * noise(rng, count, 200, 2500, 1), 0.08, 0.12)
 
 

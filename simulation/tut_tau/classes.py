@@ -50,10 +50,10 @@ OFFICE = (
             "rough": Range(0.3, 0.9)}))),
     EventClass("phone", (1.6, 3.2), 0.0, tuple(
         GENERATORS[f"telephone/{kind}"] for kind in ("bell", "trill", "ringtone"))),
-    EventClass("keysDrop", (0.4, 0.9), 0.0, (
+    EventClass("keysDrop", (0.4, 0.75), 0.0, (
         Generator("keysDrop", office.keys_drop, {
             "ring_hz": _log(2300, 4200), "keys": Range(2.6, 7.4), "wood_hz": _log(130, 330),
-            "bounce_s": Range(0.15, 0.4)}),)),
+            "bounce_s": Range(0.2, 0.45)}),)),
     EventClass("speech", (1.6, 3.0), 0.0, (GENERATORS["female speech"], GENERATORS["male speech"])),
     EventClass("keyboard", (1.2, 3.0), -2.0, (
         Generator("keyboard", office.typing, {

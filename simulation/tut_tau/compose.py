@@ -71,6 +71,7 @@ def compose(settings: SetSettings, plan: ClipPlan) -> tuple[Scene, list[Placed]]
             classes[slot.class_index], named("sound", number), plan.part, plan.parts, slot.duration_s
         )
         placed.append(_place(named("place", number), settings, plan, slot, number, (sound, made_of), placed))
+    placed.sort(key=lambda one: one.start_s)
     scene = Scene(
         name=plan.name,
         split=plan.split,
