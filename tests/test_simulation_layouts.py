@@ -17,6 +17,7 @@ import soundfile
 
 from simulation.__main__ import main
 from simulation.labels import active_intervals_s
+from simulation.render import render
 from simulation.sounds import RATE_HZ, Range
 from simulation.streams import stream
 from simulation.tut_tau import command
@@ -150,12 +151,10 @@ def test_2019_has_five_rooms_and_all_splits():
     }
 
 
-def intensity(path: Path, start_s: float, end_s: float) -> np.ndarray:
-    """Mean of W times (X, Y, Z) over a stretch of a FOA recording (ACN: W, Y, Z, X), weighted by its own level."""
-    info = soundfile.info(path)
-    first, last = round(start_s * info.samplerate), round(end_s * info.samplerate)
-    waveform, _ = soundfile.read(path, start=first, stop=last)
-    return (waveform[:, :1] * waveform[:, [3, 1, 2]]).mean(axis=0)
+def intensity(waveform: np.ndarray, rate_hz: int, start_s: float, end_s: float) -> np.ndarray:
+    """Mean of W times (X, Y, Z) over a stretch of a FOA recording (samples, 4) in the order W, Y, Z, X."""
+    piece = waveform[round(start_s * rate_hz) : round(end_s * rate_hz)]
+    return (piece[:, :1] * piece[:, [3, 1, 2]]).mean(axis=0)
 
 
 @pytest.mark.parametrize(("layout", "limit_deg"), [("ansim", 2.0), ("resim", 25.0), ("tau2019", 20.0)])
@@ -172,20 +171,25 @@ def test_sound_comes_from_the_direction_of_its_label(made, layout, limit_deg):
             if np.any((table.start_s[others] < end) & (table.end_s[others] + 0.3 > start)):
                 continue
             label = direction_from_degrees(table.azimuth_deg[index], table.elevation_deg[index])
-            errors.append(float(angle_between_deg(intensity(files["foa"], start, end), label)))
+            errors.append(float(angle_between_deg(intensity(*soundfile.read(files["foa"]), start, end), label)))
     assert len(errors) >= 4 and np.median(errors) < 0.5 * limit_deg, errors
     assert (max(errors) if layout == "ansim" else np.quantile(errors, 0.8)) < limit_deg, errors
 
 
-@pytest.mark.parametrize(("layout", "limit_deg"), [("mansim", 3.0), ("mreal", 30.0)])
-def test_moving_sound_follows_its_label(made, layout, limit_deg):
-    """Over tenths of a second, against the readers' own rule of motion; in rooms reflections turn the intensity."""
-    out, _, plans = made(layout)
+@pytest.mark.parametrize("layout", ["mansim", "mreal"])
+def test_moving_sound_follows_its_label(made, layout):
+    """Over tenths of a second, against the readers' own rule of motion; without the walls, whose echoes turn it."""
+    out, settings, plans = made(layout)
     errors, went = [], []
     for plan in plans:
         files = clip_files(out, plan)
         table = table_of(layout, files["labels"])
-        level = np.abs(soundfile.read(files["foa"])[0][:, 0]).max()
+        if layout == "mansim":
+            waveform, rate = soundfile.read(files["foa"])
+        else:
+            scene, _ = compose(settings, plan)
+            waveform, rate = render(scene, [ARRAYS["foa"]], max_order=0, tail=False)["foa"].T, RATE_HZ
+        level = np.abs(waveform[:, 0]).max()
         for index in range(len(table)):
             steps = np.arange(0.0, table.end_s[index] - table.start_s[index] - 0.1, 0.1)
             azimuth, elevation = table.angles_at(index, steps + 0.05)
@@ -193,11 +197,11 @@ def test_moving_sound_follows_its_label(made, layout, limit_deg):
             went.append(float(angle_between_deg(label[0], label[-1])))
             for step, there in zip(steps, label):
                 begin = table.start_s[index] + step
-                found = intensity(files["foa"], begin, begin + 0.1)
+                found = intensity(waveform, rate, begin, begin + 0.1)
                 if np.linalg.norm(found) > 1e-3 * level**2:  # not in a pause
                     errors.append(float(angle_between_deg(found, there)))
     assert max(went) > 30 and len(errors) > 20
-    assert np.median(errors) < 0.5 * limit_deg and np.quantile(errors, 0.75) < limit_deg
+    assert np.median(errors) < 1.0 and np.quantile(errors, 0.9) < 3.0, errors
 
 
 def test_motion_of_the_golden_rows():
