@@ -25,12 +25,10 @@ from dataset.check_directions import (
     truth_of_labels,
 )
 from dataset.check_sound import CHANNEL_NAMES, FRAME_S, Directions, Intensity, Levels, scan
-from dataset.layouts import AUDIO_SUFFIXES, DataRoot
-from dataset.recordings import Recording, recording_of_file
+from dataset.layouts import AUDIO_SUFFIXES, LAYOUTS, DataRoot
+from dataset.recordings import Labels, Recording, recording_of_file
 from util.arrays import ARRAYS, Array, array_named
-from util.audio import RATE_HZ
 from util.boxes import BoxTrack, box_path, read_boxes
-from util.dialects import read_events
 from util.errors import InputError
 from util.events import EventTable
 
@@ -138,18 +136,18 @@ def check_path(
     ------
     InputError : no such file or folder, no recording in it
     """
-    files, findings, class_count = _files_of(path)
+    files, findings, classes = _files_of(path)
     if detect:
         findings += _detect(files, detector or DETECTORS[0])
     pool = Pool()
     with tqdm(files, desc="checking", unit="clip", leave=False, disable=not progress, file=sys.stderr) as bar:
         for file in bar:
-            findings += check_recording(file, array=array, detector=detector, class_count=class_count, pool=pool)
+            findings += check_recording(file, array=array, detector=detector, classes=classes, pool=pool)
     return findings + list(pool.findings(path)), len(files)
 
 
-def _files_of(path: Path) -> tuple[list[Path], list[Finding], int | None]:
-    """Sound files under a path; problems of the folder as a whole; the number of classes, where it is known."""
+def _files_of(path: Path) -> tuple[list[Path], list[Finding], tuple[str, ...] | None]:
+    """Sound files under a path; problems of the folder as a whole; the names of the classes, where they are known."""
     if path.is_file():
         return [path], [], None
     if not path.is_dir():
@@ -162,7 +160,7 @@ def _files_of(path: Path) -> tuple[list[Path], list[Finding], int | None]:
     }
     files = sorted(file for found in by_format.values() for file in found)
     if files:
-        return files, list(_companions(root, files)), len(root.classes)
+        return files, list(_companions(root, files)), root.classes
     loose = sorted(
         file for file in path.rglob("*") if file.suffix.lower() in AUDIO_SUFFIXES and not file.name.startswith(".")
     )
@@ -183,14 +181,12 @@ def _companions(root: DataRoot, files: Sequence[Path]) -> Iterator[Finding]:
             yield Finding(file, "has no labels", str(layout.labels_of(file)))
         if any_video and not any(video.is_file() for video in layout.videos_of(file)):
             yield Finding(file, "has no video, other recordings have one", str(layout.videos_of(file)[-1]))
-    for stage in layout.stages:
-        for path in sorted((root.path / f"{layout.labels}_{stage}").rglob("*.csv")):
-            if path not in labels and not path.name.startswith("."):
-                yield Finding(path, "are labels of no recording")
-        for kind in layout.videos:
-            for path in sorted((root.path / f"{kind}_{stage}").rglob("*.mp4")):
-                if path not in videos and not path.name.startswith("."):
-                    yield Finding(path, "is a video of no recording")
+    for path in layout.label_files(root.path):
+        if path not in labels:
+            yield Finding(path, "are labels of no recording")
+    for path in layout.video_files(root.path):
+        if path not in videos:
+            yield Finding(path, "is a video of no recording")
 
 
 def _detect(files: Sequence[Path], detector: str) -> list[Finding]:
@@ -218,7 +214,7 @@ def check_recording(
     *,
     array: Array | None = None,
     detector: str | None = None,
-    class_count: int | None = None,
+    classes: Sequence[str] | None = None,
     pool: Pool | None = None,
 ) -> list[Finding]:
     """All that is wrong with one recording and what belongs to it; a pool gathers what it says of the whole root."""
@@ -230,13 +226,14 @@ def check_recording(
     except InputError as error:
         return [Finding(file, error.rule, error.place or "")]
     findings = list(_of_levels(recording, levels))
-    if recording.file_rate_hz != RATE_HZ:
-        rule = f"is at {recording.file_rate_hz} Hz: it is resampled to {RATE_HZ} Hz whenever it is read"
+    rate_hz = LAYOUTS[recording.layout].rate_hz
+    if recording.file_rate_hz != rate_hz:
+        rule = f"is at {recording.file_rate_hz} Hz: it is resampled to {rate_hz} Hz whenever it is read"
         findings.append(Finding(file, rule, note=True))
     table = None
     if recording.labels is not None:
         try:
-            table = read_events(recording.labels, recording.dialect, class_count=class_count)
+            table = Labels(None if classes is None else len(classes), classes=classes)(recording)
             findings += _of_label_times(recording, table)
         except InputError as error:
             findings.append(Finding(recording.labels, error.rule, error.place or ""))

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from util.errors import InputError
+from util.interval_csv import URBANSOUND8K
 
 STARSS23_CLASSES = (
     "Female speech",
@@ -60,6 +61,23 @@ MRSAUDIO_OBJECTS = (
 )
 MRSAUDIO_CLASSES = ("unused", *MRSAUDIO_OBJECTS)  # class 0 never occurs
 MRSAUDIO_CLASS_INDEX = {name: index for index, name in enumerate(MRSAUDIO_CLASSES) if index}
+
+
+# The sounds of DCASE2016 task 2, as TUT Sound Events 2018 and TAU Spatial Sound Events 2019 number them.
+TUT_CLASSES = (
+    "knock",
+    "drawer",
+    "clearthroat",
+    "phone",
+    "keysDrop",
+    "speech",
+    "keyboard",
+    "pageturn",
+    "cough",
+    "doorslam",
+    "laughter",
+)
+URBAN_CLASSES = tuple(URBANSOUND8K.values())  # of REAL and MREAL
 
 
 def read_classes(path: str | os.PathLike[str]) -> tuple[str, ...]:

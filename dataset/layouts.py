@@ -3,95 +3,79 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from dataset.classes import STARSS23_CLASSES, check_classes, read_classes
+from dataset.classes import STARSS23_CLASSES, TUT_CLASSES, URBAN_CLASSES, check_classes, read_classes
+from dataset.layout_kinds import (
+    AUDIO_SUFFIXES,
+    FoldLayout,
+    Layout,
+    ListNames,
+    OverlapLayout,
+    StageLayout,
+    sounds_under,
+)
+from util.arrays import ARRAYS
+from util.audio import audio_info
 from util.errors import InputError
-from util.files import companion, read_json
+from util.files import read_json
+from util.interval_csv import INTERVAL_DIALECTS, IntervalDialect
 
-AUDIO_SUFFIXES = (".wav", ".flac")
+__all__ = ["AUDIO_SUFFIXES", "LAYOUTS", "DataRoot", "Layout", "ListNames", "layout_of_file"]
 
-
-@dataclass(frozen=True)
-class Layout:
-    """Folders are named `<kind>_<stage>`; inside lie sub-folders of splits, and the same names in each kind.
-
-    Attributes
-    ----------
-    audio : folder kind of each format, "binaural" -> "binaural" in "binaural_dev"
-    labels : folder kind of the label csv files
-    videos : folder kinds of the videos, the one to prefer first
-    stages : "dev" has labels, "eval" has none
-    splits : start of a sub-folder's name -> split
-    list_formats : how the names of lists call each format
-    dialect : csv dialect of the labels
-    """
-
-    name: str
-    audio: dict[str, str] = field(
-        default_factory=lambda: {"foa": "foa", "mic": "mic", "binaural": "binaural", "stereo": "stereo"}
+_TUT = {"classes": TUT_CLASSES, "dialect": "tut2018", "folds": (1, 2, 3)}
+_STREET = {"classes": URBAN_CLASSES, "folds": (1, 8, 9)}
+_2018 = {"rate_hz": 44100, "clip_s": 30.0, "edition": "2018", "overlaps": (1, 2, 3)}
+_CIRCULAR = {"audio": {"circular8": "circular8"}, "list_formats": ("circular8",)}
+LAYOUTS: dict[str, Layout] = {
+    layout.name: layout
+    for layout in (
+        StageLayout(
+            "starss23",
+            STARSS23_CLASSES,
+            audio={"foa": "foa", "mic": "mic", "binaural": "binaural", "stereo": "stereo"},
+            list_formats=("foa", "mic", "binaural"),
+        ),
+        # TUT Sound Events 2018 (Adavanne et al., JSTSP 2018): anechoic and reverberant synthetic, of a circular array,
+        # of measured impulse responses; and the sets with moving sources
+        OverlapLayout("ansim", **_TUT, **_2018),
+        OverlapLayout("resim", **_TUT, **_2018),
+        OverlapLayout("cansim", **_TUT, **_2018, **_CIRCULAR),
+        OverlapLayout("cresim", **_TUT, **_2018, **_CIRCULAR),
+        OverlapLayout("real", dialect="tut2018_real", **_STREET, **_2018),
+        OverlapLayout("mansim", **{**_TUT, "dialect": "mansim"}, **_2018),
+        OverlapLayout("mreal", dialect="mreal", **_STREET, **_2018),
+        # TAU Spatial Sound Events 2019 (DCASE2019 task 3)
+        FoldLayout(
+            "tau2019",
+            TUT_CLASSES,
+            dialect="tau2019",
+            audio={"foa": "foa", "mic": "mic"},
+            list_formats=("foa", "mic"),
+            rate_hz=48000,
+            clip_s=60.0,
+            edition="2019",
+            folds=(1, 2, 3, 4),
+            list_prefix="tau2019",
+        ),
     )
-    labels: str = "metadata"
-    videos: tuple[str, ...] = ("video_360x180", "video")
-    stages: tuple[str, ...] = ("dev", "eval")
-    splits: dict[str, str] = field(default_factory=lambda: {"dev-train": "train", "dev-test": "test"})
-    list_formats: dict[str, str] = field(default_factory=lambda: {"foa": "foa", "mic": "mic", "binaural": "bin"})
-    dialect: str = "starss23"
-    classes: tuple[str, ...] = STARSS23_CLASSES
-
-    def folder_of(self, path: str | os.PathLike[str]) -> tuple[str, str, int] | None:
-        """(format, stage, position) of the last component of an audio path that is an audio folder, "foa_dev"."""
-        kinds = {kind: name for name, kind in self.audio.items()}
-        parts = Path(path).parts
-        for position in range(len(parts) - 2, -1, -1):
-            kind, _, stage = parts[position].rpartition("_")
-            if kind in kinds and stage in self.stages:
-                return kinds[kind], stage, position
-        return None
-
-    def labels_of(self, path: Path) -> Path | None:
-        """Label csv that belongs to an audio file, whether it exists or not; None outside of the layout."""
-        return self._companion(path, self.labels, ".csv")
-
-    def videos_of(self, path: Path) -> list[Path]:
-        """Videos that belong to an audio file, the one to prefer first, whether they exist or not."""
-        found = (self._companion(path, kind, ".mp4") for kind in self.videos)
-        return [video for video in found if video is not None]
-
-    def _companion(self, path: Path, kind: str, suffix: str) -> Path | None:
-        if self.folder_of(path) is None:
-            return None
-        folders = {f"{audio}_{stage}": f"{kind}_{stage}" for audio in self.audio.values() for stage in self.stages}
-        return companion(path, folders, suffix)
-
-    def split_of(self, path: Path) -> tuple[str, str]:
-        """(split, sub-folder) of an audio file: "train", "test", "eval" or "" where the folders do not say."""
-        found = self.folder_of(path)
-        if found is None:
-            return "", ""
-        _, stage, position = found
-        inner = Path(path).parts[position + 1 : -1]
-        folder = inner[0] if inner else ""
-        if stage == "eval":
-            return "eval", folder
-        return next((split for start, split in self.splits.items() if folder.startswith(start)), ""), folder
-
-
-LAYOUTS = {layout.name: layout for layout in (Layout("starss23"),)}
+}
+_2018_ROWS = tuple(layout for layout in LAYOUTS.values() if isinstance(layout, OverlapLayout))
 
 
 class DataRoot:
     """The root folder of a data set.
 
-    `dataset.json` in it may hold: name, layout, classes, synthetic (true or false), detector, iterations and whatever
-    else a command recommends for it; `classes.txt` has the names of the classes, and goes first.
+    `dataset.json` in it may hold: name, layout, classes, clip_s, synthetic (true or false), detector, iterations and
+    whatever else a command recommends for it; `classes.txt` has the names of the classes, and goes first. Where it does
+    not name the layout, that is found by what lies there.
 
     Raises
     ------
-    InputError : no such folder, a `dataset.json` that is no json object
+    InputError : no such folder, a `dataset.json` that is no json object, an unknown layout
     """
 
     def __init__(self, path: str | os.PathLike[str]):
@@ -103,11 +87,11 @@ class DataRoot:
             self.settings = read_json(self.path / "dataset.json")
             if not isinstance(self.settings, dict):
                 raise InputError("must be a json object", path=self.path / "dataset.json")
-        name = self.settings.get("layout", "starss23")
-        if name not in LAYOUTS:
+        name = self.settings.get("layout")
+        if name is not None and name not in LAYOUTS:
             rule = f"unknown layout '{name}'; known are {', '.join(LAYOUTS)}"
             raise InputError(rule, path=self.path / "dataset.json")
-        self.layout = LAYOUTS[name]
+        self.layout = _layout_found(self.path) if name is None else LAYOUTS[name]
 
     def __repr__(self) -> str:
         return f"DataRoot({str(self.path)!r})"
@@ -129,6 +113,19 @@ class DataRoot:
         inner = made_with.get("view") if isinstance(made_with, dict) else None
         return str(self.settings.get("view") or inner or "equirectangular")
 
+    @property
+    def clip_s(self) -> float | None:
+        """Length of every recording in seconds, as `dataset.json` or the layout has it; None: they have any.
+
+        Raises
+        ------
+        InputError : `dataset.json` has no length there
+        """
+        given = self.settings.get("clip_s", self.layout.clip_s)
+        if given is not None and (isinstance(given, bool) or not isinstance(given, int | float) or not 0 < given < 1e6):
+            raise InputError(f"clip_s must be a length in seconds, found {given!r}", path=self.path / "dataset.json")
+        return given
+
     @cached_property
     def classes(self) -> tuple[str, ...]:
         """Ordered names of the classes: `classes.txt`, else `dataset.json`, else those of the layout."""
@@ -139,25 +136,96 @@ class DataRoot:
         return self.layout.classes
 
     def audio_folder(self, format: str, stage: str = "dev") -> Path:
-        """Folder of the recordings of a format, whether it exists or not.
+        """Folder of the recordings of a format, whether it exists or not; of several the first.
 
         Raises
         ------
         InputError : the layout has no such format
         """
-        if format not in self.layout.audio:
-            raise InputError(f"unknown format '{format}'; known are {', '.join(self.layout.audio)}")
-        return self.path / f"{self.layout.audio[format]}_{stage}"
+        folders = self.layout.folders(self.path, self.layout.format_named(format), stage)
+        return folders[0] if folders else self.path
 
-    def audio_files(self, format: str, stage: str = "dev") -> list[Path]:
-        """Recordings of a format, sorted by path; none where the folder is absent."""
-        folder = self.audio_folder(format, stage)
-        return sorted(
-            path
-            for path in folder.rglob("*")
-            if path.suffix.lower() in AUDIO_SUFFIXES and not path.name.startswith(".")  # a hidden one is half written
-        )
+    def audio_files(self, format: str | None = None, stage: str = "dev") -> list[Path]:
+        """Recordings of a format (None: the layout's first), sorted by path; none where the folder is absent.
 
-    def has_recordings(self, format: str = "foa") -> bool:
+        Raises
+        ------
+        InputError : the layout has no such format
+        """
+        return self.layout.audio_files(self.path, format, stage)
+
+    def has_recordings(self, format: str | None = None) -> bool:
         """Whether there is anything to train or evaluate on."""
         return any(self.audio_files(format, stage) for stage in self.layout.stages)
+
+
+def layout_of_file(path: str | os.PathLike[str]) -> Layout:
+    """The layout of a sound file that lies in no data root named, told by its folder and name; STARSS23 if by none."""
+    path = Path(path)
+    found = _2018_ROWS[0].folder_of(path)
+    if found is not None:
+        return _layout_found(Path(*path.parts[: found[2]]))
+    return next((row for row in _fold_layouts() if _is_fold_file(row, path)), LAYOUTS["starss23"])
+
+
+def _layout_found(root: Path) -> Layout:
+    """The layout of a root that does not name it."""
+    if any(_2018_ROWS[0].folders(root, "foa", "dev")):
+        return _layout_2018(root)
+    for row in _fold_layouts():
+        folders = [folder for format in row.formats for folder in row.folders(root, format, "dev")]
+        if any(_is_fold_file(row, path) for folder in folders for path in sounds_under(folder)):
+            return row
+    return LAYOUTS["starss23"]
+
+
+def _layout_2018(root: Path) -> Layout:
+    """Which of the sets of 2018 it is: by the number of channels, the header of its labels and how classes are called.
+
+    ANSIM and RESIM, CANSIM and CRESIM have the same files: the name of the folder decides, else it is the first.
+
+    Raises
+    ------
+    InputError : it is none of them
+    """
+    any_row = _2018_ROWS[0]
+    sound = next(iter(any_row.audio_files(root, any_row.formats[0])), None)
+    labels = next(iter(any_row.label_files(root)), None)
+    fitting = [
+        row
+        for row in _2018_ROWS
+        if (sound is None or ARRAYS[row.formats[0]].channels == audio_info(sound).channels)
+        and (labels is None or _fits(labels, INTERVAL_DIALECTS[row.dialect]))
+    ]
+    # rows of street sounds fit the other sets, too, but for what they call the classes
+    fitting = [row for row in fitting if INTERVAL_DIALECTS[row.dialect].aliases] or fitting
+    if not fitting:
+        where = " and ".join(str(path.relative_to(root)) for path in (sound, labels) if path is not None)
+        known = ", ".join(row.name for row in _2018_ROWS)
+        rule = f'{where} fit no known layout ({known}); name the layout in dataset.json, {{"layout": "ansim"}}'
+        raise InputError(rule, path=root)
+    named = [row for row in fitting if row.name in root.resolve().name.lower()]
+    return max(named, key=lambda row: len(row.name), default=fitting[0])
+
+
+def _fits(labels: Path, dialect: IntervalDialect) -> bool:
+    """Whether header and first row of a label file are of a dialect."""
+    try:
+        lines = [line for line in labels.read_text(encoding="utf-8-sig").split("\n") if line.strip()][:2]
+    except (OSError, UnicodeDecodeError):
+        return False
+    if not lines:
+        return True
+    if lines[0].strip().lower() != dialect.header:
+        return False
+    called = dialect.class_in(lines[1].split(",")[0].strip()) if len(lines) > 1 else None
+    return called in dialect.aliases if dialect.aliases else called is not None or len(lines) == 1
+
+
+def _fold_layouts() -> Iterator[FoldLayout]:
+    return (row for row in LAYOUTS.values() if isinstance(row, FoldLayout))
+
+
+def _is_fold_file(row: FoldLayout, path: Path) -> bool:
+    place = row.place_of(path)
+    return row.folder_of(path) is not None and place.fold is not None and (bool(place.room) or place.fold == 0)

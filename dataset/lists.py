@@ -11,44 +11,24 @@ from util.errors import InputError
 from util.files import write_text
 
 FOLDER = "list_dataset"
-_PREFIX = "dcase2023t3"
-_SPLITS = ("devtrain", "devtrain_audiovisual", "devtest", "eval")
-
-
-def list_name(format: str, split: str, root: DataRoot) -> str:
-    """Name of a list, as in the reference: ("foa", "devtrain") -> "dcase2023t3_foa_devtrain.txt"."""
-    return f"{_PREFIX}_{root.layout.list_formats[format]}_{split}.txt"
 
 
 def write_lists(root: DataRoot, *, overwrite: bool = False) -> list[Path]:
     """Write the lists of what lies under a root into its list_dataset folder; lists that are there stay.
 
-    Per format: all training recordings, those with video, all test recordings, and the evaluation recordings. Paths are
-    relative to the root, with a leading "./". A list that would be empty is not written.
+    The layout says which lists there are. Paths are relative to the root, with a leading "./". A list that would be
+    empty is not written.
 
     Returns
     -------
     paths : the lists that were written
     """
     written = []
-    for format in root.layout.list_formats:
-        files = {"dev": root.audio_files(format, "dev"), "eval": root.audio_files(format, "eval")}
-        by_split: dict[str, list[Path]] = {split: [] for split in _SPLITS}
-        for path in files["dev"]:
-            split, _ = root.layout.split_of(path)
-            if split == "train":
-                by_split["devtrain"].append(path)
-                if any(video.exists() for video in root.layout.videos_of(path)):
-                    by_split["devtrain_audiovisual"].append(path)
-            elif split == "test":
-                by_split["devtest"].append(path)
-        by_split["eval"] = files["eval"]
-        for split, paths in by_split.items():
-            target = root.path / FOLDER / list_name(format, split, root)
-            if paths and (overwrite or not target.exists()):
-                lines = [f"./{path.relative_to(root.path).as_posix()}\n" for path in paths]
-                write_text(target, "".join(lines))
-                written.append(target)
+    for name, paths in root.layout.lists(root.path).items():
+        target = root.path / FOLDER / name
+        if overwrite or not target.exists():
+            write_text(target, "".join(f"./{path.relative_to(root.path).as_posix()}\n" for path in paths))
+            written.append(target)
     return written
 
 
@@ -80,7 +60,9 @@ def list_file(name: str | os.PathLike[str], roots: Sequence[DataRoot] = ()) -> P
     if path.is_file():
         return path
     searched = " and ".join(str(root.path) for root in roots) or "no data root"
-    raise InputError(f"no such list, and nothing to make it from under {searched}", path=path)
+    why = "; ".join(reason for root in roots if (reason := root.layout.missing(root.path, path.name)))
+    rule = f"no such list, and nothing to make it from under {searched}"
+    raise InputError(f"{rule}: {why}" if why else rule, path=path)
 
 
 def read_list(path: str | os.PathLike[str], roots: Sequence[DataRoot] = ()) -> list[Path]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import math
 import os
-import re
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
@@ -13,16 +13,17 @@ from typing import Generic, TypeVar
 
 import numpy as np
 
-from dataset.layouts import LAYOUTS, DataRoot
+from dataset.layouts import LAYOUTS, DataRoot, layout_of_file
 from dataset.lists import read_list
 from util.arrays import ARRAYS, Array
 from util.audio import RATE_HZ, AudioInfo, audio_info
 from util.boxes import MAX_BOXES, BoxTrack, box_path, read_boxes
-from util.dialects import read_events
 from util.errors import InputError
 from util.events import EventTable
+from util.interval_csv import INTERVAL_DIALECTS
+from util.intervals import IntervalTable
+from util.labels import read_label_events, read_label_intervals
 
-_ROOM = re.compile(r"(?:^|_)(room\d+)(?:_|$)")
 Value = TypeVar("Value")
 
 
@@ -40,11 +41,13 @@ class Recording:
     rate_hz : rate at which it is used; the file may have another
     file_rate_hz : rate of the file
     split : "train", "test", "eval", or "" where the folders do not say
-    folder : sub-folder of the split, "dev-train-sony"
+    folder : sub-folder of the split, "dev-train-sony", or what stands for one
     room : "room21", or "" where the name does not say
     root : folder above the layout's folders, None outside of a layout
-    dialect : csv dialect of the labels
+    dialect : csv dialect of the labels, of frames or with start and end
     view : what the camera of the video sees, "equirectangular" or "perspective"
+    layout : name of the layout
+    fold, overlap : number of the split for cross-validation, most events at one time; None where nothing says so
     """
 
     name: str
@@ -61,6 +64,9 @@ class Recording:
     root: Path | None = None
     dialect: str = "starss23"
     view: str = "equirectangular"
+    layout: str = "starss23"
+    fold: int | None = None
+    overlap: int | None = None
 
     @property
     def duration_s(self) -> float:
@@ -105,9 +111,9 @@ def recordings_from_list(
             )
             raise InputError(rule, path=paths[0])
         if need_labels:
-            _need(recording, "labels", "metadata", LAYOUTS["starss23"].labels_of(recording.audio))
+            _need(recording, "labels", "metadata", LAYOUTS[recording.layout].labels_of(recording.audio))
         if need_video:
-            videos = LAYOUTS["starss23"].videos_of(recording.audio)
+            videos = LAYOUTS[recording.layout].videos_of(recording.audio)
             _need(recording, "video", "video", videos[-1] if videos else None, " (or use --no-video)")
     return recordings
 
@@ -179,28 +185,67 @@ class Labels:
     Parameters
     ----------
     class_count : classes must be below it
+    frame_s : length of the frames of the events in seconds
+    classes : their names, for labels that name them; None: those of the recording's layout
     limit_mb : what the tables kept may take together, so that memory does not grow with the data set
     """
 
-    def __init__(self, class_count: int | None, *, limit_mb: float = 32.0):
-        self.class_count = class_count
+    FRAME_S = 0.1
+
+    def __init__(
+        self,
+        class_count: int | None,
+        *,
+        frame_s: float = FRAME_S,
+        classes: Sequence[str] | None = None,
+        limit_mb: float = 32.0,
+    ):
+        self.class_count, self.frame_s, self.classes = class_count, frame_s, classes
         self._cache: _Cache[_PackedEvents] = _Cache(limit_mb)
+        self._intervals: _Cache[IntervalTable] = _Cache(limit_mb)
 
     def __call__(self, recording: Recording) -> EventTable:
         """Events sorted by frame (rows of one frame in the order of the file); none without labels.
 
         Raises
         ------
-        InputError : as `read_events`
+        InputError : as `util.labels.read_label_events`
         """
         if recording.labels is None:
-            return EventTable.make()
+            return EventTable.make(frame_s=self.frame_s)
         return self._cache.get(recording.labels, lambda: self._read(recording)).unpacked()
 
+    def intervals(self, recording: Recording) -> IntervalTable:
+        """Events with start and end, in the order of the file, of labels of frames by start; none without labels.
+
+        Raises
+        ------
+        InputError : as `util.labels.read_label_intervals`
+        """
+        if recording.labels is None:
+            return IntervalTable.make()
+        return self._intervals.get(recording.labels, lambda: self._read_intervals(recording))
+
     def _read(self, recording: Recording) -> tuple[_PackedEvents, int]:
-        table = read_events(recording.labels, recording.dialect, class_count=self.class_count)
-        packed = _PackedEvents(table[np.argsort(table.frame, kind="stable")])
+        packed = _PackedEvents(
+            read_label_events(
+                recording.labels,
+                recording.dialect,
+                self._classes(recording),
+                frame_s=self.frame_s,
+                frame_count=math.ceil(recording.duration_s / self.frame_s - 1e-6),
+            )
+        )
         return packed, packed.nbytes
+
+    def _read_intervals(self, recording: Recording) -> tuple[IntervalTable, int]:
+        table = read_label_intervals(recording.labels, recording.dialect, self._classes(recording))
+        return table, sum(getattr(table, name).nbytes for name in table.COLUMNS)
+
+    def _classes(self, recording: Recording) -> Sequence[str] | int | None:
+        if recording.dialect not in INTERVAL_DIALECTS:
+            return self.class_count
+        return (self.classes or LAYOUTS[recording.layout].classes)[: self.class_count]
 
 
 class Boxes:
@@ -344,24 +389,25 @@ class _Cache(Generic[Value]):
 
 
 def _recording(audio: Path, roots: Sequence[DataRoot], *, rate_hz: int, array: Array | None = None) -> Recording:
-    root, layout, view = None, LAYOUTS["starss23"], "equirectangular"
-    found = layout.folder_of(audio)
+    root, view = None, "equirectangular"
     for data_root in roots:
-        place = data_root.layout.folder_of(audio)
-        if place is not None and _same_folder(Path(*audio.parts[: place[2]]), data_root.path):
-            root, layout, found, view = data_root.path, data_root.layout, place, data_root.view
-    labels, videos, split, folder = None, [], "", ""
+        layout, found = data_root.layout, data_root.layout.folder_of(audio)
+        if found is not None and _same_folder(Path(*audio.parts[: found[2]]), data_root.path):
+            root, view = data_root.path, data_root.view
+            break
+    else:
+        layout = layout_of_file(audio)
+        found = layout.folder_of(audio)
+    labels, videos, place = None, [], layout.place_of(audio)
     if found is not None:
         if root is None:
             root = Path(*audio.parts[: found[2]])
         labels, videos = layout.labels_of(audio), layout.videos_of(audio)
-        split, folder = layout.split_of(audio)
         if array is None and found[0] in ARRAYS:
             array = ARRAYS[found[0]]
     info = audio_info(audio, channels=None if array is None else array.channels)
     if array is None:
         array = _array_by_channels(info)
-    room = _ROOM.search(audio.stem)
     return Recording(
         name=audio.stem,
         audio=audio,
@@ -371,12 +417,15 @@ def _recording(audio: Path, roots: Sequence[DataRoot], *, rate_hz: int, array: A
         samples=info.frames_at(rate_hz),
         rate_hz=rate_hz,
         file_rate_hz=info.rate_hz,
-        split=split,
-        folder=folder,
-        room=room.group(1) if room else "",
+        split=place.split,
+        folder=place.folder,
+        room=place.room,
         root=root,
         dialect=layout.dialect,
         view=view,
+        layout=layout.name,
+        fold=place.fold,
+        overlap=place.overlap,
     )
 
 

@@ -49,6 +49,7 @@ class IntervalDialect:
         suffix: "knock233.wav"), "urbansound8k" (the class is the second field, "12102-6-2-1.wav")
     aliases : what the files call a class -> its name
     whole_angles : angles must be whole numbers
+    frame_s : length in seconds of the frames that the data set is scored in, None where it says nothing of them
     """
 
     name: str
@@ -56,6 +57,7 @@ class IntervalDialect:
     naming: str = "example"
     aliases: Mapping[str, str] = field(default_factory=dict)
     whole_angles: bool = False
+    frame_s: float | None = None
 
     @property
     def header(self) -> str:
@@ -88,7 +90,7 @@ INTERVAL_DIALECTS = {
         IntervalDialect(
             "mreal", columns=(*_STATIC[:5], "ang_vel", "dist"), naming="urbansound8k", aliases=URBANSOUND8K
         ),
-        IntervalDialect("tau2019", naming="class", whole_angles=True),
+        IntervalDialect("tau2019", naming="class", whole_angles=True, frame_s=0.02),
     )
 }
 

@@ -1,0 +1,428 @@
+"""Kinds of layouts: how folders and file names of a family of data sets say what a recording is."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+from util.errors import InputError
+from util.files import companion
+
+AUDIO_SUFFIXES = (".wav", ".flac")
+FLAG_NAMES = {"binaural": "bin"}  # how flags and lists call a format, where it is not by its name
+
+
+class ListNames(NamedTuple):
+    """File names of the lists of a run; selection: recordings to choose a checkpoint by, None where there are none."""
+
+    train: str
+    selection: str | None
+    test: str
+
+
+class Place(NamedTuple):
+    """What the path of a recording says.
+
+    Attributes
+    ----------
+    split : "train", "test", "eval", or "" where it does not say
+    folder : sub-folder of the split, or what stands for one
+    room : "room21", "ir0", or ""
+    fold : number of the split for cross-validation
+    overlap : most events at one time
+    """
+
+    split: str = ""
+    folder: str = ""
+    room: str = ""
+    fold: int | None = None
+    overlap: int | None = None
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where the files of a data set lie under its root; what the kinds have in common.
+
+    Attributes
+    ----------
+    name : key of the row
+    classes : names of the classes, unless the root names its own
+    dialect : csv dialect of the labels, of `util.dialects` or `util.interval_csv`
+    audio : formats, each an array of `util.arrays` (or "stereo"), and what their folders are called
+    list_formats : the formats that lists are written for
+    rate_hz, clip_s : of the recordings; clip_s None: they have any length
+    edition : of the metrics that the data set is scored by
+    folds : numbers of the splits for cross-validation
+    overlaps : numbers of the parts by overlap
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    dialect: str = "starss23"
+    audio: dict[str, str] = field(default_factory=lambda: {"foa": "foa"})
+    list_formats: tuple[str, ...] = ("foa",)
+    rate_hz: int = 24000
+    clip_s: float | None = None
+    edition: str = "2023"
+    folds: tuple[int, ...] = ()
+    overlaps: tuple[int, ...] = ()
+
+    stages = ("dev",)
+
+    @property
+    def formats(self) -> tuple[str, ...]:
+        """Names of the formats."""
+        return tuple(self.audio)
+
+    def folder_of(self, path: str | os.PathLike[str]) -> tuple[str, str, int] | None:
+        """(format, stage, position) of the last component of an audio path that is an audio folder, "foa_dev"."""
+        raise NotImplementedError
+
+    def labels_of(self, path: Path) -> Path | None:
+        """Label csv that belongs to an audio file, whether it exists or not; None outside of the layout."""
+        raise NotImplementedError
+
+    def videos_of(self, path: Path) -> list[Path]:
+        """Videos that belong to an audio file, the one to prefer first, whether they exist or not."""
+        return []
+
+    def place_of(self, path: Path) -> Place:
+        """What the path of an audio file says of it."""
+        raise NotImplementedError
+
+    def split_of(self, path: Path) -> tuple[str, str]:
+        """(split, sub-folder) of an audio file: "train", "test", "eval" or "" where the folders do not say."""
+        place = self.place_of(Path(path))
+        return place.split, place.folder
+
+    def audio_files(self, root: Path, format: str | None, stage: str = "dev") -> list[Path]:
+        """Recordings of a format (None: the first), sorted by path; none where the folder is absent.
+
+        Raises
+        ------
+        InputError : the layout has no such format
+        """
+        folders = self.folders(root, self.format_named(format), stage)
+        return sorted(path for folder in folders for path in sounds_under(folder))
+
+    def label_files(self, root: Path) -> list[Path]:
+        """Label csv files under a root."""
+        raise NotImplementedError
+
+    def video_files(self, root: Path) -> list[Path]:
+        """Videos under a root."""
+        return []
+
+    def lists(self, root: Path) -> dict[str, list[Path]]:
+        """Lists of what lies under a root: file name -> recordings. A list that would miss something is left out."""
+        raise NotImplementedError
+
+    def default_lists(
+        self, format: str | None = None, *, video: bool = False, ov: int | None = None, split: int | None = None
+    ) -> ListNames:
+        """Names of the lists to train, choose and test by. What the layout does not have is not looked at.
+
+        Parameters
+        ----------
+        format : as flags call it; None: the layout's first
+        video : train only on recordings that have one
+        ov, split : most events at one time and split that is tested; None: the first
+
+        Raises
+        ------
+        InputError : no such format, overlap or split
+        """
+        raise NotImplementedError
+
+    def missing(self, root: Path, name: str) -> str:
+        """Why there is no list of that name under a root, where the layout can tell; else ""."""
+        return ""
+
+    def format_named(self, format: str | None) -> str:
+        """The format that a flag names.
+
+        Raises
+        ------
+        InputError : the layout has no such format
+        """
+        if format is None:
+            return self.formats[0]
+        for known in self.audio:
+            if format in (known, FLAG_NAMES.get(known)):
+                return known
+        raise InputError(f"unknown format '{format}'; layout {self.name} has {', '.join(self.audio)}")
+
+    def folders(self, root: Path, format: str, stage: str) -> list[Path]:
+        """Folders that hold the recordings of a format; they may be absent."""
+        raise NotImplementedError
+
+    def _number(self, flag: str, given: int | None, known: Sequence[int]) -> int:
+        if given is not None and given not in known:
+            numbers = ", ".join(map(str, known))
+            raise InputError(f"{flag} {given}: layout {self.name} has {numbers}")
+        return known[0] if given is None else given
+
+
+@dataclass(frozen=True)
+class StageLayout(Layout):
+    """Folders are named `<kind>_<stage>`; inside lie sub-folders of splits, and the same names in each kind (STARSS).
+
+    Attributes
+    ----------
+    labels : folder kind of the label csv files
+    videos : folder kinds of the videos, the one to prefer first
+    stages : "dev" has labels, "eval" has none
+    splits : start of a sub-folder's name -> split
+    list_prefix : what the names of lists begin with
+    """
+
+    labels: str = "metadata"
+    videos: tuple[str, ...] = ("video_360x180", "video")
+    stages: tuple[str, ...] = ("dev", "eval")
+    splits: dict[str, str] = field(default_factory=lambda: {"dev-train": "train", "dev-test": "test"})
+    list_prefix: str = "dcase2023t3"
+
+    _ROOM = re.compile(r"(?:^|_)(room\d+)(?:_|$)")
+
+    def folder_of(self, path: str | os.PathLike[str]) -> tuple[str, str, int] | None:
+        """As `Layout.folder_of`."""
+        kinds = {kind: name for name, kind in self.audio.items()}
+        parts = Path(path).parts
+        for position in range(len(parts) - 2, -1, -1):
+            kind, _, stage = parts[position].rpartition("_")
+            if kind in kinds and stage in self.stages:
+                return kinds[kind], stage, position
+        return None
+
+    def labels_of(self, path: Path) -> Path | None:
+        """As `Layout.labels_of`."""
+        return self._companion(path, self.labels, ".csv")
+
+    def videos_of(self, path: Path) -> list[Path]:
+        """As `Layout.videos_of`."""
+        found = (self._companion(path, kind, ".mp4") for kind in self.videos)
+        return [video for video in found if video is not None]
+
+    def _companion(self, path: Path, kind: str, suffix: str) -> Path | None:
+        if self.folder_of(path) is None:
+            return None
+        folders = {f"{audio}_{stage}": f"{kind}_{stage}" for audio in self.audio.values() for stage in self.stages}
+        return companion(path, folders, suffix)
+
+    def place_of(self, path: Path) -> Place:
+        """As `Layout.place_of`; the split is that of the sub-folder."""
+        room = self._ROOM.search(path.stem)
+        name = room.group(1) if room else ""
+        found = self.folder_of(path)
+        if found is None:
+            return Place(room=name)
+        _, stage, position = found
+        inner = path.parts[position + 1 : -1]
+        folder = inner[0] if inner else ""
+        split = next((split for start, split in self.splits.items() if folder.startswith(start)), "")
+        return Place("eval" if stage == "eval" else split, folder, name)
+
+    def label_files(self, root: Path) -> list[Path]:
+        """As `Layout.label_files`."""
+        return [path for stage in self.stages for path in _files(root / f"{self.labels}_{stage}", ".csv")]
+
+    def video_files(self, root: Path) -> list[Path]:
+        """As `Layout.video_files`."""
+        folders = [root / f"{kind}_{stage}" for stage in self.stages for kind in self.videos]
+        return [path for folder in folders for path in _files(folder, ".mp4")]
+
+    def lists(self, root: Path) -> dict[str, list[Path]]:
+        """Per format: all training recordings, those with video, all test recordings, the evaluation recordings."""
+        found = {}
+        for format in self.list_formats:
+            dev = self.audio_files(root, format, "dev")
+            train = [path for path in dev if self.split_of(path)[0] == "train"]
+            by_split = {
+                "devtrain": train,
+                "devtrain_audiovisual": [
+                    path for path in train if any(video.exists() for video in self.videos_of(path))
+                ],
+                "devtest": [path for path in dev if self.split_of(path)[0] == "test"],
+                "eval": self.audio_files(root, format, "eval"),
+            }
+            found |= {self._list_name(format, split): paths for split, paths in by_split.items() if paths}
+        return found
+
+    def default_lists(
+        self, format: str | None = None, *, video: bool = False, ov: int | None = None, split: int | None = None
+    ) -> ListNames:
+        """As `Layout.default_lists`; there are no overlaps and no splits."""
+        format = self.format_named(format)
+        train = self._list_name(format, "devtrain_audiovisual" if video else "devtrain")
+        return ListNames(train, None, self._list_name(format, "devtest"))
+
+    def _list_name(self, format: str, split: str) -> str:
+        return f"{self.list_prefix}_{FLAG_NAMES.get(format, format)}_{split}.txt"
+
+    def folders(self, root: Path, format: str, stage: str) -> list[Path]:
+        """As `Layout.folders`."""
+        return [root / f"{self.audio[format]}_{stage}"]
+
+
+@dataclass(frozen=True)
+class FoldLayout(StageLayout):
+    """Folders as `StageLayout`, without sub-folders: names `split1_ir0_ov1_7` say fold, room and overlap (TAU 2019).
+
+    Split s is tested by fold s, chosen by the next one and trained on the others; split 0 is the evaluation set, chosen
+    by fold 1 and trained on the others.
+    """
+
+    videos: tuple[str, ...] = ()
+
+    _NAME = re.compile(r"split(\d+)(?:_(ir\d+))?(?:_ov(\d+))?_")
+
+    def place_of(self, path: Path) -> Place:
+        """As `Layout.place_of`; whether a fold is trained on or tested depends on the run."""
+        found, name = self.folder_of(path), self._NAME.match(path.name)
+        if name is None:
+            return Place()
+        fold, room, overlap = name.groups()
+        split = "eval" if found is not None and found[1] == "eval" else ""
+        return Place(split, f"split{fold}", room or "", int(fold), int(overlap) if overlap else None)
+
+    def folds_of(self, split: int) -> dict[str, tuple[int, ...]]:
+        """Folds that are trained on, chosen by and tested in a split; test () is the evaluation set."""
+        ring = self.folds * 2
+        at = self.folds.index(split) if split else 0
+        if not split:
+            return {"train": self.folds[1:], "val": self.folds[:1], "test": ()}
+        return {"train": ring[at + 2 : at + len(self.folds)], "val": ring[at + 1 : at + 2], "test": ring[at : at + 1]}
+
+    def lists(self, root: Path) -> dict[str, list[Path]]:
+        """Per format and split the lists "train", "val" and "test", where all of their folds have recordings."""
+        found = {}
+        for format in self.list_formats:
+            by_fold = self._by_fold(root, format)
+            evaluated = self.audio_files(root, format, "eval")
+            for split in (*self.folds, 0):
+                for part, folds in self.folds_of(split).items():
+                    lacking = [fold for fold in folds if fold not in by_fold]
+                    paths = [path for fold in folds for path in by_fold.get(fold, [])] if folds else evaluated
+                    if paths and not lacking:
+                        found[self._fold_list_name(format, split, part)] = paths
+        return found
+
+    def default_lists(
+        self, format: str | None = None, *, video: bool = False, ov: int | None = None, split: int | None = None
+    ) -> ListNames:
+        """As `Layout.default_lists`; all overlaps together, as published."""
+        format = self.format_named(format)
+        split = self._number("--split", split, (*self.folds, 0))
+        return ListNames(*(self._fold_list_name(format, split, part) for part in ("train", "val", "test")))
+
+    def missing(self, root: Path, name: str) -> str:
+        """As `Layout.missing`."""
+        asked = re.fullmatch(rf"{self.list_prefix}_(\w+?)_split(\d+)_(train|val|test)\.txt", name)
+        if asked is None or asked[1] not in self.audio or int(asked[2]) not in (*self.folds, 0):
+            return ""
+        format, folds = asked[1], self.folds_of(int(asked[2]))[asked[3]]
+        if not folds:
+            return f"{root / self.audio[format]}_eval holds no recordings"
+        by_fold = self._by_fold(root, format)
+        lacking = " and ".join(str(fold) for fold in folds if fold not in by_fold)
+        there = ", ".join(map(str, sorted(by_fold))) or "none"
+        return f"{root / self.audio[format]}_dev has no recordings of split {lacking} (split*_ir*_ov*_*; found {there})"
+
+    def _by_fold(self, root: Path, format: str) -> dict[int, list[Path]]:
+        by_fold: dict[int, list[Path]] = {}
+        for path in self.audio_files(root, format, "dev"):
+            fold = self.place_of(path).fold
+            if fold is not None:
+                by_fold.setdefault(fold, []).append(path)
+        return by_fold
+
+    def _fold_list_name(self, format: str, split: int, part: str) -> str:
+        return f"{self.list_prefix}_{format}_split{split}_{part}.txt"
+
+
+@dataclass(frozen=True)
+class OverlapLayout(Layout):
+    """Folders `wav_ov1_split1_30db` and `desc_ov1_split1`; names hold "train" or "test" (TUT Sound Events 2018)."""
+
+    _FOLDER = re.compile(r"wav_ov(\d+)_split(\d+)_\d+db")
+
+    def folder_of(self, path: str | os.PathLike[str]) -> tuple[str, str, int] | None:
+        """As `Layout.folder_of`."""
+        parts = Path(path).parts
+        for position in range(len(parts) - 2, -1, -1):
+            if self._FOLDER.fullmatch(parts[position]):
+                return self.formats[0], "dev", position
+        return None
+
+    def labels_of(self, path: Path) -> Path | None:
+        """As `Layout.labels_of`."""
+        found = self.folder_of(path)
+        if found is None:
+            return None
+        parts = list(Path(path).parts)
+        overlap, split = self._FOLDER.fullmatch(parts[found[2]]).groups()
+        parts[found[2]] = f"desc_ov{overlap}_split{split}"
+        return Path(*parts).with_suffix(".csv")
+
+    def place_of(self, path: Path) -> Place:
+        """As `Layout.place_of`."""
+        found = self.folder_of(path)
+        split = next((part for part in ("train", "test") if part in path.stem), "")
+        if found is None:
+            return Place(split)
+        folder = path.parts[found[2]]
+        overlap, fold = map(int, self._FOLDER.fullmatch(folder).groups())
+        return Place(split, folder, "", fold, overlap)
+
+    def label_files(self, root: Path) -> list[Path]:
+        """As `Layout.label_files`."""
+        return [path for folder in sorted(root.glob("desc_ov*_split*")) for path in _files(folder, ".csv")]
+
+    def lists(self, root: Path) -> dict[str, list[Path]]:
+        """Per overlap and split the lists "train" and "test"."""
+        found: dict[str, list[Path]] = {}
+        for path in self.audio_files(root, self.formats[0]):
+            place = self.place_of(path)
+            if place.split:
+                found.setdefault(self._list_name(place.overlap, place.fold, place.split), []).append(path)
+        return found
+
+    def default_lists(
+        self, format: str | None = None, *, video: bool = False, ov: int | None = None, split: int | None = None
+    ) -> ListNames:
+        """As `Layout.default_lists`; nothing is set apart to choose by."""
+        self.format_named(format)
+        ov, split = self._number("--ov", ov, self.overlaps), self._number("--split", split, self.folds)
+        return ListNames(self._list_name(ov, split, "train"), None, self._list_name(ov, split, "test"))
+
+    def missing(self, root: Path, name: str) -> str:
+        """As `Layout.missing`."""
+        asked = re.fullmatch(rf"{self.name}_ov(\d+)_split(\d+)_(train|test)\.txt", name)
+        if asked is None:
+            return ""
+        folder = f"wav_ov{asked[1]}_split{asked[2]}_*db"
+        if any(root.glob(folder)):
+            return f"{root / folder} holds no recordings with '{asked[3]}' in their name"
+        there = ", ".join(path.name for path in self.folders(root, self.formats[0], "dev")) or "no folder wav_ov*"
+        return f"{root} has no folder {folder}; found {there}"
+
+    def _list_name(self, overlap: int | None, split: int | None, part: str) -> str:
+        return f"{self.name}_ov{overlap}_split{split}_{part}.txt"
+
+    def folders(self, root: Path, format: str, stage: str) -> list[Path]:
+        """As `Layout.folders`."""
+        return sorted(path for path in root.glob("wav_ov*") if path.is_dir() and self._FOLDER.fullmatch(path.name))
+
+
+def sounds_under(folder: Path) -> Iterator[Path]:
+    """Sound files under a folder; hidden ones are half written."""
+    found = (path for path in folder.rglob("*") if path.suffix.lower() in AUDIO_SUFFIXES)
+    return (path for path in found if not path.name.startswith("."))
+
+
+def _files(folder: Path, suffix: str) -> list[Path]:
+    return sorted(path for path in folder.rglob(f"*{suffix}") if not path.name.startswith("."))

@@ -1,0 +1,80 @@
+"""Label files of any dialect, as events of frames or as events with start and end."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Sequence
+
+import numpy as np
+
+from util.dialects import read_events
+from util.errors import InputError
+from util.events import EventTable
+from util.interval_csv import INTERVAL_DIALECTS, read_intervals
+from util.intervals import IntervalTable, from_events, to_events
+
+
+def read_label_events(
+    path: str | os.PathLike[str],
+    dialect: str,
+    classes: Sequence[str] | int | None,
+    *,
+    frame_s: float = 0.1,
+    frame_count: int | None = None,
+) -> EventTable:
+    """Events of frames of a length, sorted by frame, rows of one frame in the order of the file.
+
+    Labels with start and end take the frames that their data set counts where the frames have its length, else all that
+    an event reaches into. Labels of frames are repeated where `frame_s` divides theirs.
+
+    Parameters
+    ----------
+    classes : names, or for dialects of frames only their number (None: any class)
+    frame_count : of labels with start and end, frames from this one on are left out
+
+    Raises
+    ------
+    InputError : as `read_events` and `read_intervals`; labels of frames that cannot be divided so
+    """
+    row = INTERVAL_DIALECTS.get(dialect)
+    if row is not None:
+        table = read_intervals(path, dialect, _names(classes, dialect))
+        counted = row.frame_s is not None and math.isclose(row.frame_s, frame_s, rel_tol=1e-9)
+        return to_events(table, frame_s, frame_count, "floor_ceil" if counted else "covered")
+    table = read_events(path, dialect, class_count=_count(classes))
+    table = table[np.argsort(table.frame, kind="stable")]
+    if math.isclose(table.frame_s, frame_s, rel_tol=1e-9):
+        return table
+    ratio = round(table.frame_s / frame_s)
+    if ratio < 1 or not math.isclose(ratio * frame_s, table.frame_s, rel_tol=1e-9):
+        rule = f"has frames of {1000 * table.frame_s:g} ms, which cannot be cut into frames of {1000 * frame_s:g} ms"
+        raise InputError(rule, path=path)
+    repeated = EventTable(**{name: np.tile(getattr(table, name), ratio) for name in table.COLUMNS}, frame_s=frame_s)
+    frame = (table.frame * ratio)[None] + np.arange(ratio)[:, None]
+    repeated = repeated.replace(frame=frame.reshape(-1))
+    return repeated[np.argsort(repeated.frame, kind="stable")]
+
+
+def read_label_intervals(
+    path: str | os.PathLike[str], dialect: str, classes: Sequence[str] | int | None
+) -> IntervalTable:
+    """Events with start and end; of labels of frames the runs of frames that agree.
+
+    Raises
+    ------
+    InputError : as `read_events` and `read_intervals`
+    """
+    if dialect in INTERVAL_DIALECTS:
+        return read_intervals(path, dialect, _names(classes, dialect))
+    return from_events(read_events(path, dialect, class_count=_count(classes)))
+
+
+def _count(classes: Sequence[str] | int | None) -> int | None:
+    return classes if classes is None or isinstance(classes, int) else len(classes)
+
+
+def _names(classes: Sequence[str] | int | None, dialect: str) -> Sequence[str]:
+    if classes is None or isinstance(classes, int):
+        raise ValueError(f"labels of dialect {dialect} need the names of the classes")
+    return classes
