@@ -78,7 +78,7 @@ class AmplitudePhaseDifference(nn.Module):
         )
         if whole:
             lead = functional.pad(waveform[..., : whole * self.hop_length].float(), (self.n_fft - self.hop_length, 0))
-            self._maps(lead, out[:, :, LEADING_FRAMES : LEADING_FRAMES + whole])
+            self._maps(lead, out, LEADING_FRAMES)
         return out
 
     def evaluation(self, window: Tensor, valid: Tensor) -> Tensor:
@@ -102,28 +102,38 @@ class AmplitudePhaseDifference(nn.Module):
         return maps
 
     @torch.no_grad()
-    def _maps(self, padded: Tensor, out: Tensor | None = None) -> Tensor:
-        """(batch, channels, samples) -> (batch, maps, frames, bins), every frame inside the samples given."""
+    def _maps(self, padded: Tensor, out: Tensor | None = None, first_frame: int = 0) -> Tensor:
+        """(batch, channels, samples) -> (batch, maps, frames, bins), every frame inside the samples given.
+
+        Written to `out` from its frame `first_frame` on, if that is given.
+        """
         if padded.shape[1] != self.channels:
             raise ValueError(f"waveform has {padded.shape[1]} channels, the feature is made for {self.channels}")
         framed = padded.unfold(-1, self.n_fft, self.hop_length)
         batch, _, frames, _ = framed.shape
         if out is None:
             out = torch.empty((batch, self.maps, frames, self.bins), device=padded.device)
-        if padded.device.type != "cpu":
-            self._block(framed, out)
-            return out
-        # Blocks that stay in the processor's cache are about twice as fast as the whole batch at once.
-        per_block = max(_CPU_BLOCK_FRAMES // frames, 1)
-        for item in range(0, batch, per_block):
-            items = slice(item, item + per_block)
-            for frame in range(0, frames, _CPU_BLOCK_FRAMES):
-                part = slice(frame, frame + _CPU_BLOCK_FRAMES)
-                self._block(framed[items, :, part], out[items, :, part])
+        if padded.device.type == "cpu":
+            self._maps_on_cpu(framed, out, first_frame)
+        else:
+            self._block(framed, out[:, :, first_frame : first_frame + frames])
         return out
 
+    def _maps_on_cpu(self, framed: Tensor, out: Tensor, first_frame: int) -> None:
+        """As `_block`, in blocks that stay in the processor's cache."""
+        from feature.phasediff_cpu import write_maps  # here: elsewhere than on a CPU, numba is not needed
+
+        batch, frames = framed.shape[0], framed.shape[2]
+        per_block = max(_CPU_BLOCK_FRAMES // frames, 1)
+        maps = out.numpy()
+        for item in range(0, batch, per_block):
+            for frame in range(0, frames, _CPU_BLOCK_FRAMES):
+                part = framed[item : item + per_block, :, frame : frame + _CPU_BLOCK_FRAMES]
+                spectrum = torch.view_as_real(torch.fft.rfft(part * self.hann)).flatten(-2)
+                write_maps(spectrum.numpy(), self.base_channel, maps, item, first_frame + frame)
+
     def _block(self, framed: Tensor, out: Tensor) -> None:
-        """Frames (batch, channels, frames, n_fft) -> out (batch, maps, frames, bins)."""
+        """Frames (batch, channels, frames, n_fft) -> out (batch, maps, frames, bins), by PyTorch's operators."""
         spectrum = torch.view_as_real(torch.fft.rfft(framed * self.hann))
         # Real and imaginary parts apart: torch's complex functions (abs, angle) are several times slower on CPU.
         real, imaginary = spectrum[..., 0].contiguous(), spectrum[..., 1].contiguous()

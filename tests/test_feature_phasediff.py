@@ -7,6 +7,7 @@ import torch
 from torch.nn import functional
 
 from feature.phasediff import AmplitudePhaseDifference
+from feature.phasediff_cpu import write_maps
 from tests import golden
 
 CASES = {"feat_foa_a": 4, "feat_bin_a": 2}
@@ -102,3 +103,35 @@ def test_silence_and_equal_channels_have_phase_zero() -> None:
     torch.manual_seed(1)
     same = torch.randn(1, 1, 30480).expand(-1, 4, -1)
     assert not AmplitudePhaseDifference(4)(same)[:, 4:].any()
+
+
+@pytest.mark.parametrize("base_channel", [0, 2])
+def test_the_processors_loop_gives_what_the_operators_of_other_devices_give(base_channel: int) -> None:
+    torch.manual_seed(2)
+    feature = AmplitudePhaseDifference(4, base_channel)
+    window = torch.randn(2, 4, 5000) * 0.1
+    window[1, 3] = window[1, base_channel]
+    framed = functional.pad(window, (256, 256)).unfold(-1, 512, 240)
+    operators = torch.empty(2, 7, framed.shape[2], 257)
+    feature._block(framed, operators)
+    loop = feature(window)
+    torch.testing.assert_close(loop[:, :4], operators[:, :4], atol=1e-5, rtol=1e-5)
+    turn = (loop[:, 4:] - operators[:, 4:]).abs()
+    circular = torch.minimum(turn, (2 * np.pi - turn).abs())
+    others = [m for m in range(4) if m != base_channel]
+    clear = (operators[:, others] > 0.1) & (operators[:, base_channel, None] > 0.1)
+    assert clear.float().mean() > 0.9 and circular[clear].max() < 2e-5
+
+
+def test_phases_are_those_of_the_arc_tangent_in_every_direction() -> None:
+    """Against float64, all around the circle and on its axes."""
+    angle = np.concatenate([np.linspace(0, 2 * np.pi, 4001), np.arange(9) * np.pi / 4])
+    spectrum = np.zeros((1, 2, 1, 2 * len(angle)), dtype=np.float32)
+    spectrum[0, 0, 0, ::2] = 3
+    spectrum[0, 1, 0, ::2], spectrum[0, 1, 0, 1::2] = 0.2 * np.cos(angle), 0.2 * np.sin(angle)
+    out = np.zeros((1, 3, 1, len(angle)), dtype=np.float32)
+    write_maps(spectrum, 0, out, 0, 0)
+    x, y = spectrum[0, 1, 0].astype(np.float64).reshape(-1, 2).T
+    expected = np.mod(np.arctan2(y, x), 2 * np.pi)
+    np.testing.assert_allclose(out[0, 2, 0], expected, atol=6e-7)
+    np.testing.assert_allclose(out[0, 1, 0], np.hypot(x, y), rtol=1e-6)
