@@ -121,6 +121,10 @@ def test_files_and_labels(made, layout):
         assert np.all((table.azimuth_deg >= -180) & (table.azimuth_deg < 180))
         assert np.all((table.elevation_deg >= low) & (table.elevation_deg <= high))
         assert most_at_once(table) == plan.overlap
+        towards = direction_from_degrees(table.azimuth_deg, table.elevation_deg)
+        for one, other in itertools.combinations(range(len(table)), 2):
+            if row.motion is None and table.start_s[other] < table.end_s[one]:
+                assert angle_between_deg(towards[one], towards[other]) > 8.9
         for index in set(table.class_index):
             assert most_at_once(table[table.class_index == index]) == 1
     stored = json.loads((out / "dataset.json").read_text())
