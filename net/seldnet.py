@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from net.bin_norm import BinNorm, conv_binnorm_relu_pool
 from net.recurrent import BidirectionalTF2, KerasGRU, KerasLSTM
 from util.errors import InputError
 
@@ -85,7 +86,7 @@ class SELDnet(nn.Module):
         self.squash_doa = doa_activation == "tanh"
         self.convolutions = nn.ModuleList()
         for width, pool in zip(filters, pools):
-            norm = BinNorm(bins) if edition == "keras2" else nn.BatchNorm2d(width, _EPS, _MOMENTUM)
+            norm = BinNorm(bins, _EPS, _MOMENTUM) if edition == "keras2" else nn.BatchNorm2d(width, _EPS, _MOMENTUM)
             self.convolutions.append(ConvolutionStage(in_channels, width, norm, pool, dropout))
             in_channels, bins = width, bins // pool
         size = in_channels * left
@@ -199,19 +200,11 @@ class ConvolutionStage(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(batch, channels, T, bins) -> (batch, filters, T, bins // pool)."""
-        x = functional.max_pool2d(functional.relu(self.norm(self.conv(x))), (1, self.pool))
+        if isinstance(self.norm, BinNorm):
+            x = conv_binnorm_relu_pool(x, self.conv, self.norm, self.pool)
+        else:
+            x = functional.max_pool2d(functional.relu(self.norm(self.conv(x))), (1, self.pool))
         return functional.dropout(x, self.dropout, self.training)
-
-
-class BinNorm(nn.BatchNorm1d):
-    """Batch norm whose scales and statistics belong to the frequency bins of (batch, channels, T, bins)."""
-
-    def __init__(self, bins: int):
-        super().__init__(bins, eps=_EPS, momentum=_MOMENTUM)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """The normalised maps; everything but the last dimension counts as the batch."""
-        return super().forward(x.reshape(-1, x.shape[-1])).view(x.shape)
 
 
 class TimeAttention(nn.Module):

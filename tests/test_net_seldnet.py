@@ -8,8 +8,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from net import bin_norm
+from net.bin_norm import BinNorm, conv_binnorm_relu_pool
 from net.recurrent import BidirectionalTF2, KerasGRU, KerasLSTM
-from net.seldnet import BinNorm, SELDnet
+from net.seldnet import SELDnet
 from tests import golden
 from util.errors import InputError
 
@@ -214,6 +216,51 @@ def test_bin_norm_pools_batch_channel_and_time() -> None:
     norm.eval()
     expected = (x - norm.running_mean) / (norm.running_var + 1e-3).sqrt()
     torch.testing.assert_close(norm(x), expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("piece", [10**6, 2 * 9 * 13 * 6, 4 * 13 * 6])
+@pytest.mark.parametrize("pool", [4, 2])
+def test_convolution_stage_is_the_plain_one(
+    pool: int, piece: int, training: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Values, all gradients and running statistics: all at once, some items at a time, some frames of an item."""
+    monkeypatch.setattr(bin_norm, "_PIECE", piece)
+    torch.manual_seed(0)
+    conv, norm = nn.Conv2d(3, 6, 3, padding=1).double(), BinNorm(13).double().train(training)
+    with torch.no_grad():
+        norm.weight.uniform_(-2, 2).mul_(norm.weight.abs() > 0.01)
+        norm.bias.uniform_(-1, 1)
+        norm.running_mean.uniform_(-1, 1)
+        norm.running_var.uniform_(0.5, 2)
+        norm.weight[norm.weight == 0] = 1
+
+    def plain(x: Tensor, conv_: nn.Conv2d, norm_: BinNorm, pool_: int) -> Tensor:
+        return functional.max_pool2d(functional.relu(norm_(conv_(x))), (1, pool_))
+
+    results = []
+    for block in (plain, conv_binnorm_relu_pool):
+        conv_, norm_ = copy.deepcopy(conv), copy.deepcopy(norm)
+        x = torch.linspace(-2, 3, 5 * 3 * 9 * 13, dtype=DOUBLE).reshape(5, 3, 9, 13).mul(50).sin().requires_grad_()
+        y = block(x, conv_, norm_, pool)
+        (y * torch.linspace(0, 1, y.numel(), dtype=DOUBLE).reshape(y.shape).sqrt()).sum().backward()
+        values = [y, x.grad, *(p.grad for p in (*conv_.parameters(), *norm_.parameters())), *norm_.buffers()]
+        with torch.no_grad():
+            values.append(block(x, conv_, norm_.eval(), pool))
+        results.append([value.detach() for value in values])
+    for theirs, ours in zip(*results):
+        torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-9)
+
+
+def test_convolution_stage_with_scales_of_zero() -> None:
+    torch.manual_seed(0)
+    conv, norm = nn.Conv2d(2, 4, 3, padding=1), BinNorm(6)
+    with torch.no_grad():
+        norm.weight[2] = 0
+        norm.bias.fill_(0.5)
+    y = conv_binnorm_relu_pool(torch.randn(2, 2, 5, 6), conv, norm, 2)
+    y.sum().backward()
+    assert torch.isfinite(norm.weight.grad).all() and norm.weight.grad[2] != 0
 
 
 def test_initialisation_is_that_of_keras() -> None:
