@@ -20,10 +20,10 @@ from report.matching import match
 from util.angles import angle_between_deg, degrees_from_direction, direction_from_degrees
 from util.arrays import Array
 from util.audio import audio_info, read_audio
-from util.dialects import read_events
 from util.errors import InputError
 from util.events import EventTable
 from util.files import read_json
+from util.labels import read_label_events
 
 SCORES = ("SELD", "F", "ER", "LE", "LR")
 
@@ -110,7 +110,7 @@ def load_evaluation(path: Path, *, name: str | None = None, only: str | None = N
     ------
     InputError : there is no raw output, or none with labels; a file is damaged
     """
-    folder = _raw_folder(Path(path), only)
+    folder = raw_folder(Path(path), only)
     files = sorted(folder.glob("*.npy"))
     if not files:
         raise InputError("holds no raw output (.npy)", path=folder)
@@ -137,7 +137,13 @@ def load_evaluation(path: Path, *, name: str | None = None, only: str | None = N
     )
 
 
-def _raw_folder(path: Path, only: str | None) -> Path:
+def raw_folder(path: Path, only: str | None = None) -> Path:
+    """A raw_* folder: the path itself, or the newest one of a run folder (whose name holds `only`).
+
+    Raises
+    ------
+    InputError : there is none
+    """
     if not path.is_dir():
         raise InputError("no such folder", path=path)
     if any(path.glob("*.npy")):
@@ -180,7 +186,7 @@ def load_clip(raw: Path) -> ClipResult:
     labels = find_file(about["labels"], raw) if about.get("labels") else None
     if labels is not None:
         dialect = about.get("label_dialect", "starss23")
-        reference = read_events(labels, dialect, class_count=len(about["classes"]))
+        reference = read_label_events(labels, dialect, about["classes"], frame_s=candidates.frame_s)
     return ClipResult(raw.stem, about, raw, candidates, estimated, reference)
 
 

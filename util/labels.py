@@ -26,7 +26,7 @@ def read_label_events(
     """Events of frames of a length, sorted by frame, rows of one frame in the order of the file.
 
     Labels with start and end take the frames that their data set counts where the frames have its length, else all that
-    an event reaches into. Labels of frames are repeated where `frame_s` divides theirs.
+    an event reaches into. Labels of frames hold for all shorter frames whose middle lies in theirs.
 
     Parameters
     ----------
@@ -35,7 +35,7 @@ def read_label_events(
 
     Raises
     ------
-    InputError : as `read_events` and `read_intervals`; labels of frames that cannot be divided so
+    InputError : as `read_events` and `read_intervals`; longer frames than those of the labels
     """
     row = INTERVAL_DIALECTS.get(dialect)
     if row is not None:
@@ -46,14 +46,15 @@ def read_label_events(
     table = table[np.argsort(table.frame, kind="stable")]
     if math.isclose(table.frame_s, frame_s, rel_tol=1e-9):
         return table
-    ratio = round(table.frame_s / frame_s)
-    if ratio < 1 or not math.isclose(ratio * frame_s, table.frame_s, rel_tol=1e-9):
-        rule = f"has frames of {1000 * table.frame_s:g} ms, which cannot be cut into frames of {1000 * frame_s:g} ms"
+    if frame_s > table.frame_s:
+        rule = f"has frames of {1000 * table.frame_s:g} ms, they make no frames of {1000 * frame_s:g} ms"
         raise InputError(rule, path=path)
-    repeated = EventTable(**{name: np.tile(getattr(table, name), ratio) for name in table.COLUMNS}, frame_s=frame_s)
-    frame = (table.frame * ratio)[None] + np.arange(ratio)[:, None]
-    repeated = repeated.replace(frame=frame.reshape(-1))
-    return repeated[np.argsort(repeated.frame, kind="stable")]
+    ratio = table.frame_s / frame_s
+    first, end = (np.ceil((table.frame + step) * ratio - 0.5 - 1e-6).astype(np.int64) for step in (0, 1))
+    row = np.repeat(np.arange(len(table)), end - first)
+    frame = np.arange(len(row)) - np.repeat(np.cumsum(end - first) - (end - first), end - first) + first[row]
+    shorter = EventTable(**{name: getattr(table, name)[row] for name in table.COLUMNS}, frame_s=frame_s)
+    return shorter.replace(frame=frame)[np.argsort(frame, kind="stable")]
 
 
 def read_label_intervals(
