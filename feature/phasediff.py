@@ -10,7 +10,7 @@ from torch.nn import functional
 
 LEADING_FRAMES = 4  # zero frames before a clip in evaluation: half of the 8 frames by which a window exceeds its hop
 TRAILING_FRAMES = 128  # zero frames behind it: the last window is always whole
-_CPU_BLOCK_FRAMES = 256
+_CPU_BLOCK_FRAMES = 512
 
 
 class AmplitudePhaseDifference(nn.Module):
