@@ -9,7 +9,7 @@ import matplotlib
 import numpy as np
 from scipy import signal
 
-from simulation.picture_figures import draw_cameras, draw_cast
+from simulation.picture.figures import draw_cameras, draw_cast
 from simulation.receivers import sphere_response
 from simulation.render import GAIN, MAX_ORDER, direct_delay_s, render
 from simulation.room import absorption_for_rt60, image_sources, rt60_per_frequency

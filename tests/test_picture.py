@@ -8,12 +8,12 @@ import cv2
 import numpy as np
 import pytest
 
-from simulation import picture
 from simulation.picture import (
     Painter,
     anchor_offset_m,
     frames,
     label_overlay,
+    painter,
     person_boxes,
     render_video,
     sample_appearance,
@@ -21,13 +21,13 @@ from simulation.picture import (
     sample_thing_appearance,
     thing_place,
 )
-from simulation.picture_figures import draw_cast
-from simulation.picture_motion import PersonMotion
-from simulation.picture_photos import PhotoBody, cut_out
-from simulation.picture_room import draw_room
-from simulation.picture_sampling import THING_KINDS, THING_PLACES, sample_range, split_of_value, thing_kinds
-from simulation.picture_sprites import Light
-from simulation.picture_training import training_frames
+from simulation.picture.figures import draw_cast
+from simulation.picture.motion import PersonMotion
+from simulation.picture.photos import PhotoBody, cut_out
+from simulation.picture.room import draw_room
+from simulation.picture.sampling import THING_KINDS, THING_PLACES, sample_range, split_of_value, thing_kinds
+from simulation.picture.sprites import Light
+from simulation.picture.training import training_frames
 from simulation.scene import Event, Person, Room, Scene, Thing, Trajectory
 from tests.shared import SHARED, needs_shared
 from util.angles import direction_from_degrees
@@ -56,7 +56,7 @@ def rooms_drawn_once(monkeypatch):
             ROOMS[key] = draw_room(room, look, camera)
         return ROOMS[key]
 
-    monkeypatch.setattr(picture, "draw_room", draw)
+    monkeypatch.setattr(painter, "draw_room", draw)
 
 
 def still(azimuth_deg: float, distance_m: float, height_m: float = -LISTENER_M) -> Trajectory:

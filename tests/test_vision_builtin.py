@@ -13,7 +13,7 @@ from detection.builtin.network import CompactYolox
 from detection.detector import Detector
 from detection.evaluate import average_precision
 from detection.yolox import anchor_points, box_iou
-from simulation.picture_training import training_frames
+from simulation.picture.training import training_frames
 from util.cli import run_main
 
 ANCHORS = torch.from_numpy(anchor_points(64, 64))

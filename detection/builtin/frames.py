@@ -19,7 +19,7 @@ TRAIN_SEED, TEST_SEED = 1000, 900_000  # of the first chunk; each chunk has a se
 
 def make_chunk(folder: Path, split: str, seed: int, count: int = CHUNK) -> None:
     """Draw one chunk unless it is there: "<split>_<seed>.npy" (count, 180, 360, 3) uint8 BGR, .json with the boxes."""
-    from simulation.picture_training import training_frames
+    from simulation.picture.training import training_frames
 
     frames_path, boxes_path = folder / f"{split}_{seed}.npy", folder / f"{split}_{seed}.json"
     if frames_path.is_file() and boxes_path.is_file():

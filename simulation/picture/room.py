@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from simulation.picture_sampling import bgr_from_hsv
+from simulation.picture.sampling import bgr_from_hsv
 from simulation.scene import Room
 from util.camera import Camera, Equirectangular
 
@@ -641,7 +641,7 @@ def draw_room(
 
     Parameters
     ----------
-    look : of `picture_sampling.sample_background`
+    look : of `sampling.sample_background`
     clear_xy : (n, 2) points on the floor, listener coordinates, that furniture leaves free, and the view of them too
     extra : further blocks (tables under things)
     """

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from simulation.picture_sampling import bgr_from_hsv
-from simulation.picture_sprites import Light, Sprite, draw_quads, quads_of, tube, unit
+from simulation.picture.sampling import bgr_from_hsv
+from simulation.picture.sprites import Light, Sprite, draw_quads, quads_of, tube, unit
 
 MOUTH_Z, HANDS_Z = 0.893, 0.70
 HEAD_CENTRE = np.array([0.012, 0.0, 0.9335])
@@ -32,7 +32,7 @@ class Pose:
 
     Attributes
     ----------
-    name : an idle pose of `picture_sampling.IDLE_POSES`, "walk", "march" (on the spot), "clap", "talk" or "laugh"
+    name : an idle pose of `sampling.IDLE_POSES`, "walk", "march" (on the spot), "clap", "talk" or "laugh"
     step : phase of the movement (walk: of WALK_PHASES; clap: 0 closed to 3 open; talk, laugh: of 8)
     mouth : 0 closed, 1 half open, 2 open
     """
@@ -138,7 +138,7 @@ class Body:
 
     Parameters
     ----------
-    appearance : of `picture_sampling.sample_appearance`
+    appearance : of `sampling.sample_appearance`
     height_m : stature
     """
 

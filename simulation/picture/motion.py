@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from scipy.signal import find_peaks
 
-from simulation.picture_people import WALK_PHASES, Pose
-from simulation.picture_things import OPENINGS, STEPS
+from simulation.picture.people import WALK_PHASES, Pose
+from simulation.picture.things import OPENINGS, STEPS
 from simulation.scene import Event, Person, Room, Scene, Thing
 
 ENVELOPE_HZ = 50

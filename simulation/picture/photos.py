@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import cv2
 import numpy as np
 
-from simulation.picture_sprites import Light, Sprite, make_sprite
+from simulation.picture.sprites import Light, Sprite, make_sprite
 from util.errors import InputError
 
 # Aspect (height over width) from which a crop is taken for a whole body; below, for its upper part.

@@ -11,10 +11,10 @@ from simulation.bank import Bank
 from simulation.compose import compose
 from simulation.labels import label_table
 from simulation.picture import Painter, label_overlay
-from simulation.picture_people import Body, Pose
-from simulation.picture_sampling import THING_PLACES, sample_appearance, sample_thing_appearance
-from simulation.picture_sprites import Light, Sprite
-from simulation.picture_things import MAKERS, thing_sprite
+from simulation.picture.people import Body, Pose
+from simulation.picture.sampling import THING_PLACES, sample_appearance, sample_thing_appearance
+from simulation.picture.sprites import Light, Sprite
+from simulation.picture.things import MAKERS, thing_sprite
 from simulation.plan import make_plan
 from simulation.settings import Settings
 from simulation.sounds import CLASS_NAMES

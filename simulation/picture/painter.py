@@ -12,29 +12,18 @@ from functools import cached_property
 import cv2
 import numpy as np
 
-from simulation.picture_motion import PersonMotion, ThingMotion, wall_normal_deg
-from simulation.picture_people import Body, Pose
-from simulation.picture_photos import PhotoBody
-from simulation.picture_room import Block, camera_directions, draw_room
-from simulation.picture_sampling import (
-    bgr_from_hsv,
-    sample_appearance,
-    sample_background,
-    sample_thing_appearance,
-    thing_place,
-)
-from simulation.picture_sprites import Light, Sprite
-from simulation.picture_things import bottom_m, stand_of, thing_sprite
+from simulation.picture.motion import PersonMotion, ThingMotion, wall_normal_deg
+from simulation.picture.people import Body, Pose
+from simulation.picture.photos import PhotoBody
+from simulation.picture.room import Block, camera_directions, draw_room
+from simulation.picture.sampling import bgr_from_hsv
+from simulation.picture.sprites import Light, Sprite
+from simulation.picture.things import bottom_m, stand_of, thing_sprite
 from simulation.scene import Scene, Thing
 from util.angles import direction_from_degrees
 from util.camera import Camera, Equirectangular
 from util.errors import InputError
 from util.events import EventTable
-
-__all__ = [
-    "Painter", "anchor_offset_m", "frames", "label_overlay", "person_boxes", "render_video", "sample_appearance",
-    "sample_background", "sample_thing_appearance", "thing_place",
-]  # fmt: skip
 
 # Height above the floor over stature: averages of anthropometric tables (mouth between chin, 0.87, and eyes, 0.936);
 # hands while clapping are held in front of the chest, feet sound at the sole.

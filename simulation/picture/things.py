@@ -10,8 +10,8 @@ from collections.abc import Callable, Mapping
 import cv2
 import numpy as np
 
-from simulation.picture_sampling import THING_PLACES, bgr_from_hsv
-from simulation.picture_sprites import Light, Sprite, draw_quads, make_sprite, quads_of, tube
+from simulation.picture.sampling import THING_PLACES, bgr_from_hsv
+from simulation.picture.sprites import Light, Sprite, draw_quads, make_sprite, quads_of, tube
 
 Part = tuple  # vertices, colours and, if it lies on another surface, its layer
 STEPS = 4

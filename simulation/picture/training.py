@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from simulation.picture import Painter
-from simulation.picture_sampling import (
+from simulation.picture.sampling import (
     sample_appearance,
     sample_background,
     sample_thing_appearance,
