@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from scipy.spatial.transform import Rotation
 
 import npy2csv
 from dcase2022_task3_seld_metrics.arrays import detection_on_blocks, regressed_directions_2019, seldnet2018
@@ -198,6 +199,37 @@ def test_a_moving_event_runs_along_its_great_circle_at_its_speed():
     np.testing.assert_allclose(turned, np.linspace(0, last, len(where)), atol=2e-3)
     assert np.abs(vectors @ np.cross(start, toward)).max() < 1e-5  # on the great circle
     assert vectors[30] @ toward > vectors[0] @ toward  # towards it
+
+
+def rotated(table: IntervalTable, row: int, frames: int, rate: float) -> tuple[np.ndarray, np.ndarray]:
+    """Azimuth and elevation of a moving event on its frames, by rotation vectors on the grid of 10 ms."""
+    start = direction_from_degrees(table.azimuth_deg[row], table.elevation_deg[row])
+    toward = direction_from_degrees(table.azimuth_direction_deg[row], table.elevation_direction_deg[row])
+    axis = np.cross(start, toward)
+    steps = int(np.ceil(frames / rate * 100))
+    turned = np.deg2rad(table.angular_velocity_deg_s[row]) * np.arange(steps)[:, None] / 100
+    x, y, z = Rotation.from_rotvec(axis / np.linalg.norm(axis) * turned).apply(start).T
+    at, times = np.linspace(0, 1, frames), np.linspace(0, 1, steps)
+    elevation = np.rad2deg(np.arctan2(z, np.hypot(x, y)))
+    return np.interp(at, times, np.rad2deg(np.arctan2(y, x))), np.interp(at, times, elevation)
+
+
+@pytest.mark.parametrize("name", ["mansim", "mreal"])
+def test_moving_labels_match_an_independent_formula(name):
+    table, rate = events(name, f"A_{name}"), 44100 / 256
+    classes = 8 if name == "mreal" else 11
+    azimuth, elevation = np.full((FRAMES_2018, classes), 180.0), np.full((FRAMES_2018, classes), 60.0)
+    for row in range(len(table)):
+        start, end = int(table.start_s[row] * rate), min(int(np.ceil(table.end_s[row] * rate)), FRAMES_2018)
+        if name == "mreal":
+            swept_deg = table.angular_velocity_deg_s[row] * (end - start) / rate
+            whole = np.floor(np.linspace(table.azimuth_deg[row], table.azimuth_deg[row] + swept_deg, end - start))
+            places = 180 - np.mod(180 - whole, 360), table.elevation_deg[row]
+        else:
+            places = rotated(table, row, end - start, rate)
+        azimuth[start:end, table.class_index[row]], elevation[start:end, table.class_index[row]] = places
+    matrix = seldnet(classes).label_matrix(table, FRAMES_2018)
+    np.testing.assert_allclose(matrix[:, classes:], np.concatenate([azimuth, elevation], axis=1), rtol=0, atol=1e-9)
 
 
 def test_motion_crosses_the_back_and_keeps_still_without_an_axis():
