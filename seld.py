@@ -1,4 +1,4 @@
-"""Command line of the main job: python seld.py -train -val | -eval | -infer | -submit. See --help."""
+"""Command line of the main job: python seld.py -train -val | -eval | -infer | -submit | -tune. See --help."""
 
 from __future__ import annotations
 
@@ -15,17 +15,21 @@ def main(argv: list[str] | None = None) -> int:
     argv = sys.argv[1:] if argv is None else argv
     given = vars(build_parser(SYSTEM_NAMES).parse_args(argv))
     command = "python seld.py " + shlex.join(argv)
-    jobs = [name for name in ("train", "eval", "infer", "submit", "check_submission") if given.get(name)]
+    jobs = [name for name in ("train", "eval", "infer", "tune", "submit", "check_submission") if given.get(name)]
+    if given.get("ids") and not jobs:  # task and job ids alone train and score, as in the seeds of these systems
+        jobs, given["train"], given["val"] = ["train"], True, True
     if len(jobs) != 1:
-        known = "-train (with -val), -eval, -infer, -submit and -check-submission"
+        known = "-train (with -val), -eval, -infer, -tune, -submit and -check-submission"
         raise InputError(f"give exactly one of {known}; --help explains them")
     # Each job imports PyTorch and the networks; --help and a mistyped flag are answered before that.
     if jobs == ["train"]:
-        from job.train import train as job
+        from job.folds import train as job
     elif jobs == ["eval"]:
         from job.evaluate import evaluate as job
     elif jobs == ["infer"]:
         from job.infer import infer as job
+    elif jobs == ["tune"]:
+        from job.tune import tune as job
     elif jobs == ["submit"]:
         from job.submit import submit as job
     else:

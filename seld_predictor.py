@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,9 +17,10 @@ import torch
 from lightning_fabric import Fabric
 
 from dataset.classes import STARSS23_CLASSES
-from dataset.loader import EvaluationLoader, Read
+from dataset.loader import Read
 from dataset.recordings import Boxes, Labels, Recording
-from dataset.windows import EvaluationPlan, Framing
+from dataset.samplers import BoxesAt
+from feature.front import on_device
 from output_format.candidates import Candidates, merge
 from system import Model, model_from_checkpoint
 from util.arrays import Array
@@ -30,7 +31,6 @@ from util.events import EventTable
 from util.runs import result_checkpoint
 from util.thresholds import Thresholds, read_thresholds
 
-BoxesAt = Callable[[Recording, np.ndarray], np.ndarray]  # recording and times (m,) in s -> boxes (m, 6, 4)
 Frames = str | os.PathLike[str] | Iterable[tuple[float, np.ndarray]]
 
 
@@ -40,7 +40,7 @@ class Prediction:
 
     Attributes
     ----------
-    raw : network output (track, axis, class, 10 ms frame), float32
+    raw : network output, axes as its format says, the last one frames; float32
     candidates : activity and direction per label frame, class and track
     events : the candidates above the thresholds, merged
     loss : mean over the recording's windows, None without labels
@@ -64,7 +64,6 @@ class SELDPredictor:
     unification_deg : tracks of a class that are closer are one source
     boxes : where person boxes come from; None: no boxes (audio-only, or empty boxes)
     read : where samples come from, see `dataset.loader.EvaluationLoader`; None: the recordings' files
-    framing : of the windows, as the model was trained; None: the one at 24 kHz
     batch_size : windows at a time
     """
 
@@ -77,12 +76,10 @@ class SELDPredictor:
         unification_deg: float,
         boxes: Boxes | BoxesAt | None = None,
         read: Read | None = None,
-        framing: Framing | None = None,
         batch_size: int = 16,
         workers: int = 1,
     ):
         self.fabric, self.model, self.boxes, self.read = fabric, model, boxes, read
-        self.framing = framing or Framing()
         self.thresholds, self.unification_deg = np.asarray(thresholds, dtype=np.float64), unification_deg
         self.batch_size, self.workers = batch_size, workers
 
@@ -109,22 +106,26 @@ class SELDPredictor:
 
         Yields
         ------
-        index of the recording; number of its windows; raw output of the next ones of them (windows, track, axis, class,
-        frames that are kept of a window); loss of each, NaN without labels
+        index of the recording; number of its windows; raw output of the next ones of them (windows, ..., frames that
+        are kept of a window); loss of each, NaN without labels
         """
-        plan = EvaluationPlan(recordings, batch_size=self.batch_size, framing=self.framing)
-        encode = None if labels is None else self.model.output_format.encode
         was_training = self.model.training
         self.model.eval()
         try:
-            with EvaluationLoader(
-                recordings, plan, labels=labels, encode=encode, boxes=self.boxes, read=self.read, workers=self.workers
+            with self.model.sampler.evaluation(
+                recordings,
+                batch_size=self.batch_size,
+                output_format=self.model.output_format,
+                labels=labels,
+                boxes=self.boxes,
+                read=self.read,
+                workers=self.workers,
             ) as loader:
                 for batch in loader:
                     raw, losses = self._forward(batch)
                     for index in torch.unique_consecutive(batch["recording"]).tolist():
                         rows = (batch["recording"] == index).numpy()
-                        yield index, plan.windows_of(index), raw[rows], losses[rows]
+                        yield index, loader.windows_of(index), raw[rows], losses[rows]
         finally:
             self.model.train(was_training)
 
@@ -133,11 +134,7 @@ class SELDPredictor:
         """Raw output of a batch cut to the frames that are kept, and the loss of each window (NaN without labels)."""
         device, output_format = self.fabric.device, self.model.output_format
         with self.fabric.autocast():
-            output = self.model.evaluate(
-                batch["waveform"].to(device, non_blocking=True),
-                batch["valid"].to(device),
-                batch["boxes"].to(device),
-            )
+            output = self.model.evaluate(on_device(batch, device))
         output = output.float()
         losses = np.full(len(output), np.nan)
         if batch.get("labels") is not None:
@@ -149,6 +146,7 @@ class SELDPredictor:
 
     def _finish(self, recording: Recording, unfinished: _Unfinished) -> Prediction:
         raw = np.concatenate(unfinished.raw, axis=-1)
+        raw = raw[..., : self.model.sampler.output_frames(recording.samples)]
         candidates = self.model.output_format.candidates(raw)
         events = merge(candidates, self.thresholds, self.unification_deg)
         losses = np.array(unfinished.losses)
@@ -179,7 +177,6 @@ class Inference:
     fabric : device and precision
     model : already on the device
     detector : of people, for audio-visual models
-    framing : of the windows, as the model was trained; what comes at another rate is resampled. None: the one at 24 kHz
     batch_size : windows at a time
     workers : threads that read ahead
     """
@@ -191,16 +188,14 @@ class Inference:
         thresholds: Thresholds,
         *,
         detector: str = "yolox_tiny",
-        framing: Framing | None = None,
         batch_size: int = 16,
         workers: int = 1,
     ):
         self.fabric, self.model, self.thresholds, self.detector = fabric, model, thresholds, detector
-        self.framing, self.batch_size, self.workers = framing or Framing(), batch_size, workers
-        self.rate_hz = self.framing.rate_hz
+        self.batch_size, self.workers = batch_size, workers
+        self.rate_hz = model.sampler.rate_hz
         about = model.output_format.description()
-        self.label_frame_s = float(about["label_frame_s"])
-        self._ratio = round(about["label_frame_s"] / about["frame_s"])
+        self.frame_s, self.label_frame_s = float(about["frame_s"]), float(about["label_frame_s"])
 
     def __call__(self, waveform: np.ndarray, rate_hz: int, frames: Frames | None = None) -> EventTable:
         """The events of a recording.
@@ -248,7 +243,6 @@ class Inference:
             unification_deg=self.thresholds.unification_deg,
             boxes=boxes,
             read=read,
-            framing=self.framing,
             batch_size=self.batch_size,
             workers=self.workers,
         )
@@ -265,13 +259,12 @@ class Inference:
 
     def frame_count(self, samples: int) -> int:
         """Frames of the raw output of a recording: those of its label frames."""
-        return self._ratio * self.label_frames(samples)
+        own = self.model.sampler.output_frames(samples)
+        return round(self.label_frame_s / self.frame_s) * self.label_frames(samples) if own is None else own
 
     def window_times_s(self, samples: int) -> np.ndarray:
         """Times (windows,) in s at which the windows of a recording look at the picture."""
-        framing = self.framing
-        count = max(-(-framing.clip_frames(samples) // framing.eval_hop_frames), 1)
-        return np.arange(count) * framing.eval_hop_frames * framing.hop / framing.rate_hz
+        return self.model.sampler.window_times_s(samples)
 
     def candidates(self, raw: np.ndarray) -> Candidates:
         """Raw output (track, axis, class, frames) -> candidates per label frame."""
@@ -315,7 +308,7 @@ def load(
     checkpoint : file, or a run folder (its last or selected checkpoint)
     device, precision : as the flags of `python seld.py`
     array : for a file of another project, which does not tell FOA from MIC
-    threshold_config : file of thresholds; None: the default ones
+    threshold_config : file of thresholds; None: those of the checkpoint
     detector : of people; None: the one that the checkpoint was trained with
 
     Raises
@@ -329,20 +322,25 @@ def load(
         checkpoint = result_checkpoint(checkpoint)
     content = load_checkpoint(checkpoint)
     stored = content.get("settings", {})
+    if "clip_s" in content.get("model", {}):  # recordings of any length, rows of 100 ms, whatever the data set had
+        content["model"] |= {"clip_s": None, "label_frame_s": Labels.FRAME_S}
     try:
         model = _named_classes(model_from_checkpoint(content, array=array))
     except InputError as error:
         raise InputError(error.rule, path=checkpoint) from None
     if array is not None and array != model.array:
         raise InputError(f"was trained on {model.array.name} audio, not on {array.name}", path=checkpoint)
+    if threshold_config is None and "thresholds" in content:
+        thresholds = Thresholds.from_dict(content["thresholds"])
+    else:
+        thresholds = read_thresholds(threshold_config, len(model.classes), default=model.output_format.threshold)
     fabric = make_fabric({"device": device, "devices": 1, "precision": precision}, training=False)
     model.to(fabric.device).eval()
     return Inference(
         fabric,
         model,
-        read_thresholds(threshold_config, len(model.classes)),
+        thresholds,
         detector=detector or stored.get("detector", "yolox_tiny"),
-        framing=Framing.from_settings(stored),
         batch_size=batch_size,
         workers=workers,
     )

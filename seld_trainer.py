@@ -13,7 +13,9 @@ import torch
 from lightning_fabric import Fabric
 from tqdm import tqdm
 
-from system import Model, Recipe
+from family.base import Recipe
+from feature.front import on_device
+from system import Model
 from util.checkpoint import save_checkpoint
 from util.errors import InputError
 
@@ -71,7 +73,8 @@ class SELDTrainer:
     make_loader : first step -> batches of this process from that step on
     run_dir : checkpoints are written there, as params_<run>_<iteration>.pth
     description : plain values stored in every checkpoint (system, classes, array, settings, recordings ...)
-    on_checkpoint : called on the first process with (iteration, checkpoint path) after each checkpoint; validates
+    on_checkpoint : called on the first process with (iteration, checkpoint path) after each checkpoint; validates, and
+        returns True where training should stop
     on_loss : called on the first process with (iteration, loss, learning rate) every `log_interval` iterations, with
         the mean loss of the iterations since the last call
     """
@@ -85,7 +88,7 @@ class SELDTrainer:
         make_loader: Callable[[int], Loader],
         run_dir: Path,
         description: dict[str, Any],
-        on_checkpoint: Callable[[int, Path], None] | None = None,
+        on_checkpoint: Callable[[int, Path], bool] | None = None,
         on_loss: Callable[[int, float, float], None] | None = None,
         log_interval: int = 20,
     ):
@@ -93,7 +96,7 @@ class SELDTrainer:
         self.make_loader, self.run_dir, self.description = make_loader, Path(run_dir), description
         self.on_checkpoint, self.on_loss = on_checkpoint, on_loss
         self.log_interval = min(log_interval, settings.model_save_interval)
-        optimiser = make_optimiser(model, settings, model.system.stages[0].recipe)
+        optimiser = make_optimiser(model, settings, model.stage.recipe)
         self.wrapped, self.optimiser = fabric.setup(model, optimiser)
         self.iteration = 0
 
@@ -131,8 +134,8 @@ class SELDTrainer:
                 # Every checkpoint is a point of the log too, so that a resumed run averages the same losses.
                 if save or self.iteration % self.log_interval == 0:
                     self._log(losses, progress)
-                if save:
-                    self._save(progress)
+                if save and self._save(progress):
+                    break
         finally:
             progress.close()
             loader.close()
@@ -140,13 +143,12 @@ class SELDTrainer:
     def step(self, batch: dict[str, Any]) -> torch.Tensor:
         """One optimisation step on the windows of this process; the loss as a tensor on the device."""
         device, output_format = self.fabric.device, self.model.output_format
+        inputs = on_device(batch, device)
         for group in self.optimiser.param_groups:
             group["lr"] = learning_rate_at(self.iteration, self.settings)
-        waveform = batch["waveform"].to(device, non_blocking=True)
-        boxes = batch["boxes"].to(device, non_blocking=True)
         target = output_format.target(batch["labels"], device)
         self.optimiser.zero_grad(set_to_none=True)
-        output = self.wrapped(waveform, boxes)
+        output = self.wrapped(inputs)
         loss = output_format.loss(output.float(), target)
         self.fabric.backward(loss)
         self.optimiser.step()
@@ -164,17 +166,20 @@ class SELDTrainer:
                 "--precision 32; the last checkpoint before is kept"
             )
 
-    def _save(self, progress: tqdm) -> None:
+    def _save(self, progress: tqdm) -> bool:
+        """Write a checkpoint and have it looked at; whether training should stop, the same in all processes."""
+        stop = False
         if self.fabric.is_global_zero:
             path = self.run_dir / f"params_{self.run_dir.name}_{self.iteration:07d}.pth"
             save_checkpoint(path, self.checkpoint())
             if self.on_checkpoint is not None:
                 start = time.monotonic()
                 progress.clear()
-                self.on_checkpoint(self.iteration, path)
+                stop = bool(self.on_checkpoint(self.iteration, path))
                 progress.start_t += time.monotonic() - start  # the estimate is of training alone
-        self.fabric.barrier()
+        stop = bool(self.fabric.broadcast(stop)) if self.fabric.world_size > 1 else stop
         self.model.train()
+        return stop
 
     def checkpoint(self) -> dict[str, Any]:
         """Everything that continuing, evaluating and inference need."""
@@ -184,9 +189,10 @@ class SELDTrainer:
             "random_state": torch.get_rng_state(),
             "stages": [
                 {
-                    "name": self.model.system.stages[0].name,
+                    "name": self.model.stage.name,
                     "model": {name: value.cpu() for name, value in self.model.network.state_dict().items()},
                     "optimiser": self.optimiser.state_dict(),
+                    "statistics": self.model.statistics,
                 }
             ],
         }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,10 +14,67 @@ from tqdm import tqdm
 
 from dataset.recordings import Labels, Recording
 from dcase2022_task3_seld_metrics import score
+from dcase2022_task3_seld_metrics.arrays import seldnet2018
 from seld_predictor import Prediction, SELDPredictor
-from util.dialects import write_events
+from util.dialects import as_written, dialect_named, write_events
+from util.errors import InputError
 from util.events import EventTable
 from util.files import folder_written_whole, write_json, write_text, written_whole
+
+
+@dataclass(frozen=True)
+class Edition:
+    """How the systems' output is scored and written in one edition of the metrics.
+
+    Attributes
+    ----------
+    frame_s : label frames that it scores; None: those of the system's output
+    dialect : of the csv files
+    tables : whether it compares tables of events; else detection and direction frame by frame (2018)
+    """
+
+    frame_s: float | None
+    dialect: str
+    tables: bool = True
+
+
+# The editions that training and evaluation score by; the command line of the metrics knows them all.
+EDITIONS = {
+    "2018": Edition(None, "dcase2018", tables=False),
+    "2019": Edition(0.02, "dcase2019"),
+    "2022": Edition(0.1, "dcase2023"),
+    "2023": Edition(0.1, "dcase2023"),
+}
+
+
+def check_edition(edition: str, output_format: Any) -> None:
+    """Refuse an edition that a system cannot be scored by, before anything is computed.
+
+    Raises
+    ------
+    InputError : training and evaluation do not score by that edition, or it wants other frames than the output has
+    """
+    if edition not in EDITIONS:
+        rule = f"--edition {edition}: training and evaluation score by {', '.join(EDITIONS)}; "
+        raise InputError(rule + "python -m dcase2022_task3_seld_metrics scores csv folders by every edition")
+    how, frame_s = EDITIONS[edition], output_format.description()["label_frame_s"]
+    if how.frame_s is not None and not math.isclose(how.frame_s, frame_s):
+        fitting = [name for name, one in EDITIONS.items() if one.frame_s and math.isclose(one.frame_s, frame_s)]
+        rule = f"scores frames of {1000 * how.frame_s:g} ms, the system's are {1000 * frame_s:g} ms"
+        raise InputError(f"--edition {edition}: {rule}; --edition {fitting[-1] if fitting else '2018'} fits")
+    if not how.tables and not hasattr(output_format, "detections"):
+        raise InputError(f"--edition {edition}: scores detection and direction branches, which the system has not")
+
+
+@dataclass(frozen=True)
+class FrameScores:
+    """Scores that are not counted by class: what `dcase2022_task3_seld_metrics.Result` offers, as far as it goes."""
+
+    overall: dict[str, float]
+    classwise: dict[str, np.ndarray]
+    occurs: np.ndarray
+    occurring: dict[str, float]
+    frames: tuple[Any, np.ndarray, np.ndarray]  # output format, encoded labels, raw output (1 + axes, classes, frames)
 
 
 @dataclass(frozen=True)
@@ -44,7 +102,6 @@ class SELDValidator:
     classes : names of the classes
     labels : reader of the recordings' labels
     edition, average : of the metrics
-    dialect : of the csv files
     raw_description : written beside every raw output (system, thresholds, checkpoint ...)
     """
 
@@ -56,11 +113,10 @@ class SELDValidator:
         labels: Labels,
         edition: str = "2023",
         average: str = "macro",
-        dialect: str = "dcase2023",
         raw_description: dict[str, Any] | None = None,
     ):
         self.recordings, self.classes, self.labels = list(recordings), list(classes), labels
-        self.edition, self.average, self.dialect = edition, average, dialect
+        self.edition, self.average, self.how = edition, average, EDITIONS[edition]
         self.raw_description = raw_description or {}
 
     def validate(
@@ -77,23 +133,32 @@ class SELDValidator:
 
     def _validate(self, predictor: SELDPredictor, csv_dir: Path, raw_dir: Path | None, description: str) -> Validation:
         reference, estimated, losses = {}, {}, []
+        frames = None if self.how.tables else _FrameByFrame(predictor.model.output_format, self.labels)
         seconds = sum(recording.duration_s for recording in self.recordings)
         with tqdm(total=round(seconds), desc=description, unit="s", mininterval=0.5, leave=False) as progress:
             for prediction in predictor.predict(self.recordings, labels=self.labels):
                 recording = prediction.recording
-                estimated[recording.name] = prediction.events
-                write_events(csv_dir / f"{recording.name}.csv", prediction.events, self.dialect)
+                # scored is what the csv file says: 2019 writes whole degrees
+                events = as_written(prediction.events, dialect_named(self.how.dialect))
+                estimated[recording.name] = events
+                write_events(csv_dir / f"{recording.name}.csv", events, self.how.dialect)
                 if raw_dir is not None:
                     self._write_raw(raw_dir, prediction)
                 if recording.labels is not None:
                     reference[recording.name] = self.labels(recording)
+                    if frames is not None:
+                        frames.add(prediction)
                     if prediction.loss is not None:
                         losses.append(prediction.loss)
                 progress.update(round(recording.duration_s))
         scores = None
-        if reference:
+        if frames is not None:
+            scores = frames.scores()
+        elif reference:
             scored = {name: estimated[name] for name in reference}
-            scores = score(reference, scored, edition=self.edition, average=self.average, classes=self.classes)
+            # 2019 knows no average over classes
+            average = {} if self.edition == "2019" else {"average": self.average}
+            scores = score(reference, scored, edition=self.edition, classes=self.classes, **average)
         loss = float(np.mean(losses)) if losses else None
         return Validation(scores, loss, reference, estimated)
 
@@ -109,6 +174,53 @@ class SELDValidator:
             "duration_s": recording.duration_s,
         }
         write_json(raw_dir / f"{recording.name}.json", {**self.raw_description, **companions})
+
+
+class _FrameByFrame:
+    """Detection and direction of all recordings, frame by frame behind each other, scored as SELDnet 2018 does."""
+
+    def __init__(self, output_format: Any, labels: Labels):
+        self.output_format, self.labels = output_format, labels
+        self.truth: list[np.ndarray] = []
+        self.found: list[np.ndarray] = []
+
+    def add(self, prediction: Prediction) -> None:
+        frames = prediction.raw.shape[-1]
+        intervals = self.labels.intervals(prediction.recording)
+        self.truth.append(self.output_format.encode_intervals(intervals, 0, frames, frames))
+        self.found.append(prediction.raw)
+
+    def scores(self) -> FrameScores | None:
+        """None where no recording has labels."""
+        if not self.truth:
+            return None
+        truth, found = (np.concatenate(parts, axis=-1) for parts in (self.truth, self.found))
+        return _frame_scores(self.output_format, truth, found)
+
+
+def _frame_scores(output_format: Any, truth: np.ndarray, found: np.ndarray) -> FrameScores:
+    """Scores of encoded labels and raw output (1 + axes, classes, frames)."""
+    (truth_sed, truth_doa), (found_sed, found_doa) = map(output_format.detections, (truth, found))
+    made = seldnet2018(truth_sed, found_sed, truth_doa, found_doa, block=int(1 / output_format.frame_s))
+    # a distance beyond 2 would give no score at all (a defect of the seed): it counts as opposite
+    angle_rad = 2 * np.arcsin(min(made.doa_loss_gt / 2, 1.0))
+    overall = {
+        "ER": made.er,
+        "F": made.f1,
+        "DOA_error": float(np.rad2deg(angle_rad)),
+        "frame_recall": made.frame_recall,
+        "SELD": (made.er + 1 - made.f1 + angle_rad / np.pi + 1 - made.frame_recall) / 4,
+    }
+    return FrameScores(overall, {}, truth_sed.any(axis=0), {}, (output_format, truth, found))
+
+
+def pooled(found: Sequence[Validation]) -> Any:
+    """Scores of several validations together, as if their recordings had been one list."""
+    scores = [one.scores for one in found if one.scores is not None]
+    if not isinstance(scores[0], FrameScores):
+        return sum(scores[1:], scores[0])
+    truth, output = (np.concatenate([one.frames[part] for one in scores], axis=-1) for part in (1, 2))
+    return _frame_scores(scores[0].frames[0], truth, output)
 
 
 def write_result(path: Path, validation: Validation, classes: Sequence[str], remarks: Sequence[str]) -> str:
@@ -128,13 +240,13 @@ def result_text(validation: Validation, classes: Sequence[str], remarks: Sequenc
     lines = []
     if validation.scores is not None:
         overall, classwise = validation.scores.overall, validation.scores.classwise
-        names = ("ER", "F", "LE", "LR", "SELD")
-        lines += ["SELD scores", "All\tER\tF\tLE\tLR\tSELD_error"]
-        lines.append("\t".join(["All", *(f"{overall[name]:.2f}" for name in names)]))
+        columns = "\t".join("SELD_error" if name == "SELD" else name for name in overall)
+        lines += ["SELD scores", f"All\t{columns}"]
+        lines.append("\t".join(["All", *(f"{value:.2f}" for value in overall.values())]))
         if classwise:
-            lines += ["Class-wise results", "Class\tER\tF\tLE\tLR\tSELD_error"]
+            lines += ["Class-wise results", f"Class\t{columns}"]
             for index, class_name in enumerate(classes):
-                values = [f"{classwise[name][index]:.2f}" for name in names]
+                values = [f"{classwise[name][index]:.2f}" for name in overall]
                 lines.append("\t".join([f"{index} {class_name}", *values]))
     lines += [f"# {remark}" for remark in remarks]
     return "".join(line + "\n" for line in lines)

@@ -5,99 +5,20 @@ A new system is a new row of `SYSTEMS`; trainer, validator and predictor know sy
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import nn
 
-from feature.boxes import box_vectors
-from feature.phasediff import AmplitudePhaseDifference
-from net.crnn import AudioVisualCRNN
-from net.vis_transformer import VisTransformer
-from net.vit import VisionTransformer
+from family import audio_visual, seldnet
+from family.base import Stage, System
+from feature.front import Batch, no_gradients
 from net.weights import load_weights
-from output_format.formats import MultiAccdoa
 from util.arrays import Array, array_named
 from util.errors import InputError
 
-
-@dataclass(frozen=True)
-class Recipe:
-    """How a stage is optimised; flags of the command line override it."""
-
-    optimiser: str = "adam"
-    betas: tuple[float, float] = (0.9, 0.999)
-    eps: float = 1e-8
-
-
-@dataclass(frozen=True)
-class Stage:
-    """One network that is trained in one go.
-
-    Attributes
-    ----------
-    feature : settings and array -> audio feature
-    network : (in_channels, classes, visual=) -> network
-    output_format : class count -> what the network's output means
-    """
-
-    name: str
-    feature: Callable[[dict[str, Any], Array], nn.Module]
-    network: Callable[..., nn.Module]
-    output_format: Callable[[int], Any]
-    recipe: Recipe = Recipe()
-
-
-@dataclass(frozen=True)
-class System:
-    """A row of the table.
-
-    Attributes
-    ----------
-    visual : whether it can use person boxes
-    source : paper or repository
-    """
-
-    name: str
-    title: str
-    source: str
-    stages: tuple[Stage, ...]
-    visual: bool = True
-
-
-def _amplitude_phase(settings: dict[str, Any], array: Array) -> nn.Module:
-    return AmplitudePhaseDifference(
-        array.channels,
-        base_channel=settings["base_channel"],
-        n_fft=settings["fft_size"],
-        hop_length=settings["stft_hop_size"],
-    )
-
-
-def _baseline(name: str, title: str, source: str, network: Callable[..., nn.Module]) -> System:
-    return System(name, title, source, (Stage("main", _amplitude_phase, network, MultiAccdoa),))
-
-
-SYSTEMS = {
-    system.name: system
-    for system in (
-        _baseline(
-            "crnn",
-            "audio-visual CRNN, Multi-ACCDOA",
-            "audio-visual baseline of DCASE 2023 task 3, arXiv 2306.09126",
-            AudioVisualCRNN,
-        ),
-        _baseline("vit", "audio-visual time-token ViT, Multi-ACCDOA", "this project", VisionTransformer),
-        _baseline(
-            "vis_transformer",
-            "audio-visual ViT of the MRSAudio fork with its exchanged axes (parity only)",
-            "audio-visual SELD fork in the MRSAudio repository",
-            VisTransformer,
-        ),
-    )
-}
+SYSTEMS = {system.name: system for system in (*audio_visual.SYSTEMS, *seldnet.SYSTEMS)}
 
 
 class Model(nn.Module):
@@ -108,32 +29,47 @@ class Model(nn.Module):
     system : row of the table
     array : what the channels of the recordings are
     classes : names of the classes
-    settings : "base_channel", "fft_size", "stft_hop_size"
+    settings : of the stage, see `family.base.Stage.settings`
     visual : whether the network takes person boxes
+    statistics : of the features, where the stage needs some (`feature.statistics`)
     """
 
-    def __init__(self, system: System, array: Array, classes: Sequence[str], settings: dict[str, Any], *, visual: bool):
+    def __init__(
+        self,
+        system: System,
+        array: Array,
+        classes: Sequence[str],
+        settings: Mapping[str, Any],
+        *,
+        visual: bool,
+        statistics: Mapping[str, Any] | None = None,
+    ):
         super().__init__()
         stage = system.stages[0]
         self.system, self.array, self.classes, self.visual = system, array, tuple(classes), visual
-        self.feature = stage.feature(settings, array)
-        self.network = stage.network(self.feature.maps, len(self.classes), visual=visual)
-        self.output_format = stage.output_format(len(self.classes))
+        self.settings, self.statistics = dict(settings), statistics
+        self.sampler = stage.sampler(self.settings)
+        self.front = stage.front(self.settings, array, visual, statistics)
+        self.network = stage.network(self.settings, self.front.audio, len(self.classes), visual)
+        self.output_format = stage.output_format(self.settings, len(self.classes))
 
-    def forward(self, waveform: torch.Tensor, boxes: torch.Tensor | None) -> torch.Tensor:
-        """Training windows (B, channels, samples) and boxes (B, 6, 4) -> raw output."""
-        with torch.no_grad(), torch.autocast(waveform.device.type, enabled=False):
-            features, visual = self.feature(waveform), self._visual(boxes)
-        return self.network(features, visual)
+    @property
+    def stage(self) -> Stage:
+        """The stage that this model is of."""
+        return self.system.stages[0]
 
-    def evaluate(self, waveform: torch.Tensor, valid: torch.Tensor, boxes: torch.Tensor | None) -> torch.Tensor:
-        """Evaluation windows (B, channels, samples), the frames of each that lie inside its clip (B, 2), boxes."""
-        with torch.autocast(waveform.device.type, enabled=False):
-            features, visual = self.feature.evaluation(waveform, valid), self._visual(boxes)
-        return self.network(features, visual)
+    @property
+    def feature(self) -> nn.Module:
+        """The audio feature."""
+        return self.front.audio
 
-    def _visual(self, boxes: torch.Tensor | None) -> torch.Tensor | None:
-        return box_vectors(boxes) if self.visual and boxes is not None else None
+    def forward(self, batch: Batch) -> torch.Tensor:
+        """A training batch of the stage's sampler -> raw output."""
+        return self.network(*no_gradients(self.front, batch, training=True))
+
+    def evaluate(self, batch: Batch) -> torch.Tensor:
+        """An evaluation batch of the stage's sampler -> raw output."""
+        return self.network(*no_gradients(self.front, batch, training=False))
 
 
 def system_named(name: str) -> System:
@@ -161,15 +97,17 @@ def recognise(weights: dict[str, torch.Tensor]) -> dict[str, Any]:
     """
     try:
         classes = weights["fc_xyz.weight"].shape[0] // 9
-        in_channels = weights["audio_encoder.conv1.weight"].shape[1]
-        array = {7: "foa", 3: "binaural"}[in_channels]
+        array = {7: "foa", 3: "binaural"}[weights["audio_encoder.conv1.weight"].shape[1]]
     except (KeyError, IndexError):
         raise InputError("holds weights of no network that this project knows") from None
-    for name in SYSTEMS:
+    shapes = {key: tuple(value.shape) for key, value in weights.items()}
+    for name, system in SYSTEMS.items():
         for visual in (True, False):
-            network = SYSTEMS[name].stages[0].network(in_channels, classes, visual=visual)
-            expected = {key: tuple(value.shape) for key, value in network.state_dict().items()}
-            if expected == {key: tuple(value.shape) for key, value in weights.items()}:
+            settings = system.stages[0].foreign
+            if settings is None:
+                continue
+            model = Model(system, array_named(array), [str(index) for index in range(classes)], settings, visual=visual)
+            if shapes == {key: tuple(value.shape) for key, value in model.network.state_dict().items()}:
                 return {"net": name, "array": array, "class_count": classes, "visual": visual}
     raise InputError("holds weights of no network that this project knows")
 
@@ -185,27 +123,28 @@ def model_from_checkpoint(
 
     Raises
     ------
-    InputError : unknown system, weights that do not fit it
+    InputError : unknown system, weights or statistics that do not fit it
     """
-    weights = content["stages"][0]["model"]
+    stage = content["stages"][0]
     if content.get("foreign"):
-        found = recognise(weights)
+        found = recognise(stage["model"])
         if classes is not None and len(classes) != found["class_count"]:
             raise InputError(f"is for {found['class_count']} classes, the data root has {len(classes)}")
         names = classes or [f"class {index}" for index in range(found["class_count"])]
-        settings = {"base_channel": 0, "fft_size": 512, "stft_hop_size": 240}
         likely = array_named(found["array"])
         fitting = array if array is not None and array.channels == likely.channels else likely
-        model = Model(system_named(found["net"]), fitting, names, settings, visual=found["visual"])
+        system = system_named(found["net"])
+        model = Model(system, fitting, names, system.stages[0].foreign, visual=found["visual"])
     else:
         model = Model(
             system_named(content["system"]),
             Array.from_dict(content["array"]),
             content["classes"],
-            content["feature"],
+            content["model"],
             visual=content["visual"],
+            statistics=stage.get("statistics"),
         )
-    load_weights(model.network, weights)
+    load_weights(model.network, stage["model"])
     return model
 
 

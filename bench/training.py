@@ -52,7 +52,7 @@ def _prepared(args: argparse.Namespace, folder: Path, precision: str, *, clips: 
     from bench.data_path import make_clips
     from dataset.layouts import DataRoot
     from dataset.recordings import recordings_from_list
-    from job.data import random_windows
+    from job.data import drawing
     from job.machine import make_fabric
     from system import Model, system_named
     from util.arguments import resolve
@@ -68,13 +68,14 @@ def _prepared(args: argparse.Namespace, folder: Path, precision: str, *, clips: 
     settings = {"base_channel": 0, "fft_size": 512, "stft_hop_size": 240}
     model = Model(system_named("crnn"), recordings[0].array, roots[0].classes, settings, visual=True)
     model.to(fabric.device)
-    return fabric, options, recordings, random_windows(options, recordings, roots), model
+    return fabric, options, recordings, drawing(options, recordings, roots, model), model
 
 
 def _training_step(args: argparse.Namespace, folder: Path, precision: str) -> None:
     """A step of the trainer, from the loader's files on, against forward, loss, backward and optimiser alone."""
     import torch
 
+    from feature.front import on_device
     from job.data import training_loader
     from seld_trainer import SELDTrainer, TrainingSettings
 
@@ -87,8 +88,7 @@ def _training_step(args: argparse.Namespace, folder: Path, precision: str) -> No
         batches = iter(loader)
         batch = next(batches)
         with torch.no_grad():
-            features = model.feature(batch["waveform"].to(device))
-            visual = model._visual(batch["boxes"].to(device))
+            features, visual = model.front.training_features(on_device(batch, device))
         target = output_format.target(batch["labels"], device)
 
         def network_alone() -> None:

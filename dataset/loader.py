@@ -21,7 +21,7 @@ Read = Callable[[Recording, int, int], np.ndarray]
 Augment = Callable[[np.ndarray, EventTable, np.ndarray, int], tuple[np.ndarray, EventTable, np.ndarray]]
 
 
-class _Prefetching:
+class Prefetching:
     """Batches made in threads, a few ahead, in their order.
 
     Threads, not processes: reading, converting and transposing the samples happens outside of the interpreter's lock, a
@@ -65,14 +65,14 @@ class _Prefetching:
         if self._executor is not None:
             self._executor.shutdown(wait=True, cancel_futures=True)
 
-    def __enter__(self) -> _Prefetching:
+    def __enter__(self) -> Prefetching:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
 
 
-class TrainingLoader(_Prefetching):
+class TrainingLoader(Prefetching):
     """Random training windows, for ever or up to `stop_step`.
 
     Yields
@@ -129,7 +129,7 @@ class TrainingLoader(_Prefetching):
         boxes = np.zeros((len(chosen), MAX_BOXES, 4), dtype=np.float32)
         events = []
         for item, recording in enumerate(chosen):
-            samples = _read(recording, int(start[item]), length)
+            samples = read_stretch(recording, int(start[item]), length)
             table = _events_of(self.labels(recording), grid[item])
             if self.boxes is not None:
                 boxes[item] = self.boxes(recording, start_s[item : item + 1])[0]
@@ -147,7 +147,7 @@ class TrainingLoader(_Prefetching):
         }
 
 
-class EvaluationLoader(_Prefetching):
+class EvaluationLoader(Prefetching):
     """Every evaluation window of every recording, once, in order.
 
     Yields
@@ -175,11 +175,15 @@ class EvaluationLoader(_Prefetching):
         prefetch: int = 4,
     ):
         super().__init__(workers, prefetch)
-        self.recordings, self.plan, self.read = list(recordings), plan, read or _read
+        self.recordings, self.plan, self.read = list(recordings), plan, read or read_stretch
         self.labels, self.encode, self.boxes = labels, encode, boxes
 
     def __len__(self) -> int:
         return len(self.plan)
+
+    def windows_of(self, recording: int) -> int:
+        """Number of windows of a recording."""
+        return self.plan.windows_of(recording)
 
     def _steps(self) -> Iterator[int]:
         return iter(range(len(self.plan)))
@@ -219,7 +223,7 @@ class EvaluationLoader(_Prefetching):
         }
 
 
-def _read(recording: Recording, start: int, length: int) -> np.ndarray:
+def read_stretch(recording: Recording, start: int, length: int) -> np.ndarray:
     """(channels, length) of a recording at its rate."""
     return read_audio(
         recording.audio, start=start, frames=length, rate_hz=recording.rate_hz, channels=recording.array.channels

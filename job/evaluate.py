@@ -12,14 +12,22 @@ from lightning_fabric import Fabric
 
 from dataset.layouts import DataRoot
 from dataset.lists import list_file
-from dataset.recordings import Boxes, Labels, Recording, recordings_from_list
+from dataset.recordings import Boxes, Recording, recordings_from_list
 from dataset.true_boxes import TrueBoxes
-from dataset.windows import Framing
-from job.data import FLAG_OF_ARRAY, check_framing, common_classes, detect_people, open_roots
+from job.data import (
+    FLAG_OF_ARRAY,
+    check_framing,
+    common_classes,
+    default_lists,
+    detect_people,
+    labels_of,
+    open_roots,
+)
 from job.machine import make_fabric
 from seld_predictor import SELDPredictor
-from seld_validator import SELDValidator, Validation, write_result
+from seld_validator import SELDValidator, Validation, check_edition, write_result
 from system import Model, model_from_checkpoint
+from util.arrays import Array
 from util.checkpoint import load_checkpoint
 from util.errors import InputError
 from util.files import read_json
@@ -29,6 +37,10 @@ from util.thresholds import Thresholds, read_thresholds
 # What an evaluation takes over from the training of its checkpoint unless a flag says otherwise.
 INHERITED = (
     "data_root",
+    "ov",
+    "split",
+    "format",
+    "edition",
     "detector",
     "box_rate",
     "sampling_frequency",
@@ -37,6 +49,13 @@ INHERITED = (
     "random_seed",
     "select",
 )
+
+
+_JOINT = "ER, F and LR as fractions, LE in degrees, spatial threshold 20 degrees"
+_METRICS = {
+    "2018": "detection on blocks of 1 s, directions of the classes that sound, frame by frame; DOA error in degrees",
+    "2019": "detection on blocks of 1 s, directions whatever the class, on a grid of 10 degrees; DOA error in degrees",
+}
 
 
 BOXES = {  # by --boxes
@@ -75,7 +94,6 @@ class Evaluation:
             model,
             thresholds=self.thresholds.presence,
             unification_deg=self.thresholds.unification_deg,
-            framing=Framing.from_settings(args),
             boxes=self._boxes(recordings) if model.visual else None,
             batch_size=args["batch_size"],
             workers=args["workers"],
@@ -83,7 +101,7 @@ class Evaluation:
         validator = SELDValidator(
             recordings,
             classes=model.classes,
-            labels=Labels(len(model.classes)),
+            labels=labels_of(model.classes, args),
             edition=args["edition"],
             average=args["average"],
             raw_description=self.raw_description(checkpoint),
@@ -120,16 +138,18 @@ class Evaluation:
         args = self.args
         names = ", ".join(f"{root.name} ({root.path})" for root in self.roots)
         synthetic = ": synthetic scenes, no real recordings" if all(root.synthetic for root in self.roots) else ""
+        joint = f"{args['average']} average; {_JOINT}"
         folders = ", ".join(sorted({recording.folder for recording in recordings}))
         remarks = [
             f"data {names}{synthetic}",
             f"list {list_name}, {len(recordings)} recordings, folders {folders}",
             f"checkpoint {checkpoint}, seed {args['random_seed']}, {_selection_remark(checkpoint, args['select'])}",
             f"command {self.command}",
-            f"metrics edition {args['edition']}, {args['average']} average; ER, F and LR as fractions, LE in degrees, "
-            "spatial threshold 20 degrees",
+            f"metrics edition {args['edition']}, {_METRICS.get(args['edition'], joint)}",
             str(self.thresholds),
         ]
+        if self.model.statistics is not None:
+            remarks.append(f"features standardised by {self.model.statistics['of']}")
         if self.model.visual:
             boxes = BOXES[args["boxes"]]
             builtin = " (small, trained by this project on simulated frames)" if args["detector"] == "builtin" else ""
@@ -171,49 +191,52 @@ def _selection_remark(checkpoint: Path, rule: str) -> str:
     return "CHOSEN ON THE VALIDATION LIST ITSELF (--select test): the score flatters"
 
 
-SCORED_EDITIONS = ("2022", "2023")
-
-
-def check_edition(args: dict[str, Any]) -> None:
-    """Refuse an edition that the systems cannot be scored by, before anything is computed.
-
-    Raises
-    ------
-    InputError : the edition needs distances or another frame length
-    """
-    if args["edition"] not in SCORED_EDITIONS:
-        rule = f"--edition {args['edition']}: training and evaluation score by {' or '.join(SCORED_EDITIONS)}; "
-        raise InputError(rule + "python -m dcase2022_task3_seld_metrics scores csv folders by every edition")
-
-
-def thresholds_of(content: dict[str, Any], args: dict[str, Any], class_count: int) -> Thresholds:
+def thresholds_of(content: dict[str, Any], args: dict[str, Any], model: Model) -> Thresholds:
     """Thresholds of a checkpoint: the flag's file, else those it was trained with, else the default."""
     if args["threshold_config"] is None and "thresholds" in content:
         return Thresholds.from_dict(content["thresholds"])
-    return read_thresholds(args["threshold_config"], class_count)
+    return read_thresholds(args["threshold_config"], len(model.classes), default=model.output_format.threshold)
 
 
 def evaluate(given: dict[str, Any], command: str) -> int:
     """Evaluate a checkpoint (-em; default: the result of the newest run) on a list (-evalwt)."""
     checkpoint = _checkpoint(given)
+    evaluate_checkpoint(given, checkpoint, command)
+    return 0
+
+
+def evaluate_checkpoint(given: dict[str, Any], checkpoint: Path, command: str) -> tuple[Validation, Path]:
+    """Predict a list, write csv, raw output and result file beside the checkpoint, print the result.
+
+    Returns
+    -------
+    what was found, the folder of the csv files
+    """
     content = load_checkpoint(checkpoint)
     stored = content.get("settings", {})
-    roots, args = open_roots({**{key: stored[key] for key in INHERITED if key in stored}, **given})
+    inherited = {key: stored[key] for key in INHERITED if stored.get(key) is not None}
+    system = {} if "system" not in content else {"net": content["system"]}
+    roots, args = open_roots({**inherited, **given, **system})
     args |= {key: stored[key] for key in ("random_seed", "select") if key in stored}  # facts of its training
-    check_edition(args)
-    check_framing(args, Framing.from_settings(stored), checkpoint)
     fabric = make_fabric({**args, "devices": 1}, training=False)
+    classes = common_classes(roots, args["class_num"])
 
-    flag = args["format"] or FLAG_OF_ARRAY.get(content.get("array", {}).get("name"), "foa")
-    path = list_file(args["eval_wav_txt"] or f"dcase2023t3_{flag}_devtest.txt", roots[:1])
-    recordings = recordings_from_list(path, roots, rate_hz=args["sampling_frequency"], mixed=len(roots) > 1)
-    model = _model_for(content, checkpoint, recordings, common_classes(roots, args["class_num"]))
+    args["format"] = args["format"] or FLAG_OF_ARRAY.get(content.get("array", {}).get("name"))
+    path = list_file(args["eval_wav_txt"] or default_lists(args, roots[0]).test, roots[:1])
+    found = recordings_from_list(path, roots, mixed=len(roots) > 1)
+    if "model" in content:
+        content["model"]["label_frame_s"] = args["label_frame_s"]  # the edition that scores is chosen anew
+    model = _model_for(content, checkpoint, found[0].array, classes)
+    check_edition(args["edition"], model.output_format)
+    check_framing(given, model.sampler.framing, checkpoint)
+    recordings = recordings_from_list(path, roots, rate_hz=model.sampler.rate_hz, mixed=len(roots) > 1)
+    _check_arrays(recordings, model, checkpoint)
     model.to(fabric.device)
     if args["no_video"] and model.visual:
         raise InputError("takes person boxes: --boxes empty evaluates it without a video", path=checkpoint)
     if model.visual and args["boxes"] in DETECTED:
         detect_people(args, recordings)
-    thresholds = thresholds_of(content, args, len(model.classes))
+    thresholds = thresholds_of(content, args, model)
 
     evaluation = Evaluation(fabric, model, args, thresholds, roots, command)
     iteration = content.get("iteration")
@@ -229,7 +252,7 @@ def evaluate(given: dict[str, Any], command: str) -> int:
     if validation.scores is None:
         print("no recording has labels: csv files were written, there are no scores", file=sys.stderr)
     print(f"\ncsv     {csv_dir}\nraw     {raw_dir}\nresult  {result}")
-    return 0
+    return validation, csv_dir
 
 
 def _checkpoint(given: dict[str, Any]) -> Path:
@@ -244,19 +267,21 @@ def _checkpoint(given: dict[str, Any]) -> Path:
     return result_checkpoint(named) if named.is_dir() else named
 
 
-def _model_for(
-    content: dict[str, Any], checkpoint: Path, recordings: Sequence[Recording], classes: Sequence[str]
-) -> Model:
-    """The checkpoint's model, refused where recordings or classes do not fit it."""
+def _model_for(content: dict[str, Any], checkpoint: Path, array: Array, classes: Sequence[str]) -> Model:
+    """The checkpoint's model, refused where the classes do not fit it."""
     try:
-        model = model_from_checkpoint(content, classes=classes, array=recordings[0].array)
+        model = model_from_checkpoint(content, classes=classes, array=array)
     except InputError as error:
         raise InputError(error.rule, path=checkpoint) from None
-    for recording in recordings:
-        if recording.array != model.array:
-            rule = f"is {recording.array.name} audio, the checkpoint {checkpoint} was trained on {model.array.name}"
-            raise InputError(rule, path=recording.audio)
     if tuple(model.classes) != tuple(classes):
         rule = f"was trained on {len(model.classes)} classes, other than the {len(classes)} of the data root"
         raise InputError(rule, path=checkpoint)
     return model
+
+
+def _check_arrays(recordings: Sequence[Recording], model: Model, checkpoint: Path) -> None:
+    """Refuse recordings of another array than the model's."""
+    for recording in recordings:
+        if recording.array != model.array:
+            rule = f"is {recording.array.name} audio, the checkpoint {checkpoint} was trained on {model.array.name}"
+            raise InputError(rule, path=recording.audio)

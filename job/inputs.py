@@ -61,7 +61,7 @@ def open_checkpoint(args: dict[str, Any]) -> tuple[Inference, Path]:
         workers=args["workers"],
     )
     changed = {name: args[name] for name in FRAMING_FLAGS if args[name] != DEFAULTS[name]}
-    check_framing(changed, inference.framing, checkpoint)
+    check_framing(changed, inference.model.sampler.framing, checkpoint)
     return inference, checkpoint
 
 

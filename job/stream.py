@@ -14,6 +14,7 @@ from typing import Any, TextIO
 import numpy as np
 import torch
 
+from feature.front import on_device
 from job.inputs import Item, find_items, open_checkpoint
 from job.picture import Placement, boxes_as_needed
 from job.sound import channel_matrix, open_sound
@@ -53,11 +54,11 @@ class StreamPredictor:
         matrix: np.ndarray | None = None,
         boxes: Iterator[np.ndarray] | None = None,
     ):
-        feature = inference.model.feature
-        if getattr(feature, "needs", "clip") != "window":
+        if not inference.model.system.streams:
             name = inference.model.system.name
-            raise InputError(f"--stream: the features of {name} need the whole recording; run it without --stream")
-        self.inference, self.framing, self.boxes, self.matrix = inference, inference.framing, boxes, matrix
+            raise InputError(f"--stream: {name} needs the whole recording; run it without --stream")
+        self.inference, self.framing = inference, inference.model.sampler.framing
+        self.boxes, self.matrix = boxes, matrix
         self.rate_hz = rate_hz or inference.rate_hz
         self.windows, self.busy_s = 0, 0.0
         self.compute_s: deque[float] = deque(maxlen=10000)  # of the last windows
@@ -154,12 +155,13 @@ class StreamPredictor:
         model, fabric, framing = self.inference.model, self.inference.fabric, self.framing
         valid_first = max(-framing.eval_first_frame(self.windows), 0)
         boxes = np.zeros((6, 4), dtype=np.float32) if self.boxes is None else next(self.boxes)
+        window = {
+            "waveform": torch.from_numpy(np.ascontiguousarray(waveform))[None],
+            "valid": torch.tensor([[valid_first, valid_end]]),
+            "boxes": torch.from_numpy(boxes)[None],
+        }
         with fabric.autocast():
-            output = model.evaluate(
-                torch.from_numpy(np.ascontiguousarray(waveform))[None].to(fabric.device),
-                torch.tensor([[valid_first, valid_end]], device=fabric.device),
-                torch.from_numpy(boxes)[None].to(fabric.device),
-            )
+            output = model.evaluate(on_device(window, fabric.device))
         raw = model.output_format.kept(output.float()).cpu().numpy()[0]
         table = self.inference.events(self.inference.candidates(raw))
         table = table.replace(frame=table.frame + self.windows * self._frames_per_window)
@@ -229,7 +231,8 @@ def _of_file(inference: Inference, item: Item, args: dict[str, Any]) -> tuple[St
             print(f"{item.audio}: no video: the system runs with empty boxes", file=sys.stderr)
         else:
             placement = Placement(args["video_yaw_deg"], args["video_offset_s"])
-            boxes = boxes_as_needed(item.video, inference.detector, placement, inference.framing.eval_hop_s)
+            hop_s = inference.model.sampler.framing.eval_hop_s
+            boxes = boxes_as_needed(item.video, inference.detector, placement, hop_s)
     predictor = _predictor(inference, args, recording.file_rate_hz, boxes)
     return predictor, _file_blocks(item.audio, recording.file_rate_hz)
 

@@ -60,7 +60,7 @@ def submit(given: dict[str, Any], command: str) -> int:
     """Predict an evaluation set and pack the entry: csv files, metadata, zip."""
     from job.inputs import open_checkpoint  # PyTorch and the networks
 
-    args = {**DEFAULTS, **given}
+    args = {**DEFAULTS, "edition": "2023", **given}
     entry, label = _entry(args["edition"]), args["label"]
     _check_label(label)
     out = Path(args["out"] or f"submission_{args['edition']}")
@@ -179,7 +179,7 @@ results:
 def check_submission(given: dict[str, Any], command: str) -> int:
     """Check an entry, a folder or a zip; the exit status is 1 where something is wrong."""
     del command
-    args = {**DEFAULTS, **given}
+    args = {**DEFAULTS, "edition": "2023", **given}
     path = Path(args["check_submission"])
     recordings: list[Recording] = []
     root = Path(args["data_root"][0])

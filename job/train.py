@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,36 +13,53 @@ from lightning_fabric import Fabric
 from tqdm import tqdm
 
 from dataset.layouts import DataRoot
-from dataset.recordings import Labels
+from dataset.recordings import Recording
+from family.presets import preset_of
 from job.data import (
     FLAG_OF_ARRAY,
     TrainingData,
     common_classes,
     detect_people,
-    feature_settings,
+    drawing,
+    labels_of,
     open_roots,
-    random_windows,
     training_data,
     training_loader,
 )
-from job.evaluate import Evaluation, check_edition
+from job.evaluate import Evaluation, evaluate_checkpoint
 from job.machine import make_fabric
+from job.statistics import gather_statistics
 from report.monitor import Monitor
 from seld_trainer import SELDTrainer, TrainingSettings
-from seld_validator import Validation, result_text
+from seld_validator import Validation, check_edition, result_text
 from system import Model, initialise, system_named
+from util.arrays import Array
 from util.checkpoint import load_checkpoint
 from util.errors import InputError
 from util.files import read_json, write_json
-from util.runs import SELECTED, checkpoints_of, code_version, new_run_dir, result_checkpoint
+from util.runs import (
+    SELECTED,
+    checkpoints_of,
+    code_version,
+    iteration_of,
+    named_run_dir,
+    new_run_dir,
+    result_checkpoint,
+)
 from util.thresholds import read_thresholds
 
-CHANGEABLE_ON_RESUME = ("train", "val", "max_iter", "device", "devices", "precision", "workers")
+CHANGEABLE_ON_RESUME = ("train", "val", "max_iter", "epochs", "patience", "device", "devices", "precision", "workers")
 CLIPS_DRAWN = 3  # clips whose azimuth is drawn at every validation
 
 
-def train(given: dict[str, Any], command: str) -> int:
-    """Train from the beginning, or go on with an interrupted run (--resume)."""
+def train(given: dict[str, Any], command: str, *, run_folder: Path | None = None, score_test: bool = True) -> int:
+    """Train from the beginning, or go on with an interrupted run (--resume).
+
+    Parameters
+    ----------
+    run_folder : folder of the run; None: named by its ids or by the time
+    score_test : runs in epochs are scored on the test list at their end
+    """
     resumed = Path(given["resume"]) if given.get("resume") else None
     if resumed is not None:
         changed = {name: value for name, value in given.items() if name in CHANGEABLE_ON_RESUME}
@@ -50,32 +68,41 @@ def train(given: dict[str, Any], command: str) -> int:
             print(f"--resume goes on with the run's own settings; ignored: {', '.join(ignored)}", file=sys.stderr)
         given = {**_arguments_of_run(resumed), **changed}
     roots, args = open_roots(given)
-    check_edition(args)
     fabric = make_fabric(args, training=True)
     torch.manual_seed(args["random_seed"])
 
+    system = system_named(args["net"])
     data = training_data(args, roots)
     array = data.train[0].array
-    visual = system_named(args["net"]).visual and not args["no_video"]
-    feature = feature_settings(args, array)
+    visual = system.visual and not args["no_video"]
+    settings = system.stages[0].settings(args, array)
+    classes = common_classes(roots, args["class_num"])
+    check_edition(args["edition"], system.stages[0].output_format(settings, len(classes)))
+    _set_iterations(args, given, data, system.stages[0].sampler(settings))
     if visual:
         with fabric.rank_zero_first():
             detect_people(args, [*data.train, *data.selection, *data.validation])
-    classes = common_classes(roots, args["class_num"])
-    labels = Labels(len(classes))
+    labels = labels_of(classes, args)
     for recording in (*data.train, *data.selection, *data.validation):
         labels(recording)  # a broken csv is named now, not when its window is drawn
-    thresholds = read_thresholds(args["threshold_config"], len(classes))
-    model = Model(system_named(args["net"]), array, classes, feature, visual=visual)
     interrupted = checkpoints_of(resumed)[-1:] if resumed is not None else []
+    content = load_checkpoint(interrupted[0]) if interrupted else None
+    statistics = None
+    if system.stages[0].statistics:
+        stored = content and content["stages"][0]["statistics"]
+        statistics = stored or gather_statistics(system.stages[0], settings, array, data, args, fabric)
+    model = Model(system, array, classes, settings, visual=visual, statistics=statistics)
+    thresholds = read_thresholds(args["threshold_config"], len(classes), default=model.output_format.threshold)
     if args["init"] and not interrupted:
         _initialise_from(model, args["init"], fabric)
     model.to(fabric.device)
+    drawn = drawing(args, data.train, roots, model, rank=fabric.global_rank, world=fabric.world_size)
+    training_loader(args, data.train, drawn, model).close()  # what cannot be drawn is refused now
 
-    run_dir = _run_dir(args, roots, fabric, resumed)
+    run_dir = run_folder or _run_dir(args, roots, array, fabric, resumed)
     if resumed is None and fabric.is_global_zero:
+        run_dir.mkdir(parents=True, exist_ok=True)
         write_json(run_dir / "args.json", {**args, "command": command, "code_version": code_version()})
-    windows = random_windows(args, data.train, roots)
     results = _Results(Evaluation(fabric, model, args, thresholds, roots, command), data, run_dir)
     trainer = SELDTrainer(
         fabric,
@@ -87,15 +114,13 @@ def train(given: dict[str, Any], command: str) -> int:
             weight_decay=args["weight_decay"],
             schedule=args["schedule"],
         ),
-        make_loader=lambda step: training_loader(
-            args, data.train, windows, model, first_step=step, rank=fabric.global_rank, world=fabric.world_size
-        ),
+        make_loader=lambda step: training_loader(args, data.train, drawn, model, first_step=step),
         run_dir=run_dir,
         description={
             "system": args["net"],
             "array": array.to_dict(),
             "classes": list(classes),
-            "feature": feature,
+            "model": settings,
             "visual": visual,
             "thresholds": thresholds.to_dict(),
             "settings": args,
@@ -105,7 +130,7 @@ def train(given: dict[str, Any], command: str) -> int:
         on_loss=results.loss,
     )
     if interrupted:
-        trainer.restore(load_checkpoint(interrupted[0]))
+        trainer.restore(content)
     results.open(trainer.iteration if resumed is not None else None)
     if fabric.is_global_zero:
         _print_start(data, model, run_dir, trainer.iteration, fabric)
@@ -119,6 +144,9 @@ def train(given: dict[str, Any], command: str) -> int:
         results.close()
     if fabric.is_global_zero:
         results.print_end()
+        if score_test and args["epochs"] and args["val"]:  # scored on the test list once, at the end
+            print()
+            evaluate_checkpoint({"data_root": args["data_root"]}, result_checkpoint(run_dir), command)
     return 0
 
 
@@ -129,6 +157,7 @@ class _Results:
         self.evaluation, self.data, self.run_dir = evaluation, data, run_dir
         self.args, self.classes = evaluation.args, evaluation.model.classes
         self.last: tuple[Path, Validation] | None = None
+        self.train_loss = float("nan")
 
     def open(self, resumed_at: int | None) -> None:
         self.monitor = Monitor(self.run_dir, purge_step=None if resumed_at is None else resumed_at + 1)
@@ -139,27 +168,62 @@ class _Results:
         self.monitor.close()
 
     def loss(self, iteration: int, loss: float, learning_rate: float) -> None:
+        self.train_loss = loss
         self.monitor.scalars(iteration, {"Loss/train": loss, "Optimizer/lr": learning_rate})
 
-    def checkpoint(self, iteration: int, path: Path) -> None:
-        """Validate a checkpoint, and offer it for selection."""
+    def checkpoint(self, iteration: int, path: Path) -> bool:
+        """Validate a checkpoint, and offer it for selection; whether it is time to stop."""
         if not self.args["val"]:
-            return
+            return False
         validation = self.evaluation.run(
-            self.data.validation,
+            self.validated,
             self.run_dir / "pred_TMP4VAL",
             checkpoint=path,
             description=f"validating {iteration}",
         )
         self.last = (path, validation)
         self._write(iteration, validation)
-        if self.args["select"] == "test":
+        if self.args["select"] == "test" or self.validated is self.data.selection:
             self._offer(path, validation)
         elif self.args["select"] == "val":
             apart = self.evaluation.run(
                 self.data.selection, self.run_dir / "pred_TMP4SELECT", checkpoint=path, description="selecting"
             )
             self._offer(path, apart)
+        if self.args["epochs"]:
+            self._draw_curves()
+            self._keep_few(path)
+        return self._out_of_patience(iteration)
+
+    @property
+    def validated(self) -> list[Recording]:
+        """Recordings that every checkpoint is scored on: of runs in epochs those that it is chosen by."""
+        apart = self.args["epochs"] and self.args["select"] == "val"
+        return self.data.selection if apart else self.data.validation
+
+    def _out_of_patience(self, iteration: int) -> bool:
+        """Whether the best checkpoint is more than `patience` checkpoints old."""
+        selected, patience = self.run_dir / SELECTED, self.args["patience"]
+        if patience is None or not selected.is_file():
+            return False
+        best = iteration_of(Path(read_json(selected)["checkpoint"]))
+        since = (iteration - best) // self.args["model_save_interval"]
+        if since > patience:
+            tqdm.write(f"stopped: no better SELD score since iteration {best} (--patience {patience})")
+        return since > patience
+
+    def _keep_few(self, newest: Path) -> None:
+        """Of runs in epochs, which have many, only the best and the newest checkpoint stay."""
+        kept = {newest, result_checkpoint(self.run_dir)}
+        for path in checkpoints_of(self.run_dir):
+            if path not in kept:
+                path.unlink()
+
+    def _draw_curves(self) -> None:
+        """The curves of the run so far, as a picture."""
+        from report.curves import draw_curves  # OpenCV
+
+        draw_curves(self.run_dir / "history.jsonl", self.run_dir / "training_curves.png", title=self.run_dir.name)
 
     def _write(self, iteration: int, validation: Validation) -> None:
         if validation.loss is not None:
@@ -167,21 +231,25 @@ class _Results:
         if validation.scores is None:
             return
         s = validation.scores.overall
-        scores = {"SELD_error": s["SELD"], **{name: s[name] for name in ("ER", "F", "LE", "LR")}}
+        scores = {"SELD_error" if name == "SELD" else name: value for name, value in s.items()}
+        self._remember(iteration, {"val_loss": validation.loss, **scores})
         occurs = validation.scores.occurs
         self.monitor.validation(iteration, scores, validation.scores.classwise, self.classes, occurs=occurs)
         for name in sorted(validation.reference)[:CLIPS_DRAWN]:
             reference, estimated = validation.reference[name], validation.estimated[name]
             self.monitor.azimuth_figure(iteration, name, reference, estimated, self.classes)
-        seen = next((one for one in self.data.validation if one.video and one.name in validation.reference), None)
+        seen = next((one for one in self.validated if one.video and one.name in validation.reference), None)
         if seen is not None:
             tables = validation.reference[seen.name], validation.estimated[seen.name]
             detector = self.args["detector"]
             self.monitor.clip_frame(iteration, seen.name, seen.video, *tables, self.classes, detector=detector)
-        tqdm.write(
-            f"{iteration:7d}  val loss {validation.loss:.4f}  ER {s['ER']:.2f}  F20 {100 * s['F']:.1f} %  "
-            f"LE {s['LE']:.1f} deg  LR {100 * s['LR']:.1f} %  SELD error {s['SELD']:.3f}"
-        )
+        tqdm.write(f"{iteration:7d}  val loss {validation.loss:.4f}  {score_line(s)}")
+
+    def _remember(self, iteration: int, values: dict[str, float]) -> None:
+        """One line of the history, which the curves are drawn from."""
+        line = {"iteration": iteration, "train_loss": self.train_loss, **values}
+        with open(self.run_dir / "history.jsonl", "a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
 
     def _offer(self, path: Path, validation: Validation) -> None:
         """Remember the checkpoint if it has the lowest SELD error so far."""
@@ -192,7 +260,7 @@ class _Results:
 
     def print_end(self) -> None:
         """Scores of the last validation, and what to type next."""
-        if self.last is not None:
+        if self.last is not None and self.validated is self.data.validation:
             path, validation = self.last
             remarks = self.evaluation.remarks(validation, self.data.validation, path, self.data.validation_name)
             print(f"\n{result_text(validation, self.classes, remarks)}", end="")
@@ -214,12 +282,56 @@ def _arguments_of_run(run_dir: Path) -> dict[str, Any]:
     return {key: value for key, value in stored.items() if key not in ("command", "code_version", "resume")}
 
 
-def _run_dir(args: dict[str, Any], roots: Sequence[DataRoot], fabric: Fabric, resumed: Path | None) -> Path:
-    """The run folder, the same in all processes."""
+def _set_iterations(args: dict[str, Any], given: Mapping[str, Any], data: TrainingData, sampler: Any) -> None:
+    """Epochs as iterations, in the arguments; -i and -s of the command line go before them.
+
+    Raises
+    ------
+    InputError : --epochs of a system that knows no passes
+    """
+    steps = sampler.steps_per_pass(data.train, args["batch_size"])
+    if steps is None:
+        if args["epochs"]:
+            raise InputError("--epochs: this system draws windows at random and knows no passes; give -i and -s")
+        return
+    interval = steps * args["passes_per_epoch"]
+    if "max_iter" not in given:
+        args["max_iter"] = interval * (args["epochs"] or 1)
+    if "model_save_interval" not in given:
+        args["model_save_interval"] = interval
+
+
+def score_line(scores: Mapping[str, float]) -> str:
+    """Scores in one line: fractions that users know as percent are given so."""
+    forms = {"F": "F {:.1f} %", "LR": "LR {:.1f} %", "frame_recall": "frame recall {:.1f} %"}
+    plain = {"ER": "ER {:.2f}", "LE": "LE {:.1f} deg", "DOA_error": "DOA error {:.1f} deg", "SELD": "SELD error {:.3f}"}
+    return "  ".join(
+        forms[name].format(100 * value) if name in forms else plain[name].format(value)
+        for name, value in scores.items()
+    )
+
+
+def _run_dir(
+    args: dict[str, Any], roots: Sequence[DataRoot], array: Array, fabric: Fabric, resumed: Path | None
+) -> Path:
+    """The run folder, the same in all processes: named by the job id where there is one, else by the time."""
     if resumed is not None:
         return resumed
     monitor_path = Path(args["monitor_path"] or Path(roots[0].path) / "model_monitor")
-    return Path(fabric.broadcast(str(new_run_dir(monitor_path)) if fabric.is_global_zero else ""))
+    if not fabric.is_global_zero:
+        return Path(fabric.broadcast(""))
+    if args["job_id"] is None:
+        made = new_run_dir(monitor_path)
+    else:
+        made = named_run_dir(monitor_path, run_name(args, roots[0].layout.name, array.name))
+    return Path(fabric.broadcast(str(made)))
+
+
+def run_name(args: Mapping[str, Any], dataset: str, format: str) -> str:
+    """Name of a run by its ids, in the form of the system's seed."""
+    mode = "eval" if args["split"] == "0" else "dev"
+    parts = {"dataset": dataset, "format": format, "mode": mode, "ov": args["ov"], "split": args["split"]}
+    return preset_of(args["net"]).run_name.format(**parts, task=args["task_id"] or "1", job=args["job_id"])
 
 
 def _initialise_from(model: Model, path: str, fabric: Fabric) -> None:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from output_format import multi_accdoa, sed_doa
 from output_format.candidates import Candidates
+from util.angles import direction_from_degrees
 from util.events import EventTable
 from util.intervals import IntervalTable
 
@@ -26,6 +27,7 @@ class MultiAccdoa:
 
     name = multi_accdoa.NAME
     axes = ("track", "axis", "class", "frame")
+    threshold: float | None = None  # default activity threshold; None: that of util/threshold.json
 
     def __init__(self, classes: int):
         self.classes = classes
@@ -108,6 +110,7 @@ class SedDoa:
 
     name = sed_doa.NAME
     axes = ("output", "class", "frame")
+    threshold: float | None = 0.5
 
     def __init__(
         self,
@@ -197,6 +200,19 @@ class SedDoa:
     def candidates(self, raw: np.ndarray) -> Candidates:
         """Raw output of a clip (1 + axes, classes, frames) -> candidates per label frame."""
         return sed_doa.decode(raw, self.coordinates, self.style, frame_s=self.frame_s, label_frame_s=self.label_frame_s)
+
+    def detections(self, raw: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Raw output or encoded labels frame by frame: activity (frames, classes) bool, vectors (frames, axes classes).
+
+        Vectors as SELDnet 2018 scores them: all x, then all y (then all z) of the classes.
+        """
+        raw = np.asarray(raw, dtype=np.float64)
+        vectors = raw[1:]
+        if self.coordinates == "polar":
+            found = sed_doa.decode(raw, self.coordinates, self.style, frame_s=self.frame_s, label_frame_s=self.frame_s)
+            vectors = direction_from_degrees(found.azimuth_deg[..., 0].T, found.elevation_deg[..., 0].T)
+            vectors = np.moveaxis(vectors, -1, 0)
+        return raw[0].T > self.threshold, vectors.transpose(2, 0, 1).reshape(raw.shape[-1], -1)
 
 
 OUTPUT_FORMATS = {output_format.name: output_format for output_format in (MultiAccdoa, SedDoa)}

@@ -32,7 +32,7 @@ def untrained(path: Path, *, array: str = "foa", visual: bool = False, net: str 
             "system": net,
             "array": ARRAYS[array].to_dict(),
             "classes": list(STARSS23_CLASSES),
-            "feature": settings,
+            "model": settings,
             "visual": visual,
             "settings": {"detector": "builtin", "sampling_frequency": RATE_HZ},
             "iteration": 0,

@@ -10,7 +10,8 @@ import pytest
 
 import npy2csv
 import seld
-from job.data import FRAMING_FLAGS, framing_of
+from family.audio_visual import framing_of
+from job.data import FRAMING_FLAGS
 from seld_predictor import load
 from tests.tiny import tiny_root
 from util.arguments import DEFAULTS

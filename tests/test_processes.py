@@ -13,7 +13,7 @@ from lightning_fabric.strategies import DDPStrategy
 
 from dataset.lists import list_file
 from dataset.recordings import recordings_from_list
-from job.data import open_roots, random_windows, training_loader
+from job.data import drawing, open_roots, training_loader
 from seld_trainer import SELDTrainer, TrainingSettings
 from system import Model, system_named
 from tests.tiny import tiny_root
@@ -40,8 +40,8 @@ def _train(fabric: Fabric, root: str, out: str) -> None:
         if isinstance(module, torch.nn.BatchNorm2d):
             module.eval()
     windows, gradients = [], None
-    plan = random_windows(args, recordings, roots)
-    with training_loader(args, recordings, plan, model, rank=fabric.global_rank, world=fabric.world_size) as loader:
+    drawn = drawing(args, recordings, roots, model, rank=fabric.global_rank, world=fabric.world_size)
+    with training_loader(args, recordings, drawn, model) as loader:
         for batch in loader:
             windows.append(batch["window"])
             trainer.step(batch)

@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from typing import Any
 
 from util.errors import InputError
 
 DEFAULT_DATA_ROOT = "data_dcase2023_task3"
-SYSTEM_NAMES = ["crnn", "vit", "vis_transformer"]  # rows of system.SYSTEMS (a test compares)
+# rows of system.SYSTEMS (a test compares)
+SYSTEM_NAMES = [
+    "crnn",
+    "vit",
+    "vis_transformer",
+    "seldnet2018",
+    "seldnet2019",
+    "seldnet2019_gru",
+    "seldnet2019_lstm",
+    "seldnet2019_attention",
+    "seldnet2019_final",
+]
 
 # Defaults that a data root's dataset.json may set for its own material, with the type each must have there.
 SETTABLE_BY_DATASET: dict[str, type | tuple[type, ...]] = {
@@ -26,6 +38,10 @@ DEFAULTS: dict[str, Any] = {
     "val": False,
     "eval": False,
     "infer": [],
+    "tune": False,
+    "ids": [],
+    "stages": None,
+    "storage": None,
     "submit": False,
     "check_submission": None,
     "data_root": [DEFAULT_DATA_ROOT],
@@ -33,11 +49,15 @@ DEFAULTS: dict[str, Any] = {
     "random_seed": 0,
     "class_num": None,
     "format": None,
+    "ov": None,
+    "split": None,
     "train_wav_txt": None,
     "val_wav_txt": None,
     "eval_wav_txt": None,
     "eval_model": None,
     "net": "crnn",
+    "set": [],
+    "statistics": "train",
     "no_video": False,
     "detector": "yolox_tiny",
     "box_rate": "10",
@@ -49,6 +69,9 @@ DEFAULTS: dict[str, Any] = {
     "augment": "none",
     "max_iter": 10000,
     "model_save_interval": 1000,
+    "epochs": None,
+    "passes_per_epoch": 1,
+    "patience": None,
     "select": "last",
     "mix": None,
     "init": None,
@@ -61,7 +84,7 @@ DEFAULTS: dict[str, Any] = {
     "eval_wav_hop_length": 1.2,
     "feature_config": "feature/feature.json",
     "threshold_config": None,
-    "edition": "2023",
+    "edition": None,
     "average": "macro",
     "out": None,
     "label": "Lastname_Institute_task3_1",
@@ -95,10 +118,19 @@ def build_parser(systems: list[str]) -> argparse.ArgumentParser:
   python seld.py -train --no-video -i 20000                             the same without the video
   python seld.py -eval -em RUN/params_..._0020000.pth -evalwt LIST.txt  predict a list; score it where labels exist
   python seld.py -train -val --resume RUN                               go on after an interruption
+  python seld.py --system seldnet2019 4 1                               DCASE 2019 baseline: task 4 (FOA), job 1
+  python seld.py -tune --system seldnet2019_gru --data-root DATA        search its settings stage by stage, resumable
   python seld.py -infer MINE.wav MINE.mp4 -em CHECKPOINT                events, csv and a player of your own recording
   arecord ... | python seld.py -infer - --stream --stream-format s16le --channels 4 --rate 48000 -em CHECKPOINT
 
 A value is taken from the flag, else from dataset.json in the data root, else from the default in [brackets].""",
+    )
+    parser.add_argument(
+        "ids",
+        nargs="*",
+        metavar="ID",
+        help="task and job of systems that have presets, in the order of their seeds: --system seldnet2019 TASK JOB, "
+        "--system seldnet2018 JOB TASK; trains and scores. family/presets.toml says what each task id stands for",
     )
     add = parser.add_argument_group("what to do").add_argument
     add("-train", "--train", action="store_true", help="train a system")
@@ -111,6 +143,7 @@ A value is taken from the flag, else from dataset.json in the data root, else fr
         metavar="FILE",
         help="predict recordings that need no labels: sound files, each with its mp4 if it has one, or folders",
     )
+    add("-tune", "--tune", action="store_true", help="search for better settings of a system, stage by stage (Optuna)")
     add(
         "-submit",
         "--submit",
@@ -136,6 +169,13 @@ A value is taken from the flag, else from dataset.json in the data root, else fr
         choices=["foa", "mic", "bin"],
         help="audio format of the default lists [foa; -eval: the checkpoint's]",
     )
+    add("--ov", type=_positive_int, metavar="N", help="data sets in parts by overlap: events at one time, 1 to 3 [1]")
+    add(
+        "--split",
+        metavar="N",
+        help="data sets with cross-validation: the split that is tested, or 'all' for each in turn and pooled scores "
+        "[the data set's]",
+    )
     add("--mix", metavar="SHARES", help="with several data roots: share of the training windows of each, as 0.5,0.5")
     add(
         "-twt",
@@ -160,6 +200,19 @@ A value is taken from the flag, else from dataset.json in the data root, else fr
 
     add = parser.add_argument_group("system").add_argument
     add("-n", "--net", "--system", choices=systems, help="system to train [crnn]")
+    add(
+        "--set",
+        action="append",
+        metavar="NAME=VALUE",
+        help="change a setting of the system (SELDnet: sequence_frames, filters, pools, rnn, rnn_units, dense, "
+        "dropout, attention, coordinates, layout, loss_weights: see family/presets.toml); may be given several times",
+    )
+    add(
+        "--statistics",
+        choices=["train", "development"],
+        help="recordings that the features are standardised by: those trained on, or all of the development set, as "
+        "published (the result says so) [train]",
+    )
     add("--no-video", action="store_true", help="the audio-only form of the system")
     add(
         "--feature",
@@ -214,6 +267,19 @@ A value is taken from the flag, else from dataset.json in the data root, else fr
     add("-i", "--max-iter", type=_positive_int, metavar="N", help="iterations [10000]")
     add("-s", "--model-save-interval", type=_positive_int, metavar="N", help="iterations between checkpoints [1000]")
     add(
+        "--epochs",
+        type=_positive_int,
+        metavar="N",
+        help="systems that pass over all recordings: epochs, each ends with a checkpoint and a score [the recipe's]",
+    )
+    add("--passes-per-epoch", type=_positive_int, metavar="N", help="passes over the recordings in an epoch [1]")
+    add(
+        "--patience",
+        type=_positive_int,
+        metavar="N",
+        help="with --select val or test: stop when so many epochs (checkpoints) brought no better score [the recipe's]",
+    )
+    add(
         "--select",
         choices=["last", "val", "test"],
         help="which checkpoint is the result: the last; the best on recordings split off the training list by room; "
@@ -222,17 +288,31 @@ A value is taken from the flag, else from dataset.json in the data root, else fr
     add("--init", metavar="CHECKPOINT", help="start from its weights only; what was copied and skipped is printed")
     add("--resume", metavar="RUN_DIR", help="go on with an interrupted run, with its own settings")
 
+    add = parser.add_argument_group("search for better settings (-tune)").add_argument
+    add("--stages", metavar="FILE", help="stages of the search and their values [family/tuning.toml]")
+    add(
+        "--storage",
+        metavar="URL",
+        help="Optuna's database, as sqlite:///FILE or mysql://...; the same command goes on with it [tuning.db in the "
+        "folder of the search]",
+    )
+
     add = parser.add_argument_group("evaluation").add_argument
     add("-em", "--eval-model", metavar="CHECKPOINT", help="checkpoint to evaluate")
-    add("--edition", metavar="YEAR", help="edition of the metrics, or of the challenge entered [2023]")
+    add(
+        "--edition",
+        metavar="YEAR",
+        help="edition of the metrics, or of the challenge entered [2023; TAU 2019 data: 2019, TUT 2018: 2018]",
+    )
     add("--average", choices=["macro", "micro"], help="average over the classes, or over all events [macro]")
 
     add = parser.add_argument_group("your own recordings (-infer)").add_argument
     add(
         "--out",
         metavar="DIR",
-        help="folder for what is written, with several recordings one below it for each; -submit: of the entry "
-        "[-infer: NAME_seld, -submit: submission_EDITION, in the working directory]",
+        help="folder for what is written, with several recordings one below it for each; -submit: of the entry; -tune: "
+        "of the search [-infer: NAME_seld, -submit: submission_EDITION, in the working directory; -tune: tune_SYSTEM "
+        "beside the runs]",
     )
     add("--label", metavar="NAME", help="name of an entry (-submit) [Lastname_Institute_task3_1]")
     add(
@@ -289,9 +369,13 @@ A value is taken from the flag, else from dataset.json in the data root, else fr
 
 
 def resolve(
-    given: dict[str, Any], dataset_settings: dict[str, Any], *, dataset_file: str = "dataset.json"
+    given: dict[str, Any],
+    dataset_settings: dict[str, Any],
+    recipe: Mapping[str, Any] | None = None,
+    *,
+    dataset_file: str = "dataset.json",
 ) -> dict[str, Any]:
-    """Flags, then what the data root's dataset.json sets, then the defaults.
+    """Flags, then the recipe of the system, then what the data root's dataset.json sets, then the defaults.
 
     Raises
     ------
@@ -307,6 +391,7 @@ def resolve(
         if not isinstance(value, kind) or isinstance(value, bool):
             raise InputError(f"{name} must be of type {kind.__name__}, found {value!r}", path=dataset_file)
         resolved[name] = value
+    resolved.update(recipe or {})
     resolved.update(given)
     if not 0 <= resolved["random_seed"] < 2**63:
         raise InputError(f"-rs {resolved['random_seed']}: the seed must be 0 to 2^63 - 1")

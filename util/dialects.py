@@ -27,7 +27,8 @@ class Dialect:
     columns : names as in `EventTable`, except `distance` (in `distance_unit_m`)
     optional : so many trailing columns may be absent, the same number in every row of a file
     distance_unit_m : metres per unit of the distance column
-    rounded : angles and distances are written as integers
+    rounded : angles and distances are written as integers, the nearest ones
+    truncated : they are written as integers toward zero
     header : first line of the file, or None
     """
 
@@ -36,6 +37,7 @@ class Dialect:
     optional: int = 0
     distance_unit_m: float = 0.01
     rounded: bool = False
+    truncated: bool = False
     header: str | None = None
     frame_s: float = 0.1
 
@@ -46,6 +48,8 @@ DIALECTS = {
     for dialect in (
         Dialect("starss23", (*_LABEL, "distance"), optional=1, rounded=True),
         Dialect("starss22", _LABEL, rounded=True),
+        Dialect("dcase2018", ("frame", "class_index", "azimuth_deg", "elevation_deg"), frame_s=256 / 44100),
+        Dialect("dcase2019", ("frame", "class_index", "azimuth_deg", "elevation_deg"), truncated=True, frame_s=0.02),
         Dialect("dcase2023", ("frame", "class_index", "azimuth_deg", "elevation_deg")),
         Dialect("dcase2024", (*_LABEL, "distance"), rounded=True),
         Dialect(
@@ -138,6 +142,13 @@ def write_events(path: str | os.PathLike[str], table: EventTable, dialect: str =
     write_text(path, format_events(table, dialect_named(dialect)))
 
 
+def as_written(table: EventTable, dialect: Dialect) -> EventTable:
+    """The events as a reader of the file would get them: angles toward zero where the dialect truncates them."""
+    if not dialect.truncated:
+        return table
+    return table.replace(azimuth_deg=np.trunc(table.azimuth_deg), elevation_deg=np.trunc(table.elevation_deg))
+
+
 def format_events(table: EventTable, dialect: Dialect) -> str:
     """The text of the csv file. A distance that is unknown everywhere is left out where the dialect allows it."""
     columns = list(dialect.columns)
@@ -146,10 +157,10 @@ def format_events(table: EventTable, dialect: Dialect) -> str:
     fields = []
     for name in columns:
         values = table.distance_m / dialect.distance_unit_m if name == "distance" else getattr(table, name)
-        if name in _INTEGERS or name == "onscreen" or dialect.rounded:
+        if name in _INTEGERS or name == "onscreen" or dialect.rounded or dialect.truncated:
             if np.isnan(values.astype(np.float64)).any():
                 raise ValueError(f"column {name} has unknown values, dialect {dialect.name} needs them")
-            values = np.rint(values).astype(np.int64)
+            values = (np.trunc if dialect.truncated else np.rint)(values).astype(np.int64)
             fields.append([str(value) for value in values.tolist()])
         else:
             fields.append([repr(value) for value in values.tolist()])

@@ -30,6 +30,26 @@ def new_run_dir(monitor_path: Path) -> Path:
     raise InputError("holds too many runs of one second", path=monitor_path)
 
 
+def named_run_dir(monitor_path: Path, name: str) -> Path:
+    """Make model_monitor/<name>.
+
+    Raises
+    ------
+    InputError : there is a run of that name
+    """
+    if re.fullmatch(r"[\w.+-]+", name) is None:
+        raise InputError(f"run name '{name}': letters, digits, '_', '-' and '.' only (it comes from the job id)")
+    run_dir = monitor_path / name
+    try:
+        run_dir.mkdir(parents=True)
+    except FileExistsError:
+        rule = "there is a run of this name: choose another job id, or go on with it: python seld.py -train -val "
+        raise InputError(rule + f"--resume {run_dir}", path=run_dir) from None
+    except OSError as error:
+        raise InputError(f"cannot be made ({error.strerror})", path=run_dir) from error
+    return run_dir
+
+
 def iteration_of(checkpoint: Path) -> int | None:
     """Iteration in the name of a checkpoint, None for other names."""
     match = _CHECKPOINT.match(checkpoint.name)

@@ -37,8 +37,14 @@ class Thresholds:
         return f"activity threshold {presence}, tracks closer than {self.unification_deg:g} degrees unified"
 
 
-def read_thresholds(path: str | os.PathLike[str] | None, class_count: int) -> Thresholds:
+def read_thresholds(
+    path: str | os.PathLike[str] | None, class_count: int, *, default: float | None = None
+) -> Thresholds:
     """Thresholds for `class_count` classes; without a file: the default ones, 0.3 for every class.
+
+    Parameters
+    ----------
+    default : threshold of every class without a file, of an output whose activity means something else
 
     Raises
     ------
@@ -53,7 +59,9 @@ def read_thresholds(path: str | os.PathLike[str] | None, class_count: int) -> Th
         raise InputError(rule, path=path) from None
     if not all(map(math.isfinite, [*presence, unification_deg])):
         raise InputError("has thresholds that are NaN or infinite", path=path)
-    if path is None:
+    if path is None and default is not None:
+        presence = [default] * class_count
+    elif path is None:
         presence = (presence + [_DEFAULT_PRESENCE] * class_count)[:class_count]
     if len(presence) != class_count:
         raise InputError(f"has {len(presence)} thresholds, the classes are {class_count}", path=path)

@@ -1,0 +1,166 @@
+"""SELDnet 2018 and 2019 and the tuned variants of 2019: sequences of frames, detection and direction branches."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
+from dataset.samplers import SequenceSampler
+from dataset.sequences import SequenceFraming
+from family.base import Recipe, Settings, Stage, System
+from family.presets import Preset, presets, with_changes
+from feature.front import SequenceFront
+from feature.logmel_intensity import LogmelIntensity
+from feature.magnitude_phase import SELDNET2018, SELDNET2019, MagnitudePhase
+from feature.statistics import Standardise
+from net.seldnet import SELDnet
+from output_format.formats import SedDoa
+from util.arrays import Array
+from util.errors import InputError
+
+# Per family: the analysis of the published feature, and how its labels are encoded.
+ANALYSIS = {"seldnet2018": (SELDNET2018, "2018"), "seldnet2019": (SELDNET2019, "2019")}
+CHOICES = {
+    "feature": ("magnitude_phase", "logmel_intensity"),
+    "layout": ("reference", "paper"),
+    "rnn": ("gru", "lstm"),
+    "coordinates": ("xyz", "xy", "polar"),
+    "doa_activation": ("tanh", "linear"),
+}
+AXES = {"xyz": 3, "xy": 2, "polar": 2}
+
+
+def _settings_of(preset: Preset, family: str):
+    """(arguments, array) -> settings of the stage: the preset's, the task's, those of --set."""
+    analysis, style = ANALYSIS[family]
+
+    def settings(args: Mapping[str, Any], array: Array) -> Settings:
+        made = with_changes({**preset.settings, **args.get("task_settings", {})}, args.get("set") or [])
+        for name, choices in CHOICES.items():
+            if made[name] not in choices:
+                raise InputError(f"--set {name}={made[name]}: must be one of {', '.join(choices)}")
+        _check_layers(made)
+        fixed = {"fft_size": ("--fft-size", "n_fft"), "stft_hop_size": ("--stft-hop-size", "hop_length")}
+        for name, (flag, due) in fixed.items():
+            if args[name] != analysis[due]:
+                raise InputError(f"{flag} {args[name]}: {preset.name} is made for {analysis[due]}")
+        if made["feature"] == "logmel_intensity" and array.kind != "ambisonics":
+            raise InputError(f"intensity vectors need Ambisonics, the recordings are {array.name}")
+        edition = args.get("edition")
+        return {
+            **made,
+            "family": family,
+            "style": style,
+            "rate_hz": args["sampling_frequency"],
+            "clip_s": args.get("clip_s"),
+            "label_frame_s": args.get("label_frame_s"),
+            "edition": edition,
+        }
+
+    return settings
+
+
+def _check_layers(settings: Mapping[str, Any]) -> None:
+    """Refuse layers that cannot be."""
+    if len(settings["pools"]) != len(settings["filters"]):
+        rule = f"as many pools as filters, found {settings['pools']} and {settings['filters']}"
+        raise InputError(f"--set pools and filters: {rule}")
+    for name in ("filters", "pools", "rnn_units", "dense"):
+        if any(number < 1 for number in settings[name]):
+            raise InputError(f"--set {name}: must be 1 or more, found {settings[name]}")
+    if settings["sequence_frames"] < 1 or not 0 <= settings["dropout"] < 1:
+        raise InputError("--set: sequence_frames must be 1 or more, dropout 0 to below 1")
+    if len(settings["loss_weights"]) != 2 or min(settings["loss_weights"]) < 0:
+        raise InputError("--set loss_weights: two numbers from 0, of detection and direction")
+
+
+def _sampler(settings: Settings) -> SequenceSampler:
+    analysis, _ = ANALYSIS[settings["family"]]
+    return SequenceSampler(
+        SequenceFraming(
+            rate_hz=settings["rate_hz"],
+            hop=analysis["hop_length"],
+            n_fft=analysis["n_fft"],
+            left=analysis["n_fft"] // 2 if analysis["center"] else 0,
+            reflect=analysis["center"],
+            frames=settings["sequence_frames"],
+            clip_s=settings["clip_s"],
+        )
+    )
+
+
+def _front(settings: Settings, array: Array, visual: bool, statistics: Mapping[str, Any] | None) -> nn.Module:
+    analysis, _ = ANALYSIS[settings["family"]]
+    if settings["feature"] == "magnitude_phase":
+        audio: nn.Module = MagnitudePhase(array.channels, layout=settings["layout"], **analysis)
+    else:
+        audio = LogmelIntensity(array.channels, rate_hz=settings["rate_hz"], layout=settings["layout"])
+    if statistics is None:
+        return SequenceFront(audio)
+    mean, scale = (torch.as_tensor(statistics[name], dtype=torch.float32) for name in ("mean", "scale"))
+    if tuple(mean.shape) != (audio.maps, audio.bins) or statistics.get("feature") != settings["feature"]:
+        found = f"{statistics.get('feature')} of {' x '.join(map(str, mean.shape))}"
+        due = f"{settings['feature']} of {audio.maps} x {audio.bins}"
+        raise InputError(f"holds statistics of another feature: {found}, due is {due}")
+    return SequenceFront(audio, Standardise(mean, scale))
+
+
+def _network(settings: Settings, audio: nn.Module, classes: int, visual: bool) -> nn.Module:
+    bins = audio.bins
+    if math.prod(settings["pools"]) > bins:
+        raise InputError(f"--set pools={settings['pools']}: nothing is left of {bins} frequency bins")
+    return SELDnet(
+        audio.maps,
+        classes,
+        bins=bins,
+        filters=tuple(settings["filters"]),
+        pools=tuple(settings["pools"]),
+        rnn=settings["rnn"],
+        rnn_units=tuple(settings["rnn_units"]),
+        dense=tuple(settings["dense"]),
+        doa_axes=AXES[settings["coordinates"]],
+        doa_activation=settings["doa_activation"],
+        attention=settings["attention"],
+        sequence_frames=settings["sequence_frames"],
+        dropout=settings["dropout"],
+    )
+
+
+def _output_format(settings: Settings, classes: int) -> SedDoa:
+    frame_s = _sampler(settings).framing.frame_s
+    return SedDoa(
+        classes,
+        coordinates=settings["coordinates"],
+        frame_s=frame_s,
+        label_frame_s=settings["label_frame_s"],
+        weights=tuple(settings["loss_weights"]),
+        style=settings["style"],
+        default_zero=settings["default_zero"],
+    )
+
+
+def _system(preset: Preset, source: str) -> System:
+    family = preset.name[: len("seldnet2018")]
+    stage = Stage(
+        "main",
+        settings=_settings_of(preset, family),
+        sampler=_sampler,
+        front=_front,
+        network=_network,
+        output_format=_output_format,
+        recipe=Recipe(eps=1e-7, arguments=preset.arguments),
+        statistics=True,
+    )
+    return System(preset.name, preset.title, source, (stage,), visual=False, streams=False)
+
+
+_SOURCES = {
+    "seldnet2018": "Adavanne et al., IEEE JSTSP 2018, repository sharathadavanne/seld-net",
+    "seldnet2019": "Adavanne et al., DCASE 2019, repository sharathadavanne/seld-dcase2019",
+}
+_TUNED = "tuning of the DCASE 2019 baseline, repository aru-2044922/aml_project_seld"
+SYSTEMS = tuple(_system(preset, _SOURCES.get(name, _TUNED)) for name, preset in presets().items())

@@ -1,0 +1,57 @@
+"""Statistics of the features of a data set, gathered in one pass over its recordings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+from tqdm import tqdm
+
+from dataset.recordings import Recording
+from family.base import Settings, Stage
+from feature.front import on_device
+from feature.statistics import RunningStatistics
+from job.data import TrainingData
+from util.arrays import Array
+
+
+def gather_statistics(
+    stage: Stage, settings: Settings, array: Array, data: TrainingData, args: Mapping[str, Any], fabric: Fabric
+) -> dict[str, Any]:
+    """Mean and scale of every map and bin of the features, float64, as they are stored with the checkpoint.
+
+    With --statistics development the recordings that are tested count as well, as in the published systems.
+
+    Returns
+    -------
+    {"mean", "scale", "variance": (maps, bins) tensors, "count": frames, "feature": its name, "of": in words}
+    """
+    recordings, of = [*data.train], f"the {len(data.train)} training recordings"
+    if args["statistics"] == "development":
+        recordings = _distinct([*data.train, *data.selection, *data.validation])
+        of = f"all {len(recordings)} development recordings, those tested among them (--statistics development)"
+    running = RunningStatistics()
+    front = stage.front(settings, array, False, None).to(fabric.device)
+    sampler = stage.sampler(settings)
+    about = stage.output_format(settings, 1)
+    seconds = sum(recording.duration_s for recording in recordings)
+    with (
+        tqdm(total=round(seconds), desc="statistics", unit="s", mininterval=0.5, leave=False,
+             disable=not fabric.is_global_zero) as progress,
+        sampler.evaluation(recordings, batch_size=8, output_format=about, workers=args["workers"]) as loader,
+        torch.inference_mode(),
+    ):  # fmt: skip
+        for batch in loader:
+            features, padding = front.raw_features(on_device(batch, fabric.device))
+            rows = features.transpose(1, 2)[~padding]  # (frames, maps, bins)
+            running.update(rows.flatten(1))
+            progress.update(round(len(rows) * sampler.framing.frame_s))
+    shape = (front.audio.maps, front.audio.bins)
+    made = {name: getattr(running, name).reshape(shape).cpu() for name in ("mean", "scale", "variance")}
+    return {**made, "count": running.count, "feature": settings["feature"], "of": of}
+
+
+def _distinct(recordings: Sequence[Recording]) -> list[Recording]:
+    return list({recording.audio: recording for recording in recordings}.values())
