@@ -10,6 +10,8 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 _PIECE = 2**21  # elements of convolution output per piece: 8 MB, which a last-level cache holds
+_KEPT = 2**26  # elements of convolution output that are kept, where making them again takes longer than reading them
+_KEPT_CHANNELS = 16  # input channels from which on it does
 _SMALL = 1e-3  # least scale that can be divided by without losing the gradient's precision
 
 
@@ -33,7 +35,8 @@ def conv_binnorm_relu_pool(x: Tensor, conv: nn.Conv2d, norm: BinNorm, pool: int)
 
     On CPU the large intermediate maps (537 MB each for 16 sequences of 512 frames) are never made: the convolution is
     made piece by piece in the cache, first for the statistics, again for the pooled values, and in the backward pass
-    once more. Values agree with the plain form up to rounding. Under autocast the CPU form stays in float32.
+    once more; only where it has many input channels, and is small, is it kept. Values agree with the plain form up to
+    rounding. Under autocast the CPU form stays in float32.
 
     Parameters
     ----------
@@ -47,21 +50,23 @@ def conv_binnorm_relu_pool(x: Tensor, conv: nn.Conv2d, norm: BinNorm, pool: int)
     gradients = torch.is_grad_enabled()
     if x.device.type != "cpu" or (gradients and norm.weight.detach().abs().min() < _SMALL):
         return functional.max_pool2d(functional.relu(norm(conv(x))), (1, pool))
-    x = x.to(conv.weight.dtype)
+    x, made, count = x.to(conv.weight.dtype), None, 0
     with torch.autocast("cpu", enabled=False):
         if norm.training:
-            mean, variance, count = _statistics(x.detach(), conv.weight.detach(), conv.bias.detach())
+            if x.shape[1] >= _KEPT_CHANNELS and len(conv.weight) * x[:, 0].numel() <= _KEPT:
+                made = []
+            mean, variance, count = _statistics(x.detach(), conv.weight.detach(), conv.bias.detach(), made)
             with torch.no_grad():
                 norm.num_batches_tracked.add_(1)
                 norm.running_mean.lerp_(mean.to(norm.running_mean.dtype), norm.momentum)
                 unbiased = variance * (count / max(count - 1, 1))
                 norm.running_var.lerp_(unbiased.to(norm.running_var.dtype), norm.momentum)
         else:
-            mean, variance, count = norm.running_mean.double(), norm.running_var.double(), 0
+            mean, variance = norm.running_mean.double(), norm.running_var.double()
         inverse = torch.rsqrt(variance + norm.eps)
         if not gradients:
-            return _pooled(x, conv.weight, conv.bias, *_affine(norm.weight, norm.bias, mean, inverse), pool)[0]
-        return _ConvPool.apply(x, conv.weight, conv.bias, norm.weight, norm.bias, mean, inverse, pool, count)
+            return _pooled(x, conv.weight, conv.bias, *_affine(norm.weight, norm.bias, mean, inverse), pool, made)[0]
+        return _ConvPool.apply(x, conv.weight, conv.bias, norm.weight, norm.bias, mean, inverse, pool, count, made)
 
 
 def _pieces(x: Tensor, filters: int) -> Iterator[tuple[slice, slice]]:
@@ -78,20 +83,21 @@ def _pieces(x: Tensor, filters: int) -> Iterator[tuple[slice, slice]]:
             yield slice(item, item + 1), slice(first, min(first + step, frames))
 
 
-def _with_neighbours(x: Tensor, items: slice, frames: slice) -> Tensor:
-    """A piece of x with the frame before and the frame behind it, zeros at the ends, channels last."""
+def _with_neighbours(x: Tensor, items: slice, frames: slice) -> tuple[Tensor, list[int]]:
+    """A piece of x with the frames before and behind it, channels last; and the padding that the convolution adds."""
     first, last = max(frames.start - 1, 0), min(frames.stop + 1, x.shape[2])
-    part = x[items, :, first:last]
-    around = (first - (frames.start - 1), frames.stop + 1 - last)
+    part, around = x[items, :, first:last], (first - (frames.start - 1), frames.stop + 1 - last)
+    if all(around):
+        return part.contiguous(memory_format=torch.channels_last), [1, 1]
     if any(around):
         part = functional.pad(part, (0, 0, *around))
-    return part.contiguous(memory_format=torch.channels_last)
+    return part.contiguous(memory_format=torch.channels_last), [0, 1]
 
 
 def _convolved(x: Tensor, weight: Tensor, bias: Tensor, items: slice, frames: slice) -> Tensor:
     """Convolution of a piece as (items x frames, bins, filters), contiguous."""
-    y = functional.conv2d(_with_neighbours(x, items, frames), weight, bias, padding=(0, 1))
-    return _rows(y)
+    part, padding = _with_neighbours(x, items, frames)
+    return _rows(functional.conv2d(part, weight, bias, padding=padding))
 
 
 def _rows(maps: Tensor) -> Tensor:
@@ -104,14 +110,20 @@ def _maps(rows: Tensor, items: int) -> Tensor:
     return rows.unflatten(0, (items, -1)).permute(0, 3, 1, 2)
 
 
-def _statistics(x: Tensor, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor, int]:
-    """Mean and biased variance of the convolution per bin (float64), and how many values each is made of."""
+def _statistics(x: Tensor, weight: Tensor, bias: Tensor, made: list[Tensor] | None) -> tuple[Tensor, Tensor, int]:
+    """Mean and biased variance of the convolution per bin (float64), and how many values each is made of.
+
+    The pieces of the convolution are appended to `made`.
+    """
     weight = weight.contiguous(memory_format=torch.channels_last)
     total = torch.zeros((2, x.shape[3]), dtype=torch.float64)
     for piece in _pieces(x, len(weight)):
         y = _convolved(x, weight, bias, *piece)
         total[0] += y.sum(dim=0).sum(dim=1, dtype=torch.float64)
-        total[1] += y.square_().sum(dim=0).sum(dim=1, dtype=torch.float64)
+        if made is not None:
+            made.append(y)
+        square = y.square_() if made is None else y.square()
+        total[1] += square.sum(dim=0).sum(dim=1, dtype=torch.float64)
     count = x.shape[0] * x.shape[2] * len(weight)
     mean, square = total / count
     return mean, (square - mean.square()).clamp_(min=0), count
@@ -124,7 +136,15 @@ def _affine(weight: Tensor, bias: Tensor, mean: Tensor, inverse: Tensor) -> tupl
 
 
 def _pooled(
-    x: Tensor, weight: Tensor, bias: Tensor, scale: Tensor, shift: Tensor, pool: int, *, keep_bins: bool = False
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    scale: Tensor,
+    shift: Tensor,
+    pool: int,
+    made: list[Tensor] | None,
+    *,
+    keep_bins: bool = False,
 ) -> tuple[Tensor, Tensor | None]:
     """Pooled maps (batch, filters, T, bins // pool) in channels-last memory, and the bin that each value came from."""
     weight = weight.contiguous(memory_format=torch.channels_last)
@@ -132,8 +152,12 @@ def _pooled(
     shape = (batch, frames, bins // pool, len(weight))
     out = torch.empty(shape, dtype=x.dtype)
     kept = torch.empty(shape, dtype=torch.int16) if keep_bins else None
-    for items, part in _pieces(x, len(weight)):
-        y = _convolved(x, weight, bias, items, part).mul_(scale[:, None]).add_(shift[:, None])
+    for number, (items, part) in enumerate(_pieces(x, len(weight))):
+        if made is None:
+            y = _convolved(x, weight, bias, items, part).mul_(scale[:, None])
+        else:
+            y = made[number] * scale[:, None]
+        y.add_(shift[:, None])
         place = out[items, part]
         maps = _maps(y, len(place))
         if kept is None:
@@ -151,10 +175,10 @@ class _ConvPool(torch.autograd.Function):
     """Normalised, clipped and pooled convolution with the given statistics, which are functions of it in training."""
 
     @staticmethod
-    def forward(ctx, x, weight, bias, gamma, beta, mean, inverse, pool: int, count: int) -> Tensor:
+    def forward(ctx, x, weight, bias, gamma, beta, mean, inverse, pool: int, count: int, made) -> Tensor:
         scale, shift = _affine(gamma, beta, mean, inverse)
-        out, kept = _pooled(x, weight, bias, scale, shift, pool, keep_bins=True)
-        ctx.save_for_backward(x, weight, bias, gamma, beta, mean, inverse, out, kept)
+        out, kept = _pooled(x, weight, bias, scale, shift, pool, made, keep_bins=True)
+        ctx.save_for_backward(x, weight, bias, gamma, beta, mean, inverse, out, kept, *(made or ()))
         ctx.count = count
         return out
 
@@ -166,7 +190,7 @@ class _ConvPool(torch.autograd.Function):
 
     @staticmethod
     def _backward(ctx, grad: Tensor):
-        x, weight, bias, gamma, beta, mean, inverse, out, kept = ctx.saved_tensors
+        x, weight, bias, gamma, beta, mean, inverse, out, kept, *made = ctx.saved_tensors
         weight = weight.contiguous(memory_format=torch.channels_last)
         bins, filters = x.shape[3], len(weight)
         out = out.permute(0, 2, 3, 1)
@@ -189,10 +213,12 @@ class _ConvPool(torch.autograd.Function):
         scale, slope, offset = (value.to(x.dtype) for value in (scale, slope, offset))
         d_x = torch.zeros_like(x, memory_format=torch.channels_last) if ctx.needs_input_grad[0] else None
         d_weight, d_bias = torch.zeros_like(weight), torch.zeros_like(bias)
-        for items, frames in _pieces(x, filters):
-            part = _with_neighbours(x, items, frames)
-            if ctx.count:
-                y = _rows(functional.conv2d(part, weight, bias, padding=(0, 1)))
+        for number, (items, frames) in enumerate(_pieces(x, filters)):
+            part, padding = _with_neighbours(x, items, frames)
+            if made:
+                y = (made[number] * slope[:, None]).add_(offset[:, None])
+            elif ctx.count:
+                y = _rows(functional.conv2d(part, weight, bias, padding=padding))
                 y.mul_(slope[:, None]).add_(offset[:, None])
             else:
                 y = x.new_zeros(((items.stop - items.start) * (frames.stop - frames.start), bins, filters))
@@ -201,13 +227,13 @@ class _ConvPool(torch.autograd.Function):
             y = _maps(y, items.stop - items.start)
             need = [d_x is not None, True, True]
             d_part, d_w, d_b = torch.ops.aten.convolution_backward(
-                y, part, weight, [filters], [1, 1], [0, 1], [1, 1], False, [0, 0], 1, need
+                y, part, weight, [filters], [1, 1], padding, [1, 1], False, [0, 0], 1, need
             )
             d_weight += d_w
             d_bias += d_b
             if d_x is not None:
                 first, last = max(frames.start - 1, 0), min(frames.stop + 1, x.shape[2])
-                lead = first - (frames.start - 1)
+                lead = 0 if padding[0] else first - (frames.start - 1)
                 d_x[items, :, first:last] += d_part[:, :, lead : lead + last - first]
         dtype = gamma.dtype
-        return d_x, d_weight, d_bias, d_gamma.to(dtype), d_beta.to(dtype), None, None, None, None
+        return d_x, d_weight, d_bias, d_gamma.to(dtype), d_beta.to(dtype), None, None, None, None, None

@@ -220,12 +220,13 @@ def test_bin_norm_pools_batch_channel_and_time() -> None:
 
 @pytest.mark.parametrize("training", [True, False])
 @pytest.mark.parametrize("piece", [10**6, 2 * 9 * 13 * 6, 4 * 13 * 6])
-@pytest.mark.parametrize("pool", [4, 2])
+@pytest.mark.parametrize("pool, keep", [(4, False), (2, True)])
 def test_convolution_stage_is_the_plain_one(
-    pool: int, piece: int, training: bool, monkeypatch: pytest.MonkeyPatch
+    pool: int, keep: bool, piece: int, training: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Values, all gradients and running statistics: all at once, some items at a time, some frames of an item."""
     monkeypatch.setattr(bin_norm, "_PIECE", piece)
+    monkeypatch.setattr(bin_norm, "_KEPT_CHANNELS", 1 if keep else 99)
     torch.manual_seed(0)
     conv, norm = nn.Conv2d(3, 6, 3, padding=1).double(), BinNorm(13).double().train(training)
     with torch.no_grad():
