@@ -15,6 +15,8 @@ import numpy as np
 import pytest
 import soundfile
 
+from dataset.layouts import DataRoot
+from dataset.recordings import Labels, recording_of_file
 from simulation.__main__ import main
 from simulation.labels import active_intervals_s
 from simulation.render import render
@@ -429,3 +431,28 @@ def test_command_line_makes_what_its_options_say(tmp_path, capsys):
     (tmp_path / "other" / "mine.txt").write_text("x")
     assert run_main(main, ["--out", str(tmp_path / "other"), *options]) == 2
     assert "holds something else (mine.txt)" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("layout", SMALL)
+def test_readers_know_the_sets(made, layout):
+    """Layout, classes, lists, labels with start and end, and the frames they become."""
+    out, settings, plans = made(layout)
+    root = DataRoot(out)
+    assert root.synthetic and root.layout.name == layout == LAYOUTS[layout].key
+    assert root.classes == root.layout.classes == LAYOUTS[layout].class_names and root.clip_s == settings.seconds
+    split = 1 if layout == "tau2019" else settings.splits[0]
+    names = root.layout.default_lists(split=split, ov=plans[0].overlap)
+    lists = root.layout.lists(out)
+    form = settings.formats[0]
+    kept = [plan for plan in plans if layout == "tau2019" or plan.overlap == plans[0].overlap]
+    for name, wanted in ((names.train, (".* train", "split[34]")), (names.test, (".* test", "split1"))):
+        mine = {clip_files(out, plan)[form] for plan in kept if any(re.fullmatch(w, plan.split) for w in wanted)}
+        assert set(lists.get(name, ())) == mine
+    labels = Labels(len(root.classes), classes=root.classes)
+    for plan in plans:
+        files = clip_files(out, plan)
+        recording = recording_of_file(files[form], rate_hz=LAYOUTS[layout].rate_hz)
+        assert recording.array == ARRAYS[form] and recording.labels == files["labels"]
+        table, events = labels.intervals(recording), labels(recording)
+        assert len(table) == len(read_rows(files["labels"])) and set(events.class_index) == set(table.class_index)
+        assert np.bincount(events.frame).max() <= plan.overlap + 1  # a frame is shared where one ends and one begins
