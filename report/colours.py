@@ -41,3 +41,8 @@ def rgb(colour: str) -> tuple[int, int, int]:
 def bgr(colour: str) -> tuple[int, int, int]:
     """ "#rrggbb" -> (blue, green, red), 0..255, as OpenCV draws."""
     return rgb(colour)[::-1]
+
+
+def pale(colour: str) -> str:
+    """The same hue, mixed with white."""
+    return "#" + "".join(f"{round(0.42 * value + 0.58 * 255):02x}" for value in rgb(colour))

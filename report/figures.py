@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from report.canvas import Canvas, Point, clock, nice_step, shortened
-from report.colours import STATUS, bgr, class_colours
+from report.colours import STATUS, bgr, class_colours, pale
 from report.matching import Match, match
 from util.angles import direction_from_degrees
 from util.camera import Camera, Equirectangular
@@ -71,7 +71,7 @@ def direction_figure(
     for row in range(len(reference)):
         start = reference.frame[row] * reference.frame_s
         place = y(getattr(reference, column)[row])
-        colour = _pale(colours[reference.class_index[row] % len(colours)])
+        colour = pale(colours[reference.class_index[row] % len(colours)])
         canvas.rectangle(x(start), place - 4.5, max(x(start + reference.frame_s), x(start) + 1.5), place + 4.5, colour)
     status = match(reference, estimated).estimated_status()
     for row in range(len(estimated)):
@@ -116,11 +116,6 @@ def _legend(
         canvas.text(left + 22, middle, shortened(canvas, name, 11.5, 150), _INK, 11.5)
     if len(shown) < len(present):
         canvas.text(left + 22, top + 90 + 17 * len(shown), f"and {len(present) - len(shown)} more", _SOFT, 11.5)
-
-
-def _pale(colour: str) -> str:
-    values = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
-    return "#" + "".join(f"{round(0.42 * value + 0.58 * 255):02x}" for value in values)
 
 
 def draw_directions(

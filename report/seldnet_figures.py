@@ -1,0 +1,453 @@
+"""python -m report.seldnet_figures RAW_DIR: predictions of SED + DOA systems beside the reference. See --help."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from tqdm import tqdm
+
+from output_format import sed_doa
+from output_format.formats import SedDoa
+from report.analysis import find_file, raw_folder
+from report.axes import INK, SOFT, Axes, runs, ticks
+from report.canvas import Canvas, clock, nice_step, shortened
+from report.colours import class_colours, pale
+from util.angles import direction_from_degrees
+from util.audio import audio_info, read_audio
+from util.cli import run_main
+from util.errors import InputError
+from util.files import read_json, written_whole
+from util.intervals import IntervalTable
+from util.labels import read_label_intervals
+
+STYLES = ("2018", "2019")
+_WIDTH, _PANEL, _LEFT, _RIGHT = 1600, 690, 84, 860  # picture, panels and the left ends of their two columns
+_RANGE_DB = 80  # of the spectrogram, below its loudest place
+_WINDOW_S = 0.04
+_SECONDS_TO = 120  # longer recordings have minutes at the time axis
+
+
+@dataclass(frozen=True)
+class Part:
+    """What is active where: the reference, or a prediction.
+
+    Attributes
+    ----------
+    active : (classes, frames) bool
+    azimuth_deg, elevation_deg : (classes, frames), NaN where there is no direction
+    axes : (2 or 3, classes, frames), x, y (and z)
+    """
+
+    active: np.ndarray
+    azimuth_deg: np.ndarray
+    elevation_deg: np.ndarray
+    axes: np.ndarray
+
+
+@dataclass(frozen=True)
+class ShownClip:
+    """One recording with its raw output decoded frame by frame.
+
+    Attributes
+    ----------
+    style : of the system's labels, "2018" or "2019"
+    reference : None without labels
+    """
+
+    name: str
+    system: str
+    style: str
+    classes: tuple[str, ...]
+    recording: Path
+    frame_s: float
+    reference: Part | None
+    estimated: Part
+
+    @property
+    def duration_s(self) -> float:
+        """Length of the output."""
+        return self.estimated.active.shape[1] * self.frame_s
+
+
+@dataclass(frozen=True)
+class _Row:
+    """One row of panels: a quantity of the classes over time.
+
+    Attributes
+    ----------
+    values : (classes, frames) of a part, NaN where nothing is to be drawn
+    """
+
+    label: str
+    limits: tuple[float, float]
+    ticks: tuple[float, ...]
+    height: int
+    values: Any
+
+
+def load_shown(raw: Path) -> ShownClip:
+    """A raw output <clip>.npy with the json beside it, its labels and the path of its sound.
+
+    Raises
+    ------
+    InputError : a file is missing or damaged; an output of another format
+    """
+    if not raw.is_file():
+        raise InputError("no such file", path=raw)
+    beside = raw.with_suffix(".json")
+    about = read_json(beside)
+    if not isinstance(about, dict) or about.get("format") != SedDoa.name:
+        found = about.get("format") if isinstance(about, dict) else None
+        rule = f"holds output of format {found}; these figures are for {SedDoa.name}, the output of SELDnet systems"
+        raise InputError(rule, path=beside)
+    try:
+        classes = tuple(about["classes"])
+        output_format = SedDoa.from_description(about, len(classes))
+        thresholds = np.broadcast_to(np.asarray(about["thresholds"], dtype=np.float64), (len(classes),))
+        output = np.load(raw, allow_pickle=False)
+        estimated = _estimated(output, output_format, thresholds)
+    except (KeyError, TypeError, ValueError, EOFError, OSError) as error:
+        raise InputError(f"is no raw output that its json describes ({error})", path=raw) from None
+    table = _labels(about, classes, raw)
+    reference = None if table is None else _reference(table, output_format, output.shape[-1])
+    return ShownClip(
+        name=raw.stem,
+        system=str(about.get("system", "")),
+        style=output_format.style.name,
+        classes=classes,
+        recording=_found(about, "recording", raw),
+        frame_s=output_format.frame_s,
+        reference=reference,
+        estimated=estimated,
+    )
+
+
+def _estimated(raw: np.ndarray, output_format: SedDoa, thresholds: np.ndarray) -> Part:
+    """Raw output (1 + axes, classes, frames), activity above thresholds (classes,), without any pooling."""
+    frame_s = output_format.frame_s
+    found = sed_doa.decode(raw, output_format.coordinates, output_format.style, frame_s=frame_s, label_frame_s=frame_s)
+    if raw.shape[1] != len(thresholds):
+        raise ValueError(f"{raw.shape[1]} classes, its json names {len(thresholds)}")
+    azimuth, elevation = found.azimuth_deg[..., 0].T, found.elevation_deg[..., 0].T
+    axes = raw[1:].astype(np.float64)
+    if output_format.coordinates == "polar":
+        axes = np.moveaxis(direction_from_degrees(azimuth, elevation), -1, 0)
+    return Part(raw[0] > thresholds[:, None], azimuth, elevation, axes)
+
+
+def _reference(table: IntervalTable, output_format: SedDoa, frames: int) -> Part:
+    """Labels as the network is taught them: directions of events that it skips are left out."""
+    matrix = output_format.label_matrix(table, frames)
+    active, azimuth, elevation = np.split(matrix.T, 3)
+    taught = elevation != output_format.style.default_elevation_deg
+    azimuth, elevation = np.where(taught, azimuth, np.nan), np.where(taught, elevation, np.nan)
+    if output_format.coordinates == "xy":
+        axes = np.moveaxis(direction_from_degrees(azimuth, 0 * elevation), -1, 0)[:2]
+    else:
+        axes = np.moveaxis(direction_from_degrees(azimuth, elevation), -1, 0)
+    return Part(active > 0, azimuth, elevation, axes)
+
+
+def _labels(about: dict[str, Any], classes: Sequence[str], raw: Path) -> IntervalTable | None:
+    if not about.get("labels"):
+        return None
+    return read_label_intervals(_found(about, "labels", raw), about.get("label_dialect", "starss23"), classes)
+
+
+def _found(about: dict[str, Any], kind: str, raw: Path) -> Path:
+    """The recording or the labels of a raw output.
+
+    Raises
+    ------
+    InputError : the file is not where the json says
+    """
+    given = about.get(kind)
+    beside = raw.with_suffix(".json")
+    if not given:
+        raise InputError(f"names no {kind}", path=beside)
+    path = find_file(given, raw)
+    if path is None:
+        rule = f'no such file: it was moved; put it back, or correct "{kind}" in {beside}'
+        raise InputError(rule, path=given)
+    return path
+
+
+def seldnet_figure(clip: ShownClip, *, style: str | None = None) -> np.ndarray:
+    """Spectrogram on top; below it the reference on the left, the prediction on the right, coloured by class.
+
+    Rows of style "2018" are detection, x, y (and z), as in Adavanne et al. (JSTSP 2018); of style "2019" class,
+    azimuth and elevation, as the baseline of DCASE2019 task 3 draws them. The prediction lies on a pale reference.
+
+    Parameters
+    ----------
+    style : None: that of the system
+
+    Returns
+    -------
+    (height, width, 3) uint8 RGB
+    """
+    rows = _rows(clip, style or clip.style)
+    shown = _spectrum_place()
+    tops, bottom = [], shown[3] + 104
+    for row in rows:
+        tops.append(bottom)
+        bottom += row.height + 42
+    canvas = Canvas(_WIDTH, bottom + 14)
+    step_s = nice_step(clip.duration_s)
+    time_ticks = [index * step_s for index in range(int(clip.duration_s / step_s + 1e-9) + 1)]
+    _words(canvas, clip)
+    _spectrum_axes(canvas, clip, shown, time_ticks, step_s)
+    for column, word, parts in (
+        (_LEFT, "Reference", ((clip.reference, False),)),
+        (_RIGHT, "Prediction", ((clip.reference, True), (clip.estimated, False))),
+    ):
+        canvas.text(column + _PANEL / 2, tops[0] - 32, word, INK, 19, "ms")
+        for row, top in zip(rows, tops):
+            box = column, top, column + _PANEL, top + row.height
+            last = row is rows[-1]
+            axes = Axes(canvas, *box, (0, clip.duration_s), row.limits)
+            axes.frame(
+                x_ticks=time_ticks,
+                x_texts=_time_texts(clip, time_ticks, step_s) if last else [""] * len(time_ticks),
+                x_label=_time_label(clip) if last else "",
+                y_ticks=row.ticks,
+                y_label=row.label,
+                size=13,
+            )
+            for part, under in parts:
+                if part is not None:
+                    _draw(axes, row.values(part), clip, under=under)
+            if parts[0][0] is None and column == _LEFT:
+                canvas.text((axes.left + axes.right) / 2, (axes.top + axes.bottom) / 2, "no labels", SOFT, 14, "mm")
+    picture = canvas.rgb().copy()
+    _put_spectrum(picture, clip, shown)
+    return picture
+
+
+def _rows(clip: ShownClip, style: str) -> list[_Row]:
+    count = len(clip.classes)
+    step = max(1, int(ticks(0, count, most=8)[1]))
+    classes = _Row(
+        "Sound event class, index" if style == "2019" else "SED: active classes, index",
+        (-1, count + 1),
+        tuple(range(0, count, step)),
+        200,
+        lambda part: np.where(part.active, np.arange(count)[:, None], np.nan),
+    )
+    if style == "2018":
+        names = "xyz"[: len(clip.estimated.axes)]
+        return [classes, *(_axis_row(index, name) for index, name in enumerate(names))]
+    part = clip.reference or clip.estimated  # a prediction beyond the labels' range is drawn at the edge
+    steep = np.nanmax(np.abs(part.elevation_deg[part.active]), initial=0) > 50
+    return [
+        classes,
+        _Row(
+            "Azimuth / degrees (left is positive)",
+            (-190, 190),
+            (-180, -90, 0, 90, 180),
+            200,
+            lambda part: np.where(part.active, part.azimuth_deg, np.nan),
+        ),
+        _Row(
+            "Elevation / degrees",
+            (-95, 95) if steep else (-50, 50),
+            (-90, -45, 0, 45, 90) if steep else (-40, -20, 0, 20, 40),
+            170,
+            lambda part: np.where(part.active, part.elevation_deg, np.nan),
+        ),
+    ]
+
+
+def _axis_row(index: int, name: str) -> _Row:
+    toward = ("front", "left", "up")[index]
+    return _Row(
+        f"DOA: {name} ({toward} is positive)",
+        (-1.1, 1.1),
+        (-1, -0.5, 0, 0.5, 1),
+        140,
+        lambda part: np.where(part.active, part.axes[index], np.nan),
+    )
+
+
+def _draw(axes: Axes, values: np.ndarray, clip: ShownClip, *, under: bool) -> None:
+    """Values (classes, frames) as dots in the classes' colours; `under`: broad and pale."""
+    colours = class_colours(len(clip.classes))
+    radius = 3.8 if under else 2.0
+    for colour, line in zip(colours, values):
+        colour = pale(colour) if under else colour
+        for first, last in runs(np.isfinite(line)):
+            begin = first
+            for place in range(first + 1, last + 1):  # equal values are one bar: the same picture, drawn at once
+                if place < last and line[place] == line[begin]:
+                    continue
+                y = axes.y(line[begin])
+                x0, x1 = axes.x((begin + 0.5) * clip.frame_s), axes.x((place - 0.5) * clip.frame_s)
+                axes.canvas.dot(x0, y, radius, colour)
+                if place - begin > 1:
+                    axes.canvas.rectangle(x0, y - radius, x1, y + radius, colour)
+                    axes.canvas.dot(x1, y, radius, colour)
+                begin = place
+
+
+def _words(canvas: Canvas, clip: ShownClip) -> None:
+    """What the figure shows, on the left of the spectrogram, and the classes that occur, on its right."""
+    left, top, right, bottom = _spectrum_place()
+    room = left - _LEFT - 40
+    canvas.text(24, top + 4, shortened(canvas, clip.name, 20, room + 60), INK, 20)
+    canvas.text(24, top + 34, shortened(canvas, clip.system, 15, room + 60), SOFT, 15)
+    canvas.line([(28, top + 76), (56, top + 76)], SOFT, 4)
+    canvas.text(68, top + 76, "active, frame by frame", SOFT, 14)
+    if clip.reference is not None:
+        canvas.line([(28, top + 100), (56, top + 100)], pale(SOFT), 7.6)
+        canvas.text(68, top + 100, "reference, under the prediction", SOFT, 14)
+    occurs = clip.estimated.active.any(axis=1)
+    if clip.reference is not None:
+        occurs = occurs | clip.reference.active.any(axis=1)
+    present, colours = np.flatnonzero(occurs).tolist(), class_colours(len(clip.classes))
+    most = 2 * int((bottom - top + 18) // 19)
+    shown = present if len(present) <= most else present[: most - 1]
+    half = -(-len(shown) // 2) if len(shown) > most // 2 else len(shown)
+    for place, index in enumerate(shown):
+        x = right + 108 + (170 if place >= half else 0)
+        y = top + 4 + 19 * (place - half if place >= half else place)
+        canvas.dot(x, y, 5, colours[index])
+        canvas.text(x + 12, y, shortened(canvas, f"{index}  {clip.classes[index]}", 13.5, 145), INK, 13.5)
+    if len(shown) < len(present):
+        canvas.text(right + 278, bottom + 16, f"and {len(present) - len(shown)} more", SOFT, 13)
+
+
+def _spectrum_place() -> tuple[int, int, int, int]:
+    """Left, top, right, bottom of the spectrogram: centred, as wide as a panel."""
+    left = (_WIDTH - _PANEL) // 2 + 8
+    return left, 46, left + _PANEL, 226
+
+
+def _spectrum_axes(
+    canvas: Canvas, clip: ShownClip, place: tuple[int, int, int, int], time_ticks: list[float], step_s: float
+) -> None:
+    top_khz = audio_info(clip.recording).rate_hz / 2000
+    axes = Axes(canvas, *place, (0, clip.duration_s), (0, top_khz))
+    axes.frame(
+        x_ticks=time_ticks,
+        x_texts=_time_texts(clip, time_ticks, step_s),
+        y_ticks=ticks(0, top_khz, most=5),
+        y_label="Frequency / kHz",
+        title="first channel",
+        x_label=_time_label(clip),
+        grid=False,
+        size=13,
+    )
+    _, top, right, bottom = place
+    for share, text in ((0.0, "0 dB"), (0.5, f"{-_RANGE_DB // 2}"), (1.0, f"{-_RANGE_DB}")):
+        canvas.text(right + 34, top + share * (bottom - top), text, SOFT, 13, "lm")
+
+
+def _put_spectrum(picture: np.ndarray, clip: ShownClip, place: tuple[int, int, int, int]) -> None:
+    """The spectrogram and its colour bar into a finished picture."""
+    left, top, right, bottom = place
+    high, wide = bottom - top - 1, right - left - 1
+    level_db = spectrogram_db(clip.recording, clip.duration_s, wide, high)
+    picture[top + 1 : bottom, left + 1 : right] = _coloured(level_db)
+    bar = np.repeat(np.linspace(0, -_RANGE_DB, high)[:, None], 12, axis=1)
+    picture[top + 1 : bottom, right + 14 : right + 26] = _coloured(bar)
+
+
+def _coloured(level_db: np.ndarray) -> np.ndarray:
+    """Levels -80 to 0 dB as (height, width, 3) uint8 RGB; dark is silent in any colour vision."""
+    # 64 steps are more than the eye tells apart, and make small files
+    grey = np.clip(np.rint((level_db / _RANGE_DB + 1) * 63), 0, 63) * (255 / 63)
+    return cv2.applyColorMap(grey.astype(np.uint8), cv2.COLORMAP_MAGMA)[..., ::-1]
+
+
+def spectrogram_db(recording: Path, duration_s: float, width: int, height: int) -> np.ndarray:
+    """Spectrogram of the first channel for a picture: (height, width) in dB, 0 at the loudest place, frequency upwards.
+
+    Windows of about 40 ms (Hann), power averaged over the windows and bins of a pixel; linear frequency up to half the
+    sampling rate. Beyond the end of the recording, and where it is silent, -infinity.
+
+    Raises
+    ------
+    InputError : as `read_audio`
+    """
+    rate_hz = audio_info(recording).rate_hz
+    size = 2 ** round(np.log2(_WINDOW_S * rate_hz))
+    columns = 2 * width
+    centre = (np.arange(columns) + 0.5) * duration_s * rate_hz / columns
+    begin = np.rint(centre).astype(np.int64)
+    waveform = read_audio(recording, start=-(size // 2), frames=int(begin[-1]) + size, rate_hz=rate_hz)[0]
+    power = np.empty((columns, size // 2 + 1))
+    window = np.hanning(size)
+    for first in range(0, columns, 256):
+        stretch = waveform[begin[first : first + 256, None] + np.arange(size)]
+        power[first : first + 256] = np.abs(np.fft.rfft(stretch * window, axis=1)) ** 2
+    power = power.reshape(width, 2, -1).mean(axis=1)
+    edge = np.floor(np.arange(height) * (size // 2) / height).astype(np.int64)
+    power = np.add.reduceat(power[:, : size // 2], edge, axis=1) / np.diff(np.append(edge, size // 2))
+    with np.errstate(divide="ignore"):
+        return 10 * np.log10(power / (power.max() or 1.0)).T[::-1]
+
+
+def _time_texts(clip: ShownClip, time_ticks: list[float], step_s: float) -> list[str]:
+    return [f"{tick:g}" if clip.duration_s <= _SECONDS_TO else clock(tick, step_s) for tick in time_ticks]
+
+
+def _time_label(clip: ShownClip) -> str:
+    return "time / s" if clip.duration_s <= _SECONDS_TO else "time / min:s"
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Draw the figures of a folder of raw outputs."""
+    args = _parser().parse_args(argv)
+    folder = raw_folder(Path(args.raw_dir))
+    files = sorted(folder.glob("*.npy"))
+    if not files:
+        raise InputError("holds no raw output (.npy)", path=folder)
+    if args.clip:
+        known = {file.stem: file for file in files}
+        for name in args.clip:
+            if name not in known:
+                some = ", ".join(list(known)[:5]) + (" ..." if len(known) > 5 else "")
+                raise InputError(f"holds no raw output of clip '{name}'; there are {some}", path=folder)
+        files = [known[name] for name in args.clip]
+    out = Path(args.out) if args.out else folder.with_name(f"figures_{folder.name.removeprefix('raw_')}")
+    for file in tqdm(files, desc="figures", unit="clip", disable=len(files) < 4):
+        picture = seldnet_figure(load_shown(file), style=args.style)
+        with written_whole(out / f"{file.stem}.png") as temporary:
+            if not cv2.imwrite(str(temporary), picture[..., ::-1], [cv2.IMWRITE_PNG_COMPRESSION, 9]):
+                raise OSError  # the disk is full
+    print(f"figures {out} ({len(files)} png)" if len(files) > 1 else f"figure  {out / files[0].stem}.png")
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m report.seldnet_figures",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        description="""One picture per recording of what a SELDnet system heard, beside what was there: the spectrogram
+on top; below it, reference on the left and prediction on the right, one colour per class.
+  style 2018   detected classes; x, y (and z) of their directions        (SELDnet, JSTSP 2018)
+  style 2019   class index, azimuth, elevation                           (baseline of DCASE2019 task 3)""",
+        epilog="""An evaluation leaves the raw outputs that this reads:
+  python seld.py --system seldnet2019 -eval -em RUN_DIR
+examples
+  python -m report.seldnet_figures RUN_DIR                         all recordings of its newest evaluation
+  python -m report.seldnet_figures RUN_DIR/raw_LIST_0000400 --clip split1_ir0_ov2_7 --out figures""",
+    )
+    parser.add_argument("raw_dir", metavar="RAW_DIR", help="a folder of raw outputs, or a run folder (its newest)")
+    parser.add_argument(
+        "--clip", metavar="NAME", action="append", help="only this recording; may be given again [all of them]"
+    )
+    parser.add_argument("--out", metavar="DIR", help="folder of the pictures [figures_... beside RAW_DIR]")
+    parser.add_argument("--style", choices=STYLES, help="rows of the figure [those of the system]")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(run_main(main))
