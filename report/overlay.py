@@ -105,11 +105,8 @@ def write_clip_overlay(path: Path, clip: ClipResult) -> None:
             estimated=clip.estimated,
             classes=clip.about["classes"],
             reference=clip.reference if clip.about.get("labels") else None,
-            audio=shown.audio,
-            video=shown.video,
-            boxes=shown.boxes,
+            **shown.files,
             array=clip.array,
-            matrix=shown.matrix,
             duration_s=clip.about.get("duration_s"),
             title=clip.name,
         )

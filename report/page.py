@@ -414,11 +414,8 @@ def write_clip_player(path: Path, clip: ClipResult, *, evaluation: Evaluation | 
             title=clip.name,
             subtitle=subtitle,
             reference=clip.reference if about.get("labels") else None,
-            audio=shown.audio,
-            video=shown.video,
-            boxes=shown.boxes,
+            **shown.files,
             array=clip.array,
-            matrix=shown.matrix,
             duration_s=float(about["duration_s"]) if about.get("duration_s") else None,
             details=details,
         )

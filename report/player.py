@@ -16,7 +16,7 @@ import numpy as np
 from output_format.candidates import Candidates
 from report.colours import STATUS, class_colours
 from report.matching import CORRECT_WITHIN_DEG
-from report.media import Media, browser_media
+from report.media import browser_media
 from util.arrays import Array
 from util.boxes import BoxTrack
 from util.camera import Camera, Equirectangular, Perspective
@@ -29,8 +29,23 @@ _FLOOR = 0.05  # candidates below the lowest position of the threshold slider ar
 _BOX_UNIT = 8192  # boxes are kept as 16-bit integers, 1 / 8192 of the image
 
 
-def write_player(
-    path: str | os.PathLike[str],
+def write_player(path: str | os.PathLike[str], **page: Any) -> int:
+    """Write the player of one recording; its arguments are those of `player_page`.
+
+    Returns
+    -------
+    Size of the file in bytes
+
+    Raises
+    ------
+    InputError : a file cannot be read or written
+    ValueError : as `player_page`
+    """
+    write_text(path, player_page(**page))
+    return os.path.getsize(path)
+
+
+def player_page(
     *,
     candidates: Candidates,
     thresholds: Sequence[float] | np.ndarray | float,
@@ -47,8 +62,8 @@ def write_player(
     camera: Camera | None = None,
     duration_s: float | None = None,
     details: Mapping[str, Any] | None = None,
-) -> int:
-    """Write the player of one recording: a page that needs no server, no other file and no network.
+) -> str:
+    """The page of one recording, which needs no server, no other file and no network.
 
     Parameters
     ----------
@@ -64,50 +79,11 @@ def write_player(
     duration_s : None: that of the audio or video, else up to the last frame of the candidates
     details : what else the page should say about itself (checkpoint, command ...), shown with the keys
 
-    Returns
-    -------
-    Size of the file in bytes
-
     Raises
     ------
-    InputError : a file cannot be read or written
+    InputError : a file cannot be read
     ValueError : thresholds, classes, candidates and reference do not fit together
     """
-    media = browser_media(audio=audio, video=video, array=array, matrix=matrix)
-    page = player_page(
-        candidates=candidates,
-        thresholds=thresholds,
-        unification_deg=unification_deg,
-        classes=classes,
-        title=title,
-        subtitle=subtitle,
-        reference=reference,
-        media=media,
-        boxes=boxes,
-        camera=camera,
-        duration_s=duration_s,
-        details=details,
-    )
-    write_text(path, page)
-    return os.path.getsize(path)
-
-
-def player_page(
-    *,
-    candidates: Candidates,
-    thresholds: Sequence[float] | np.ndarray | float,
-    unification_deg: float,
-    classes: Sequence[str],
-    title: str,
-    subtitle: str = "",
-    reference: EventTable | None = None,
-    media: Media | None = None,
-    boxes: BoxTrack | None = None,
-    camera: Camera | None = None,
-    duration_s: float | None = None,
-    details: Mapping[str, Any] | None = None,
-) -> str:
-    """The page as text; parameters as for `write_player`, sound and picture as `report.media.Media`."""
     frames, count, _ = candidates.activity.shape
     if len(classes) != count:
         raise ValueError(f"{len(classes)} class names for candidates of {count} classes")
@@ -116,6 +92,7 @@ def player_page(
         raise ValueError(f"frames of {reference.frame_s} s in the reference, {candidates.frame_s} s in the candidates")
     if reference is not None and not np.all((reference.class_index >= 0) & (reference.class_index < count)):
         raise ValueError(f"the reference has classes outside 0..{count - 1}")
+    media = browser_media(audio=audio, video=video, array=array, matrix=matrix)
     ends = [media.duration_s if media is not None else frames * candidates.frame_s, candidates.frame_s]
     duration_s = max(ends) if duration_s is None else duration_s
     floor = min(_FLOOR, float(thresholds.min()))

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -33,6 +34,11 @@ class Shown:
     video: Path | None
     boxes: BoxTrack | None
     matrix: np.ndarray | None
+
+    @property
+    def files(self) -> dict[str, Any]:
+        """They as arguments of `report.player.write_player` and `report.overlay.write_overlay`."""
+        return {name: getattr(self, name) for name in ("audio", "video", "boxes", "matrix")}
 
 
 @contextmanager

@@ -104,6 +104,59 @@ def make_clip(folder: Path, *, perfect: bool = False) -> Clip:
     return Clip(reference, candidates, folder / "clip.wav", folder / "clip.mp4", track)
 
 
+LONG_CLASSES = [f"class {index}" for index in range(13)]
+NUMBER_BITS = 14
+
+
+def make_long_clip(
+    folder: Path,
+    *,
+    seconds: int,
+    width: int,
+    height: int,
+    fps: int,
+    rate_hz: int = RATE_HZ,
+    textured: bool = False,
+) -> Clip:
+    """A long recording of noise: two sources a frame, and a video whose squares at the top tell its number.
+
+    `textured` gives the video something for its encoder to do: a room's worth of detail that moves.
+    """
+    generator = np.random.default_rng(1)
+    frames = 10 * seconds
+    frame = np.repeat(np.arange(frames), 2)
+    reference = EventTable.make(
+        frame=frame,
+        class_index=generator.integers(0, len(LONG_CLASSES), len(frame)),
+        azimuth_deg=generator.integers(-180, 180, len(frame)),
+        elevation_deg=generator.integers(-60, 60, len(frame)),
+    )
+    shape = (frames, len(LONG_CLASSES), 3)
+    activity = np.abs(generator.normal(0, 0.03, shape))
+    activity[reference.frame, reference.class_index, :2] = generator.uniform(0.1, 1, (len(frame), 2))
+    candidates = Candidates(activity, generator.uniform(-180, 180, shape), generator.uniform(-60, 60, shape))
+    noise = (0.1 * generator.standard_normal((10 * rate_hz, 4))).astype(np.float32)
+    with soundfile.SoundFile(folder / "long.wav", "w", rate_hz, 4, "PCM_16") as file:
+        for _ in range(seconds // 10):
+            file.write(noise)
+    ground = np.full((height, width, 3), 70, np.uint8)
+    if textured:
+        coarse = generator.integers(40, 200, (height // 12, width // 12, 3), dtype=np.uint8)
+        ground = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
+    square = width // NUMBER_BITS
+    with VideoWriter(folder / "long.mp4", width, height, fps, preset="veryfast" if textured else "ultrafast") as writer:
+        for index in range(seconds * fps):
+            picture = np.roll(ground, index // 2, axis=1) if textured else ground.copy()
+            for bit in range(NUMBER_BITS):
+                picture[:square, bit * square : (bit + 1) * square] = 235 if index >> bit & 1 else 20
+            writer.write(picture)
+    grid_s = np.arange(0, seconds, 0.1)
+    boxes = np.zeros((len(grid_s), 6, 4), np.float32)
+    boxes[:, 0] = (0.58, 0.45, 0.64, 0.75)
+    track = BoxTrack(grid_s, boxes, boxes[..., 0], float(seconds))
+    return Clip(reference, candidates, folder / "long.wav", folder / "long.mp4", track)
+
+
 def make_run(root: Path, name: str, *, clips: int = 3, seed: int = 0, drop: float = 0.0, video: bool = False) -> Path:
     """A run folder as an evaluation leaves it: raw outputs with their json, result file, configuration.
 

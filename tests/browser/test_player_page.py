@@ -2,20 +2,36 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+import npy2csv
 from output_format.candidates import Candidates, merge
+from report.analysis import load_clip
 from report.colours import STATUS, rgb
 from report.matching import match
+from report.page import write_clip_player
 from report.player import write_player
 from tests.browser.conftest import wait_until
-from tests.report_material import CLASSES, DISC_BGR, HEIGHT, WIDTH, Clip, make_clip
+from tests.report_material import (
+    CLASSES,
+    DISC_BGR,
+    HEIGHT,
+    LONG_CLASSES,
+    NUMBER_BITS,
+    WIDTH,
+    Clip,
+    make_clip,
+    make_long_clip,
+    make_run,
+)
 from util.angles import direction_from_degrees
 from util.arrays import ARRAYS
 from util.camera import Equirectangular, Perspective
+from util.dialects import read_events
 from util.events import EventTable
 
 _READY = "player.media === null || player.media.readyState >= 3"
@@ -204,6 +220,29 @@ def test_threshold_slider_gives_the_events_of_python(noisy, opened):
         assert page.evaluate("player.referenceStatus()") == statuses.reference_status().tolist()
 
 
+def test_threshold_slider_gives_the_csv_of_npy2csv(opened, tmp_path):
+    """Raw output -> player -> slider, against raw output -> python npy2csv.py --threshold-config."""
+    run = make_run(tmp_path, "run", clips=1)
+    (raw,) = run.glob("raw_*/*.npy")
+    write_clip_player(tmp_path / "player.html", load_clip(raw))
+    page = opened(tmp_path / "player.html")
+    counts = []
+    for threshold in (0.05, 0.12, 0.21, 0.3, 0.38, 0.5, 0.64, 0.77, 0.9):
+        config = {"threshold_presence": [threshold] * len(CLASSES), "threshold_unification": 15}
+        (tmp_path / "t.json").write_text(json.dumps(config))
+        flags = [str(raw.parent), "--out", str(tmp_path / "csv"), "--threshold-config", str(tmp_path / "t.json")]
+        assert npy2csv.main(flags) == 0
+        due = read_events(tmp_path / "csv" / f"{raw.stem}.csv", "dcase2023")
+        page.locator("#threshold").fill(str(threshold))
+        found = np.array([row[:4] for row in page.evaluate("player.rows()")]).reshape(-1, 4)
+        wanted = np.stack([due.frame, due.class_index, due.azimuth_deg, due.elevation_deg], axis=1)
+        assert len(found) == len(wanted)
+        found, wanted = (rows[np.lexsort(np.round(rows.T[::-1], 1))] for rows in (found, wanted))
+        np.testing.assert_allclose(found, wanted, atol=0.01)
+        counts.append(len(found))
+    assert counts[0] > 2 * counts[4] > 4 * counts[-1] > 0
+
+
 def test_toggles(noisy, opened):
     page = opened(noisy[0])
     wait_until(page, _READY)
@@ -243,6 +282,36 @@ def test_without_video_reference_or_sound_it_draws_the_sphere(noisy, opened, tmp
     page.mouse.up()
     assert before and page.evaluate("player.markers().map(m => m.x)") != before
     wait_until(opened(_write(tmp_path / "sound.html", clip, video=None, boxes=None)), _READY)
+
+
+def test_ten_minutes_with_video_open_play_and_seek(opened, tmp_path):
+    """Functions only; `python bench/player.py` says how large such a page is and how smoothly it runs."""
+    clip = make_long_clip(tmp_path, seconds=600, width=280, height=140, fps=5, rate_hz=8000)
+    page = opened(_write(tmp_path / "long.html", clip, classes=LONG_CLASSES))
+    wait_until(page, _READY, seconds=30)
+    assert abs(page.evaluate("player.media.duration") - 600) < 0.2 and page.evaluate("player.state.view") == "picture"
+    for wanted in (599.31, 0.44, 301.77):
+        page.evaluate("t => player.show(Math.max(t - 10, 0), Math.min(t + 10, 600))", wanted)
+        x, y = page.evaluate("t => [player.xOf(t), player.layout.azimuth.top + 20]", wanted)
+        page.click("#lanes", position={"x": x, "y": y})
+        wait_until(page, "!player.media.seeking && player.media.readyState >= 2")
+        time_s = page.evaluate("player.time")
+        assert abs(time_s - wanted) < 0.1
+        bright = page.evaluate(
+            """bits => {
+                const film = document.createElement('canvas');
+                [film.width, film.height] = [player.media.videoWidth, player.media.videoHeight];
+                const g = film.getContext('2d');
+                g.drawImage(player.media, 0, 0);
+                const side = film.width / bits;
+                return [...Array(bits).keys()].map(b => g.getImageData((b + 0.5) * side, side / 2, 1, 1).data[0] > 128);
+            }""",
+            NUMBER_BITS,
+        )
+        shown = sum(1 << bit for bit, one in enumerate(bright) if one)
+        assert abs(shown - int(5 * time_s)) <= 1 and page.evaluate("player.frame()") == int(10 * time_s + 1e-6)
+    page.click("#play")
+    wait_until(page, "player.time > 302.5")
 
 
 def test_ten_minutes_stay_smooth(opened, tmp_path):
