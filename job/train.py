@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -254,7 +255,9 @@ class _Results:
     def _offer(self, path: Path, validation: Validation) -> None:
         """Remember the checkpoint if it has the lowest SELD error so far."""
         selected, error = self.run_dir / SELECTED, validation.scores.overall["SELD"]
-        if not selected.is_file() or error < read_json(selected)["SELD_error"]:
+        best = read_json(selected)["SELD_error"] if selected.is_file() else None
+        # without any prediction the error is NaN: no value is better than none, any number is better than NaN
+        if best is None or error < best or (math.isnan(best) and not math.isnan(error)):
             rule = self.args["select"]
             write_json(selected, {"checkpoint": path.name, "SELD_error": error, "selected_on": rule})
 
