@@ -28,6 +28,7 @@ CHOICES = {
     "feature": ("magnitude_phase", "logmel_intensity"),
     "layout": ("reference", "paper"),
     "rnn": ("gru", "lstm"),
+    "conventions": ("keras2", "tf2"),
     "coordinates": ("xyz", "xy", "polar"),
     "doa_activation": ("tanh", "linear"),
 }
@@ -127,6 +128,7 @@ def _network(settings: Settings, audio: nn.Module, classes: int, visual: bool) -
         attention=settings["attention"],
         sequence_frames=settings["sequence_frames"],
         dropout=settings["dropout"],
+        conventions=settings["conventions"],
     )
 
 

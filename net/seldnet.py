@@ -19,9 +19,9 @@ _EPS, _MOMENTUM = 1e-3, 0.01  # Keras' defaults; its momentum of 0.99 is the sha
 class SELDnet(nn.Module):
     """SELDnet of 2018 (arXiv 1807.00129), of the DCASE 2019 baseline (arXiv 1905.08546), and tuned variants.
 
-    Edition "keras2" is what the two published systems ran on: the batch norms index frequency bins (a quirk of the
-    channels-first code, kept), the recurrent layers are those of Keras 2.2 (see `net.recurrent`). Edition "tf2" is what
-    public tuning experiments ran on (aru-2044922/aml_project_seld): the batch norms index channels, the recurrent
+    Conventions "keras2" are those of the two published systems: the batch norms index frequency bins (a quirk of the
+    channels-first code, kept), the recurrent layers are those of Keras 2.2 (see `net.recurrent`). Conventions "tf2" are
+    those of public tuning experiments (aru-2044922/aml_project_seld): the batch norms index channels, the recurrent
     layers are those of TensorFlow 2. Judging by their parameter counts, those experiments had a GRU wherever they had
     attention, also where they say LSTM.
 
@@ -43,7 +43,7 @@ class SELDnet(nn.Module):
     attention : weigh the frames by time attention before the recurrent layers
     sequence_frames : T, which attention is made for and fixes; others take any
     dropout : probability, after each convolution stage and hidden dense layer and inside the recurrent layers
-    edition : "keras2" or "tf2"
+    conventions : "keras2" or "tf2"
 
     Raises
     ------
@@ -66,7 +66,7 @@ class SELDnet(nn.Module):
         attention: bool = False,
         sequence_frames: int | None = None,
         dropout: float = 0.0,
-        edition: Literal["keras2", "tf2"] = "keras2",
+        conventions: Literal["keras2", "tf2"] = "keras2",
     ):
         super().__init__()
         left = _checked(bins, filters, pools)
@@ -74,7 +74,7 @@ class SELDnet(nn.Module):
             ("rnn", rnn, ("gru", "lstm")),
             ("doa_axes", doa_axes, (2, 3)),
             ("doa_activation", doa_activation, ("tanh", "linear")),
-            ("edition", edition, ("keras2", "tf2")),
+            ("conventions", conventions, ("keras2", "tf2")),
         ):
             if value not in due:
                 raise InputError(f"SELDnet: {name} {value!r}, must be {due[0]!r} or {due[1]!r}")
@@ -82,18 +82,18 @@ class SELDnet(nn.Module):
             raise InputError("SELDnet: rnn_units names no recurrent layer")
         if attention and not sequence_frames:
             raise InputError("SELDnet: attention needs sequence_frames, the length T that its dense layer is made for")
-        self.classes, self.bins, self.doa_axes, self.edition = classes, bins, doa_axes, edition
+        self.classes, self.bins, self.doa_axes, self.conventions = classes, bins, doa_axes, conventions
         self.squash_doa = doa_activation == "tanh"
         self.convolutions = nn.ModuleList()
         for width, pool in zip(filters, pools):
-            norm = BinNorm(bins, _EPS, _MOMENTUM) if edition == "keras2" else nn.BatchNorm2d(width, _EPS, _MOMENTUM)
+            norm = BinNorm(bins, _EPS, _MOMENTUM) if conventions == "keras2" else nn.BatchNorm2d(width, _EPS, _MOMENTUM)
             self.convolutions.append(ConvolutionStage(in_channels, width, norm, pool, dropout))
             in_channels, bins = width, bins // pool
         size = in_channels * left
         self.attention = TimeAttention(sequence_frames) if attention else None
         self.recurrent = nn.ModuleList()
         for units in rnn_units:
-            if edition == "tf2":
+            if conventions == "tf2":
                 layer = BidirectionalTF2(rnn, size, units, dropout=dropout)
             else:
                 layer = {"gru": KerasGRU, "lstm": KerasLSTM}[rnn](size, units, dropout=dropout)
@@ -132,7 +132,7 @@ class SELDnet(nn.Module):
         for stage in self.convolutions:
             x = stage(x)
         # (batch, filters, T, bins) -> (batch, T, values): channel-major in Keras 2.2's channels-first code, else by bin
-        x = (x.transpose(1, 2) if self.edition == "keras2" else x.permute(0, 2, 3, 1)).flatten(2)
+        x = (x.transpose(1, 2) if self.conventions == "keras2" else x.permute(0, 2, 3, 1)).flatten(2)
         if self.attention is not None:
             x = self.attention(x)
         for layer in self.recurrent:
@@ -155,10 +155,10 @@ class SELDnet(nn.Module):
 
         Raises
         ------
-        InputError : a network of the other edition or with attention, a weight that is missing or of another shape
+        InputError : a network of other conventions or with attention, a weight that is missing or of another shape
         """
-        if self.edition != "keras2" or self.attention is not None:
-            raise InputError('Keras weights are for SELDnet of the edition "keras2" without attention')
+        if self.conventions != "keras2" or self.attention is not None:
+            raise InputError('Keras weights are for a SELDnet with the conventions "keras2" and without attention')
 
         def take(name: str, out: Tensor, order: tuple[int, ...] | None = None) -> None:
             if name not in weights:

@@ -1,6 +1,7 @@
 """SELDnet: golden outputs, parameter counts, recurrent layers against their formulas, initialisation, training."""
 
 import copy
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -8,6 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from family.presets import presets
+from family.seldnet import SYSTEMS
 from net import bin_norm
 from net.bin_norm import BinNorm, conv_binnorm_relu_pool
 from net.recurrent import BidirectionalTF2, KerasGRU, KerasLSTM
@@ -16,7 +19,7 @@ from tests import golden
 from util.errors import InputError
 
 DOUBLE = torch.float64
-TUNED = {"bins": 64, "pools": (4, 4, 2), "doa_axes": 2, "doa_activation": "linear", "edition": "tf2"}
+TUNED = {"bins": 64, "pools": (4, 4, 2), "doa_axes": 2, "doa_activation": "linear", "conventions": "tf2"}
 ATTENTION = {**TUNED, "attention": True, "sequence_frames": 128}
 WIDE = {"filters": (64, 128, 256)}
 DEEP = {"rnn_units": (256, 256), "dense": (256, 128)}
@@ -41,6 +44,23 @@ def test_parameter_counts(name: str) -> None:
     network = SELDnet(channels, classes, **settings)
     assert network.parameter_count == total
     assert sum(p.numel() for p in network.parameters() if p.requires_grad) == total - moving
+
+
+@pytest.mark.parametrize(
+    "name, maps, bins, total",
+    [
+        ("seldnet2018", 8, 256, 511_729),
+        ("seldnet2019", 8, 1024, 613_537),
+        ("seldnet2019_gru", 7, 64, 512_289),
+        ("seldnet2019_lstm", 7, 64, 642_337),
+        ("seldnet2019_attention", 7, 64, 528_801),
+        ("seldnet2019_final", 7, 64, 2_565_281),
+    ],
+)
+def test_systems_have_the_published_sizes(name: str, maps: int, bins: int, total: int) -> None:
+    (stage,) = next(system for system in SYSTEMS if system.name == name).stages
+    network = stage.network(presets()[name].settings, SimpleNamespace(maps=maps, bins=bins), 11, False)
+    assert network.parameter_count == total
 
 
 def load(name: str, **settings) -> tuple[SELDnet, np.lib.npyio.NpzFile]:
@@ -293,13 +313,21 @@ def test_initialisation_is_that_of_keras() -> None:
 SMALL = {"filters": (5, 6), "pools": (2, 2), "bins": 10, "rnn_units": (4, 4), "dense": (7, 6)}
 
 
-@pytest.mark.parametrize("edition", ["keras2", "tf2"])
+@pytest.mark.parametrize("conventions", ["keras2", "tf2"])
 @pytest.mark.parametrize("rnn", ["gru", "lstm"])
 @pytest.mark.parametrize("axes, attention", [(2, False), (3, True)])
-def test_shapes_and_training_step(rnn: str, edition: str, axes: int, attention: bool) -> None:
+def test_shapes_and_training_step(rnn: str, conventions: str, axes: int, attention: bool) -> None:
     torch.manual_seed(0)
     network = SELDnet(
-        3, 5, **SMALL, rnn=rnn, edition=edition, doa_axes=axes, attention=attention, sequence_frames=9, dropout=0.1
+        3,
+        5,
+        **SMALL,
+        rnn=rnn,
+        conventions=conventions,
+        doa_axes=axes,
+        attention=attention,
+        sequence_frames=9,
+        dropout=0.1,
     )
     x = torch.randn(2, 3, 9, 10)
     optimiser = torch.optim.Adam(network.parameters(), lr=1e-2)
@@ -340,10 +368,10 @@ def test_any_length_without_attention_and_batch_of_one() -> None:
     torch.testing.assert_close(whole[:1], network(x), rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("edition", ["keras2", "tf2"])
-def test_network_under_autocast_stays_near_float32(edition: str) -> None:
+@pytest.mark.parametrize("conventions", ["keras2", "tf2"])
+def test_network_under_autocast_stays_near_float32(conventions: str) -> None:
     torch.manual_seed(0)
-    network = SELDnet(3, 5, **SMALL, edition=edition, attention=True, sequence_frames=9)
+    network = SELDnet(3, 5, **SMALL, conventions=conventions, attention=True, sequence_frames=9)
     x = torch.randn(2, 3, 9, 10)
     plain = copy.deepcopy(network)(x)
     with torch.autocast("cpu", torch.bfloat16):
@@ -372,7 +400,7 @@ def test_keras_weights_of_another_network_are_refused() -> None:
         with pytest.raises(InputError, match=message):
             network.load_keras(broken)
     with pytest.raises(InputError, match="keras2"):
-        SELDnet(3, 5, **SMALL, edition="tf2").load_keras(weights)
+        SELDnet(3, 5, **SMALL, conventions="tf2").load_keras(weights)
 
 
 @pytest.mark.parametrize(
@@ -383,7 +411,7 @@ def test_keras_weights_of_another_network_are_refused() -> None:
         ({"rnn": "rnn"}, "rnn"),
         ({"doa_axes": 4}, "doa_axes"),
         ({"doa_activation": "relu"}, "doa_activation"),
-        ({"edition": "keras3"}, "edition"),
+        ({"conventions": "keras3"}, "conventions"),
         ({"rnn_units": ()}, "rnn_units"),
         ({"attention": True}, "sequence_frames"),
     ],
