@@ -26,6 +26,11 @@ COMMANDS = (
         "the doctor: levels, missing files, channel order, signs, turns and delays that do not fit labels or picture",
     ),
     Command(
+        ("extract",),
+        "job.extract",
+        "write standardised features and labels of a whole set as files (training does not need them)",
+    ),
+    Command(
         ("prepare", "mrsaudio"),
         "dataset.prepare_mrsaudio",
         "cut, resample, label and split material in the form of the MRSAudio set",

@@ -32,13 +32,14 @@ FRAMING_FLAGS = {
 
 @dataclass(frozen=True)
 class TrainingData:
-    """Recordings of a run; `selection` is split off the training list by room (empty unless --select val)."""
+    """Recordings of a run; by `selection` a checkpoint is chosen (empty unless --select val)."""
 
     train: list[Recording]
     selection: list[Recording]
     validation: list[Recording]
     train_name: str
     validation_name: str
+    selection_name: str = "recordings split off the training list by room"
 
 
 def open_roots(given: dict[str, Any]) -> tuple[list[DataRoot], dict[str, Any]]:
@@ -111,9 +112,10 @@ def training_data(args: dict[str, Any], roots: Sequence[DataRoot]) -> TrainingDa
     arrays = sorted({recording.array.name for recording in train})
     if len(arrays) > 1:
         raise InputError(f"holds recordings of several formats ({', '.join(arrays)})", path=lists[0])
-    selection: list[Recording] = []
+    selection, selection_name = [], TrainingData.selection_name
     if args["select"] == "val" and due.selection is not None and name is None:
         selection = recordings_from_list(list_file(due.selection, roots[:1]), roots, **options)
+        selection_name = f"the list {Path(due.selection).stem}"
     elif args["select"] == "val":
         train, selection = split_by_room(train, seed=args["random_seed"])
     validation, validation_name = [], ""
@@ -122,7 +124,7 @@ def training_data(args: dict[str, Any], roots: Sequence[DataRoot]) -> TrainingDa
         due = default_lists({**args, "format": FLAG_OF_ARRAY.get(arrays[0], args["format"])}, roots[0])
         path = list_file(args["val_wav_txt"] or due.test, roots[:1])
         validation, validation_name = recordings_from_list(path, roots, **options), path.stem
-    return TrainingData(train, selection, validation, lists[0].stem, validation_name)
+    return TrainingData(train, selection, validation, lists[0].stem, validation_name, selection_name)
 
 
 def default_lists(args: Mapping[str, Any], root: DataRoot, *, video: bool = False) -> ListNames:

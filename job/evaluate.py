@@ -187,7 +187,7 @@ def _selection_remark(checkpoint: Path, rule: str) -> str:
     if rule == "last" or not selected.is_file() or read_json(selected)["checkpoint"] != checkpoint.name:
         return "the checkpoint was not chosen by any score"
     if rule == "val":
-        return "chosen on recordings split off the training list by room"
+        return f"chosen on {read_json(selected)['recordings']}"
     return "CHOSEN ON THE VALIDATION LIST ITSELF (--select test): the score flatters"
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +12,21 @@ from job.evaluate import evaluate_checkpoint
 from job.train import run_name, score_line
 from job.train import train as train_one
 from seld_validator import pooled
+from util.checkpoint import load_checkpoint
 from util.errors import InputError
-from util.files import write_text
-from util.runs import named_run_dir, new_run_dir, result_checkpoint
+from util.files import read_json, write_json, write_text
+from util.runs import checkpoints_of, named_run_dir, new_run_dir, result_checkpoint
+
+FOLDS = "cross_validation.json"
 
 
 def train(given: dict[str, Any], command: str) -> int:
     """Train once, or with --split all once for each split of the data set."""
-    if given.get("split") != "all" or given.get("resume"):
+    resumed = Path(given["resume"]) / FOLDS if given.get("resume") else None
+    if resumed is not None and resumed.is_file():
+        about = read_json(resumed)
+        return cross_validate(about["given"], about["command"], resumed.parent, about["folds"])
+    if given.get("split") != "all" or resumed is not None:
         return train_one(given, command)
     roots, args = open_roots(given)
     folds = roots[0].layout.folds
@@ -27,20 +36,50 @@ def train(given: dict[str, Any], command: str) -> int:
     if not args["val"]:
         raise InputError("--split all needs -val: the splits are scored and pooled")
     base = _base_folder(args, roots)
+    write_json(base / FOLDS, {"given": given, "command": command, "folds": list(folds)})
+    print(f"all splits in {base}; after an interruption: python seld.py -train -val --resume {base}")
+    return cross_validate(given, command, base, folds)
+
+
+def cross_validate(given: dict[str, Any], command: str, base: Path, folds: Sequence[int | str | None]) -> int:
+    """Train once for each split, score each on its test recordings, pool the scores: BASE/split1 ..., BASE/result.txt.
+
+    A split that was scored before (its folder holds a result) is not trained again; one that was interrupted goes on.
+
+    Parameters
+    ----------
+    folds : splits; (None,) trains once, on the data set's own division
+    """
     found = {}
     for fold in folds:
-        print(f"\nsplit {fold} of {', '.join(map(str, folds))}", flush=True)
-        status = train_one({**given, "split": str(fold)}, command, run_folder=base / f"split{fold}")
-        if status:
-            return status
-        checkpoint = result_checkpoint(base / f"split{fold}")
-        found[fold], _ = evaluate_checkpoint({"data_root": args["data_root"]}, checkpoint, command)
-    lines = [f"split {fold}: {score_line(one.scores.overall)}" for fold, one in found.items()]
-    lines.append(f"pooled: {score_line(pooled(list(found.values())).overall)}")
-    lines.append(f"# {len(folds)} splits, each tested by a model that was trained without it; command {command}")
+        folder = base if fold is None else base / f"split{fold}"
+        if fold is not None:
+            print(f"\nsplit {fold}" + (f" of {', '.join(map(str, folds))}" if len(folds) > 1 else ""), flush=True)
+        if not any(folder.glob("result_*.txt")):
+            if checkpoints_of(folder):
+                status = train_one({"resume": str(folder)}, command, score_test=False)
+            else:
+                shutil.rmtree(folder, ignore_errors=True)
+                due = {**given, "split": str(fold)} if fold is not None else given
+                status = train_one(due, command, run_folder=folder, score_test=False)
+            if status:
+                return status
+        checkpoint = result_checkpoint(folder)
+        settings = load_checkpoint(checkpoint)["settings"]
+        scored = {"data_root": settings["data_root"], "device": settings["device"]}
+        found[fold], _ = evaluate_checkpoint(scored, checkpoint, command)
+    lines = [f"{_named(fold)}: {score_line(one.scores.overall)}" for fold, one in found.items()]
+    if len(folds) > 1:
+        lines.append(f"pooled: {score_line(pooled(list(found.values())).overall)}")
+    count = "each split is" if len(folds) > 1 else "it is"
+    lines.append(f"# {count} tested by a model that was trained without it; command {command}")
     write_text(base / "result.txt", "".join(line + "\n" for line in lines))
     print("\n" + "\n".join(lines[:-1]) + f"\n\nresult  {base / 'result.txt'}")
     return 0
+
+
+def _named(fold: int | str | None) -> str:
+    return "test" if fold is None else f"split {fold}"
 
 
 def _base_folder(args: dict[str, Any], roots: list[Any]) -> Path:

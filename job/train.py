@@ -256,10 +256,13 @@ class _Results:
         """Remember the checkpoint if it has the lowest SELD error so far."""
         selected, error = self.run_dir / SELECTED, validation.scores.overall["SELD"]
         best = read_json(selected)["SELD_error"] if selected.is_file() else None
-        # without any prediction the error is NaN: no value is better than none, any number is better than NaN
-        if best is None or error < best or (math.isnan(best) and not math.isnan(error)):
+        # 2019 gives no error where nothing is predicted: that is worse than any
+        if best is None or error < best:
+            error = error if math.isfinite(error) else None
             rule = self.args["select"]
-            write_json(selected, {"checkpoint": path.name, "SELD_error": error, "selected_on": rule})
+            name = self.data.selection_name if rule == "val" else self.data.validation_name
+            about = {"checkpoint": path.name, "SELD_error": error, "selected_on": rule, "recordings": name}
+            write_json(selected, about)
 
     def print_end(self) -> None:
         """Scores of the last validation, and what to type next."""
@@ -270,6 +273,8 @@ class _Results:
         chosen = result_checkpoint(self.run_dir)
         if self.args["select"] != "last":
             print(f"selected (--select {self.args['select']}): {chosen.name}")
+        if self.validated is not self.data.validation:
+            return  # the test list comes next
         flag = FLAG_OF_ARRAY.get(self.evaluation.model.array.name, "foa")
         print("\nnext:")
         print(f"  bash script/eval_seld.sh {flag} {chosen}")
@@ -353,7 +358,7 @@ def _print_start(data: TrainingData, model: Model, run_dir: Path, iteration: int
     print(f"system     {model.system.title}{'' if model.visual else ' (audio only)'}, {parameters} parameters")
     print(f"training   {len(data.train)} recordings, {minutes:.0f} min of {model.array.name} audio ({data.train_name})")
     if data.selection:
-        print(f"selection  {len(data.selection)} recordings of other rooms, split off the training list")
+        print(f"selection  {len(data.selection)} recordings: {data.selection_name}")
     if data.validation:
         print(f"validation {len(data.validation)} recordings ({data.validation_name})")
     print(f"device     {fabric.device.type}, {fabric._precision.precision}, {fabric.world_size} process(es)")

@@ -105,6 +105,14 @@ def test_seldnet2019_is_cross_validated_and_pooled(tau, capsys):
         tested |= names
         chosen_on += content["recordings"]["selection"]
     assert len(tested) == 4 and sorted(chosen_on) == sorted(tested)
+
+    # interrupted in split 3: --resume of the folder trains what is missing, and the scores are the same
+    (made / "result.txt").unlink()
+    shutil.rmtree(made / "split4")
+    for path in (made / "split3").glob("result_*"):
+        path.unlink()
+    assert run_main(seld.main, ["-train", "--resume", str(made)]) == 0
+    assert (made / "result.txt").read_text().splitlines() == lines
     rows = [line.split(",") for path in made.glob("split*/pred_t*/*.csv") for line in path.read_text().splitlines()]
     assert all(len(row) == 4 and all(field.lstrip("-").isdigit() for field in row) for row in rows)
     assert "pooled" in capsys.readouterr().out

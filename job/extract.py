@@ -1,0 +1,153 @@
+"""`python -m dataset extract`: standardised features and labels of a whole set as files, for those who want files."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from dataset.lists import list_file
+from dataset.recordings import Recording, recordings_from_list
+from dataset.sequences import ClipLoader
+from feature.front import SequenceFront
+from job.data import TrainingData, default_lists, labels_of, open_roots
+from job.machine import make_fabric
+from job.statistics import gather_statistics
+from system import SYSTEMS, system_named
+from util.arguments import DEFAULTS
+from util.errors import InputError
+from util.files import read_json, write_json, written_whole
+
+MARKER = "extract.json"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of the sub-command."""
+    able = [name for name, system in SYSTEMS.items() if system.stages[0].statistics]
+    parser.description = (
+        "Write the standardised features and the labels of every recording of a set as npy files: "
+        "OUT/FORMAT_dev_norm/CLIP.npy (frames, columns) float32 in the column order of the published system, "
+        "OUT/FORMAT_dev_label/CLIP.npy (frames, 3 classes) float32: activity, azimuth, elevation in degrees; "
+        "OUT/FORMAT_wts.npz: mean and scale of the columns. Training needs none of these files: it computes what it "
+        "needs. An interrupted run goes on when called again."
+    )
+    parser.add_argument("--system", choices=able, default="seldnet2019", help="whose features [seldnet2019]")
+    parser.add_argument("--data-root", metavar="DIR", help="the data set [the system's own]")
+    parser.add_argument("--out", required=True, metavar="DIR", help="folder for the files: new, or begun before")
+    parser.add_argument("--format", choices=["foa", "mic"], help="audio format [foa]")
+    parser.add_argument("--ov", type=int, metavar="N", help="events at one time, of sets in parts [1]")
+    parser.add_argument("--split", metavar="N", help="split that is tested, which decides what is trained on [1]")
+    parser.add_argument(
+        "--set", action="append", metavar="NAME=VALUE", help="a setting of the system: layout=paper ..."
+    )
+    parser.add_argument(
+        "--statistics",
+        choices=["train", "development"],
+        default="development",
+        help="recordings that mean and scale are of: of the split's training, or all, as published [development]",
+    )
+    parser.add_argument("--workers", type=int, default=2, metavar="N", help="recordings at the same time [2]")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Write what is not there yet."""
+    given = {"net": options.system, "statistics": options.statistics}
+    given |= {name: getattr(options, name) for name in ("format", "ov", "split", "set") if getattr(options, name)}
+    if options.data_root:
+        given["data_root"] = [options.data_root]
+    if options.workers < 1:
+        raise InputError(f"--workers {options.workers}: must be 1 or more")
+    roots, args = open_roots(given)
+    system, classes = system_named(options.system), roots[0].classes
+    due = default_lists(args, roots[0])
+    names = [name for name in (due.train, due.selection, due.test) if name is not None]
+    parts = [recordings_from_list(list_file(name, roots), roots, rate_hz=args["sampling_frequency"]) for name in names]
+    recordings = list({one.audio: one for part in parts for one in part}.values())
+    data = TrainingData(parts[0], [one for part in parts[1:-1] for one in part], parts[-1], names[0], names[-1])
+    stage, array = system.stages[0], recordings[0].array
+    settings = stage.settings(args, array)
+    about = {
+        "system": options.system,
+        "settings": settings,
+        "classes": list(classes),
+        "data": str(roots[0].path),
+        "statistics": options.statistics,
+        "recordings": [one.name for one in recordings],
+        "trained_on": [one.name for one in data.train] if options.statistics == "train" else "all",
+    }
+    out = Path(options.out)
+    _claim(out, about)
+    scaler = out / f"{array.name}_wts.npz"
+    if scaler.is_file():
+        with np.load(scaler, allow_pickle=False) as stored:
+            statistics: dict[str, Any] = {key: torch.from_numpy(stored[key]) for key in ("mean", "scale")}
+        statistics["feature"] = settings["feature"]
+    else:
+        fabric = make_fabric({**DEFAULTS, "device": "cpu", "precision": "32"}, training=False)
+        statistics = gather_statistics(stage, settings, array, data, {**DEFAULTS, **args}, fabric)
+        with written_whole(scaler) as temporary, open(temporary, "wb") as file:
+            np.savez(file, mean=statistics["mean"].numpy(), scale=statistics["scale"].numpy())
+    front, sampler = stage.front(settings, array, False, statistics), stage.sampler(settings)
+    output_format, labels = stage.output_format(settings, len(classes)), labels_of(classes, args)
+    todo = [one for one in recordings if not _files(out, one)[1].is_file()]
+    if len(todo) < len(recordings):
+        print(f"{len(recordings) - len(todo)} of {len(recordings)} recordings are there already")
+
+    def extract(recording: Recording) -> None:
+        features, label = _files(out, recording)
+        frames = sampler.framing.clip_frames(recording.samples)
+        _write(features, np.concatenate(list(_rows(front, sampler.framing, recording))))
+        matrix = output_format.label_matrix(labels.intervals(recording), frames)
+        _write(label, matrix.astype(np.float32))  # the last: it says that the recording is done
+
+    with ThreadPoolExecutor(options.workers) as pool:
+        for _ in tqdm(pool.map(extract, todo), total=len(todo), desc="extracting", unit="clip"):
+            pass
+    print(f"{len(recordings)} recordings in {out}: {array.name}_dev_norm, {array.name}_dev_label, {scaler.name}")
+    return 0
+
+
+def _claim(out: Path, about: dict[str, Any]) -> None:
+    """Make the folder ours, or find that it is.
+
+    Raises
+    ------
+    InputError : it holds something else, or features made with other settings
+    """
+    marker = out / MARKER
+    if marker.is_file():
+        found = read_json(marker)
+        different = [key for key in about if not isinstance(found, dict) or found.get(key) != about[key]]
+        if different:
+            rule = f"holds features made otherwise ({', '.join(different)} differ); choose another --out or delete it"
+            raise InputError(rule, path=out)
+        return
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise InputError("holds something else; --out must be a new or empty folder", path=out)
+    write_json(marker, about)
+
+
+def _files(out: Path, recording: Recording) -> tuple[Path, Path]:
+    kind = f"{recording.array.name}_{'eval' if recording.split == 'eval' else 'dev'}"
+    return tuple(out / f"{kind}_{what}" / f"{recording.name}.npy" for what in ("norm", "label"))
+
+
+def _rows(front: SequenceFront, framing: Any, recording: Recording) -> Iterator[np.ndarray]:
+    """Standardised rows (frames, columns) of a recording, sequence by sequence."""
+    loader = ClipLoader([recording], framing, batch_size=4, workers=0)
+    with torch.inference_mode():
+        for batch in loader:
+            features, padding = front.raw_features(batch)
+            rows = front.audio.columns(front.standardise(features))
+            yield rows[~padding].numpy()
+
+
+def _write(path: Path, array: np.ndarray) -> None:
+    with written_whole(path) as temporary, open(temporary, "wb") as file:
+        np.save(file, array, allow_pickle=False)
