@@ -11,10 +11,10 @@ import numpy as np
 
 from dcase2022_task3_seld_metrics import layout2019
 from dcase2022_task3_seld_metrics.batch import Batch
+from dcase2022_task3_seld_metrics.checks import check_rows, matched_names
 from dcase2022_task3_seld_metrics.csvrows import Grammar, read_csv_rows
 from dcase2022_task3_seld_metrics.layouts import AUTO_FORMS, Layout, layout_for, read_side
 from dcase2022_task3_seld_metrics.notices import Notices
-from dcase2022_task3_seld_metrics.scoring import check_rows, matched_names
 from dcase2022_task3_seld_metrics.settings import Settings
 from util.errors import InputError
 
