@@ -1,6 +1,7 @@
-"""Training step against the network's own, validation of a minute, memory of training.
+"""Training step against the network's own, validation of a minute, memory of training, what bfloat16 costs in scores.
 
 python bench/training.py                       on the CPU
+python bench/training.py --scores data_synthetic
 python bench/training.py --device cuda --batch-size 256
 """
 
@@ -21,9 +22,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import util.cli  # noqa: F401  as every command line: how PyTorch's threads wait
 from bench.machine import machine, peak_mb
 
+FASTER = 1.1  # a gain in speed that is worth another precision
+
 
 def main(argv: list[str] | None = None) -> int:
-    """Run the three benchmarks, print figures beside the targets."""
+    """Run the benchmarks, print figures beside the targets."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="where the network runs [cpu]")
     parser.add_argument("--batch-size", type=int, default=16, help="windows per step [16]")
@@ -31,17 +34,28 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--workers", type=int, default=1, help="threads of the loader [1]")
     parser.add_argument("--memory-clips", type=int, metavar="N", help=argparse.SUPPRESS)
     parser.add_argument("--skip-memory", action="store_true", help="leave the memory benchmark out")
+    parser.add_argument(
+        "--scores", metavar="DIR", help="also train on this data root in both precisions and compare (minutes)"
+    )
     args = parser.parse_args(argv)
     with tempfile.TemporaryDirectory() as folder:
         if args.memory_clips:
             return _memory_child(args, Path(folder))
         how = f"{args.workers} loader thread(s), batch {args.batch_size}, audio-visual CRNN, FOA, 13 classes"
         print(f"{machine(args.device)}; {how}")
-        for precision in ("bf16", "32"):
-            _training_step(args, Path(folder) / f"train{precision}", precision)
+        alone_s = {
+            precision: _training_step(args, Path(folder) / f"train{precision}", precision)
+            for precision in ("bf16", "32")
+        }
+        gain = alone_s["32"] / alone_s["bf16"]
+        print(f"bfloat16 is {'' if gain >= FASTER else 'not '}faster here: {gain:.2f} times the speed of float32")
         _validation(args, Path(folder) / "validation")
     if args.device == "cpu" and not args.skip_memory:
         _memory(args)
+    if args.scores:
+        from bench.precision import main as compare
+
+        return compare(["--data-root", args.scores, "--device", args.device])
     return 0
 
 
@@ -60,7 +74,7 @@ def _prepared(args: argparse.Namespace, folder: Path, precision: str, *, clips: 
     folder.mkdir(parents=True, exist_ok=True)
     listed = make_clips(folder, "foa", clips, 60.0, 24000)
     given = {"batch_size": args.batch_size, "device": args.device, "precision": precision, "detector": "builtin"}
-    options = {**resolve(given, {}), "workers": args.workers}
+    options = {**resolve(given, {}), "workers": args.workers, "label_frame_s": None}
     fabric = make_fabric(options, training=training)
     torch.manual_seed(0)
     roots = [DataRoot(folder)]
@@ -71,8 +85,12 @@ def _prepared(args: argparse.Namespace, folder: Path, precision: str, *, clips: 
     return fabric, options, recordings, drawing(options, recordings, roots, model), model
 
 
-def _training_step(args: argparse.Namespace, folder: Path, precision: str) -> None:
-    """A step of the trainer, from the loader's files on, against forward, loss, backward and optimiser alone."""
+def _training_step(args: argparse.Namespace, folder: Path, precision: str) -> float:
+    """A step of the trainer, from the loader's files on, against forward, loss, backward and optimiser alone.
+
+    Returns the seconds of the latter. The ratio is given in time and in processor time, which hardly feels what else
+    the machine does.
+    """
     import torch
 
     from feature.front import on_device
@@ -100,24 +118,30 @@ def _training_step(args: argparse.Namespace, folder: Path, precision: str) -> No
             trainer.optimiser.step()
 
         # In turn, so that both see the same machine; the first rounds warm up.
-        alone, whole = [], []
+        alone, busy = [], []
         for step in range(args.steps + 5):
+            before = time.process_time()
             first = _timed(network_alone, device)
-            second = _timed(lambda: trainer.step(next(batches)), device)
+            used = time.process_time() - before
+            trainer.step(next(batches))
+            _wait(device)
             if step >= 5:
                 alone.append(first)
-                whole.append(second)
+                busy.append(used)
         # Back to back, as training runs: the loader works while the network does.
-        start = time.perf_counter()
+        start, before = time.perf_counter(), time.process_time()
         for _ in range(args.steps):
             trainer.step(next(batches))
         _wait(device)
         running = (time.perf_counter() - start) / args.steps
+        running_busy = (time.process_time() - before) / args.steps
     alone_s = statistics.median(alone)
     print(
         f"training step, {precision:4s}: network alone {1000 * alone_s:7.1f} ms, whole step {1000 * running:7.1f} ms, "
-        f"ratio {running / alone_s:.2f} (asked: at most 1.2); {args.batch_size / running:.0f} windows/s"
+        f"ratio {running / alone_s:.2f} (asked: at most 1.2), of processor time "
+        f"{running_busy / statistics.median(busy):.2f}; {args.batch_size / running:.0f} windows/s"
     )
+    return alone_s
 
 
 def _validation(args: argparse.Namespace, folder: Path) -> None:
