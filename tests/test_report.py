@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 
@@ -18,17 +19,23 @@ from report.analysis import (
     by_threshold,
     confusion,
     errors_by_place,
+    load_clip,
     load_evaluation,
     paired,
 )
+from report.colours import STATUS, rgb
 from report.figures import direction_figure, draw_directions
+from report.matching import match
 from report.monitor import Monitor, busiest_time_s
 from report.page import clip_rows, write_report
 from report.screenshots import main as screenshots
 from report.screenshots import picture_height
-from tests.report_material import CLASSES, make_clip, make_reference, make_run
+from tests.report_material import CLASSES, DURATION_S, RATE_HZ, make_clip, make_reference, make_run
+from util.angles import direction_from_degrees
+from util.camera import Equirectangular
 from util.cli import run_main
 from util.errors import InputError
+from util.video import read_frames, video_info
 
 
 @pytest.fixture(scope="module")
@@ -206,11 +213,37 @@ def test_picture_of_a_report_ends_at_a_section(tmp_path, capsys):
     assert "2 names for 1 pages" in capsys.readouterr().err
 
 
-def test_players_and_overlays_from_the_command_line(runs, tmp_path):
+def test_players_from_the_command_line(runs, tmp_path):
     raw = next(runs[0].glob("raw_*/*.npy"))
     command = [sys.executable, "-m", "report", "--player", str(raw), "--out", str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[1])
     assert done.returncode == 0 and (tmp_path / f"{raw.stem}.html").stat().st_size > 100_000
+
+
+def test_overlays_from_the_command_line(tmp_path, capsys):
+    """Raw output in, mp4 out: its length, its sound, and the marks at the pixels of what was predicted."""
+    run = make_run(tmp_path, "run", clips=1, video=True)
+    (raw,) = run.glob("raw_*/*.npy")
+    assert main(["--overlay", str(raw.parent), "--out", str(tmp_path / "videos")]) == 0
+    path = tmp_path / "videos" / f"{raw.stem}_overlay.mp4"
+    assert str(path) in capsys.readouterr().out
+    info = video_info(path)
+    assert info.width == 1280 and info.height > 640 and info.duration_s == pytest.approx(DURATION_S, abs=0.11)
+    with av.open(str(path)) as container:
+        assert container.streams.audio[0].codec_context.channels == 2
+        sound = np.concatenate([frame.to_ndarray() for frame in container.decode(audio=0)], axis=1)
+    assert sound.shape[1] / RATE_HZ == pytest.approx(DURATION_S, abs=0.1) and np.abs(sound).max() > 0.1
+    clip, found = load_clip(raw), 0
+    matched = match(clip.reference, clip.estimated).estimated_status()
+    pictures = {index: bgr for index, bgr in read_frames(path) if index in (25, 45)}
+    for index, bgr in pictures.items():  # 10 pictures a second: picture 25 shows label frame 25
+        rows = np.flatnonzero((clip.estimated.frame == index) & (matched == "correct"))
+        pixel, _ = Equirectangular(1280, 640).project(
+            direction_from_degrees(clip.estimated.azimuth_deg[rows], clip.estimated.elevation_deg[rows])
+        )
+        for x, y in np.rint(pixel).astype(int):
+            found += np.abs(bgr[y, x % 1280, ::-1].astype(int) - rgb(STATUS["correct"])).max() < 40
+    assert found >= 2
 
 
 def test_report_of_one_run_without_sound(tmp_path):
