@@ -131,11 +131,15 @@ def read_plan(path: str | os.PathLike[str], preset: Preset) -> Plan:
         known = ", ".join(str(one) for one in sorted(FILE.parent.glob("tuning*.toml")))
         raise InputError(f"no such file of stages (--stages); there are {known}", path=path) from None
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"cannot be read ({getattr(error, 'strerror', None) or 'not a text file'})", path=path) from None
+        raise InputError(
+            f"cannot be read ({getattr(error, 'strerror', None) or 'not a text file'})", path=path
+        ) from None
     except tomllib.TOMLDecodeError as error:
         raise InputError(f"is no toml: {error}", path=path) from None
     if not preset.settings:
-        raise InputError(f"-tune: system {preset.name} has no settings to search; --system names one that has (seldnet...)")
+        raise InputError(
+            f"-tune: system {preset.name} has no settings to search; --system names one that has (seldnet...)"
+        )
 
     top = _Table(path, "top", content)
     tables = top.take("stage", list, [])

@@ -135,7 +135,7 @@ def write_report(
     ]
     steps.close()
     title = "Evaluation of " + ", ".join(one.name for one in evaluations)
-    return _write(path, title, "\n".join(body), figures)
+    return write_page(path, title, "\n".join(body), figures)
 
 
 def _check(evaluations: Sequence[Evaluation]) -> None:
@@ -150,7 +150,8 @@ def _check(evaluations: Sequence[Evaluation]) -> None:
         raise InputError(f"runs must have different names, found {', '.join(names)}")
 
 
-def _write(path: Path, title: str, body: str, figures: dict[str, charts.Figure]) -> int:
+def write_page(path: Path, title: str, body: str, figures: dict[str, charts.Figure]) -> int:
+    """Write a page that needs no network: `figures` are drawn into the elements of their names; its size in bytes."""
     from plotly.offline import get_plotlyjs
 
     parts = {
