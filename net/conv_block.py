@@ -11,7 +11,7 @@ _PIECE = 2**21  # elements of convolution output per piece: 8 MB, which allocato
 
 
 def conv_norm_relu_pool(x: Tensor, conv: nn.Conv2d, norm: nn.BatchNorm2d, pool: tuple[int, int]) -> Tensor:
-    """max_pool2d(relu(norm(conv(x)))) for a 3x3 convolution with padding 1, stride 1 and no bias.
+    """max_pool2d(relu(norm(conv(x)))) for a 3x3 convolution with padding 1 and stride 1, with or without a bias.
 
     On CPU the large intermediate maps (135 MB each for 16 windows) are never made: normalisation and ReLU are monotone
     per channel, so pooling can come first; where the scale of a channel is negative, its filter is negated beforehand.
@@ -36,8 +36,10 @@ def conv_norm_relu_pool(x: Tensor, conv: nn.Conv2d, norm: nn.BatchNorm2d, pool: 
         sign = torch.where(norm.weight.detach() < 0, -1.0, 1.0).to(norm.weight.dtype)
         weight = conv.weight * sign[:, None, None, None]
         pooled, mean, variance = _ConvPool.apply(x, weight, pool)
+        bias = None if conv.bias is None else conv.bias * sign
         if norm.training:
             count = x.shape[0] * x.shape[2] * x.shape[3]
+            mean = mean if bias is None else mean + bias
             with torch.no_grad():
                 norm.num_batches_tracked.add_(1)
                 norm.running_mean.lerp_(mean.detach() * sign, norm.momentum)
@@ -45,7 +47,7 @@ def conv_norm_relu_pool(x: Tensor, conv: nn.Conv2d, norm: nn.BatchNorm2d, pool: 
         else:
             mean, variance = norm.running_mean * sign, norm.running_var
         scale = norm.weight * sign * torch.rsqrt(variance + norm.eps)
-        shift = norm.bias - mean * scale
+        shift = norm.bias - (mean if bias is None else mean - bias) * scale
         return torch.addcmul(shift[:, None, None], pooled, scale[:, None, None]).relu_()
 
 
@@ -63,7 +65,8 @@ def _folded(x: Tensor, conv: nn.Conv2d, norm: nn.BatchNorm2d, pool: tuple[int, i
     """Evaluation: the normalisation is folded into the filters."""
     scale = norm.weight * torch.rsqrt(norm.running_var + norm.eps)
     weight = conv.weight * scale[:, None, None, None]
-    bias = norm.bias - norm.running_mean * scale
+    mean = norm.running_mean if conv.bias is None else norm.running_mean - conv.bias
+    bias = norm.bias - mean * scale
     pieces = _pieces(x, len(weight))
     made = [
         functional.max_pool2d(functional.conv2d(_piece(x, first, pieces.step), weight, bias, padding=1), pool).relu_()

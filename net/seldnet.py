@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from net.bin_norm import BinNorm, conv_binnorm_relu_pool
+from net.conv_block import conv_norm_relu_pool
 from net.recurrent import BidirectionalTF2, KerasGRU, KerasLSTM
 from util.errors import InputError
 
@@ -203,7 +204,7 @@ class ConvolutionStage(nn.Module):
         if isinstance(self.norm, BinNorm):
             x = conv_binnorm_relu_pool(x, self.conv, self.norm, self.pool)
         else:
-            x = functional.max_pool2d(functional.relu(self.norm(self.conv(x))), (1, self.pool))
+            x = conv_norm_relu_pool(x, self.conv, self.norm, (1, self.pool))
         return functional.dropout(x, self.dropout, self.training)
 
 

@@ -162,14 +162,17 @@ def plain(x: torch.Tensor, conv: torch.nn.Conv2d, norm: torch.nn.BatchNorm2d, po
 
 
 @pytest.mark.parametrize("training", [True, False])
-@pytest.mark.parametrize("pool, items", [((4, 4), 2), ((1, 4), 2), ((2, 2), 2), ((2, 2), 5)])
+@pytest.mark.parametrize(
+    "pool, items, bias",
+    [((4, 4), 2, False), ((1, 4), 2, True), ((2, 2), 2, False), ((2, 2), 5, False), ((2, 2), 5, True)],
+)
 def test_convolution_block_is_the_plain_one(
-    pool: tuple[int, int], items: int, training: bool, monkeypatch: pytest.MonkeyPatch
+    pool: tuple[int, int], items: int, bias: bool, training: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Values, all gradients and running statistics, with negative scales, odd sizes, in several pieces and in one."""
     monkeypatch.setattr(conv_block, "_PIECE", items * 6 * 9 * 13)
     torch.manual_seed(0)
-    conv = torch.nn.Conv2d(3, 6, 3, padding=1, bias=False).double()
+    conv = torch.nn.Conv2d(3, 6, 3, padding=1, bias=bias).double()
     norm = torch.nn.BatchNorm2d(6).double().train(training)
     with torch.no_grad():
         norm.weight.copy_(torch.tensor([1.0, -1.0, 0.5, -2.0, 0.1, 1.5]))
@@ -183,7 +186,14 @@ def test_convolution_block_is_the_plain_one(
         x = (x * torch.arange(1, 6).view(5, 1, 1, 1)).requires_grad_()
         y = block(x, conv_, norm_, pool)
         (y * torch.linspace(0, 1, y.numel(), dtype=torch.float64).reshape(y.shape)).sum().backward()
-        values = [y, x.grad, conv_.weight.grad, norm_.weight.grad, norm_.bias.grad, *norm_.buffers()]
+        values = [
+            y,
+            x.grad,
+            *(parameter.grad for parameter in conv_.parameters()),
+            norm_.weight.grad,
+            norm_.bias.grad,
+            *norm_.buffers(),
+        ]
         with torch.no_grad():
             values += [block(x, conv_, norm_.eval(), pool)]
         results.append([value.detach() for value in values])
