@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -89,7 +89,7 @@ class _Row:
     limits: tuple[float, float]
     ticks: tuple[float, ...]
     height: int
-    values: Any
+    values: Callable[[Part], np.ndarray]
 
 
 def load_shown(raw: Path) -> ShownClip:
