@@ -245,7 +245,7 @@ def _rows(clip: ShownClip, style: str) -> list[_Row]:
         names = "xyz"[: len(clip.estimated.axes)]
         return [classes, *(_axis_row(index, name) for index, name in enumerate(names))]
     part = clip.reference or clip.estimated  # a prediction beyond the labels' range is drawn at the edge
-    steep = np.nanmax(np.abs(part.elevation_deg[part.active]), initial=0) > 50
+    steep = (np.abs(part.elevation_deg[part.active]) > 50).any()
     return [
         classes,
         _Row(
