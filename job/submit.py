@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 import tempfile
@@ -19,12 +20,13 @@ from dataset.lists import list_file
 from dataset.recordings import Recording, recordings_from_list
 from job.picture import PlacedBoxes, Placement, boxes_of_video
 from util.arguments import DEFAULTS
+from util.arrays import Array
 from util.dialects import dialect_named, read_events, write_events
 from util.errors import InputError
 from util.events import EventTable
 from util.files import folder_written_whole, write_text, written_whole
 
-_LABEL = re.compile(r"[A-Za-z-]+_[A-Za-z0-9-]+_task3_[1-4]")
+_LABEL = re.compile(r"[A-Za-z-]+_[A-Za-z0-9-]+_task3[ab]?_[1-4]")  # a, b: tracks without and with video, from 2023 on
 _TO_FILL_IN = "TO FILL IN"
 _LEFT = "places are still to fill in"
 
@@ -96,7 +98,7 @@ def submit(given: dict[str, Any], command: str) -> int:
             write_events(whole / f"{recording.name}.csv", table, entry.dialect)
             rows += len(table)
     parameters = sum(parameter.numel() for parameter in model.network.parameters())
-    about = (model.system.title, visual, model.array.name, parameters)
+    about = (model.system.title, visual, model.array, inference.rate_hz, parameters)
     text = metadata(label, args["edition"], *about, checkpoint=checkpoint, command=command)
     write_text(folder / f"{label}.meta.yaml", text)
     archive = _zip(folder, out / f"{label}.zip")
@@ -140,39 +142,60 @@ def with_sources(table: EventTable) -> EventTable:
 
 
 def metadata(
-    label: str, edition: str, title: str, visual: bool, array: str, parameters: int, *, checkpoint: Path, command: str
+    label: str,
+    edition: str,
+    title: str,
+    visual: bool,
+    array: Array,
+    rate_hz: int,
+    parameters: int,
+    *,
+    checkpoint: Path,
+    command: str,
 ) -> str:
-    """Text of the metadata file; what only the authors know is marked."""
+    """Text of the metadata file (YAML); what only the authors know is marked.
+
+    Its fields are those of metadata files that were submitted to DCASE 2022 task 3; what belongs to the video is ours.
+    """
+    text = json.dumps  # a json string is a YAML string, whatever it holds
+    to_fill_in = text(_TO_FILL_IN)
+    kind = "Ambisonic" if array.kind == "ambisonics" else "Microphone Array"
     return f"""# Metadata of a DCASE{edition} task 3 entry. Compare with the call of the challenge; fill in the marks.
+# Made from the checkpoint {checkpoint.name}
+# by {" ".join(command.split())}
 submission:
-  label: {label}
-  name: {title}
-  abbreviation: {_TO_FILL_IN}
+  label: {text(label)}
+  name: {text(title)}
+  abbreviation: {to_fill_in}
   authors:
-    - lastname: {_TO_FILL_IN}
-      firstname: {_TO_FILL_IN}
-      email: {_TO_FILL_IN}
+    - lastname: {to_fill_in}
+      firstname: {to_fill_in}
+      email: {to_fill_in}
       corresponding: true
       affiliation:
-        abbreviation: {_TO_FILL_IN}
-        institute: {_TO_FILL_IN}
-        location: {_TO_FILL_IN}
+        abbreviation: {to_fill_in}
+        institute: {to_fill_in}
+        department: {to_fill_in}
+        location: {to_fill_in}
 system:
   description:
-    model_type: {"audiovisual" if visual else "audio"}
-    input_format: {array}
-    input_sampling_rate: 24kHz
-    acoustic_features: amplitude spectra, phase differences
-    visual_features: {"person boxes as Gaussian-like vectors" if visual else "none"}
-    machine_learning_method: {title}
-    data_augmentation: {_TO_FILL_IN}
+    input_format: {text(kind)}
+    input_sampling_rate: {text(f"{rate_hz / 1000:g}kHz")}
+    acoustic_features: {to_fill_in}
+    visual_features: {text("person boxes as Gaussian-like vectors") if visual else "!!null"}
+    data_augmentation: {to_fill_in}
+    machine_learning_method: {text(title)}
   complexity:
     total_parameters: {parameters}
-  external_datasets: {_TO_FILL_IN}
-  checkpoint: {checkpoint.name}
-  command: "{command.replace(chr(92), "/").replace('"', "'")}"
+  external_datasets: {to_fill_in}
+  source_code: {to_fill_in}
 results:
-  development_dataset: {_TO_FILL_IN}
+  development_dataset:
+    overall:
+      ER_20: {to_fill_in}
+      F_20: {to_fill_in}
+      LE_CD: {to_fill_in}
+      LR_CD: {to_fill_in}
 """
 
 
@@ -247,10 +270,29 @@ def check_entry(folder: Path, edition: str, recordings: Sequence[Recording] = ()
     if empty == len(names):
         found.append(f"{folder}: no file has a row")
     for path in sorted(folder.rglob("*.meta.yaml")):
-        if left := path.read_text(encoding="utf-8", errors="replace").count(_TO_FILL_IN):
-            found.append(f"{path}: {left} {_LEFT}")
+        found += _of_metadata(path)
     if not any(folder.rglob("*.meta.yaml")):
         found.append(f"{folder}: has no metadata file (*.meta.yaml)")
+    return found
+
+
+def _of_metadata(path: Path) -> list[str]:
+    import yaml
+
+    text = path.read_text(encoding="utf-8", errors="replace")
+    try:
+        label = yaml.safe_load(text)["submission"]["label"]
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        place = "" if mark is None else f"line {mark.line + 1}: "
+        return [f"{path}: {place}is no YAML ({getattr(error, 'problem', None) or error})"]
+    except (KeyError, TypeError):
+        return [f"{path}: has no label (submission: label:)"]
+    found = []
+    if path.name != f"{label}.meta.yaml":
+        found.append(f"{path}: its label is {label}: the file must be called {label}.meta.yaml")
+    if left := text.count(_TO_FILL_IN):
+        found.append(f"{path}: {left} {_LEFT}")
     return found
 
 
@@ -279,7 +321,8 @@ def _entry(edition: str) -> Entry:
 
 def _check_label(label: str) -> None:
     if not _LABEL.fullmatch(label):
-        raise InputError(f"--label {label}: must be Lastname_Institute_task3_N with N from 1 to 4")
+        form = "Lastname_Institute_task3_N with N from 1 to 4; editions with tracks: task3a, with video task3b"
+        raise InputError(f"--label {label}: must be {form}")
 
 
 def _zip(folder: Path, path: Path) -> Path:

@@ -7,11 +7,13 @@ import zipfile
 from pathlib import Path
 
 import pytest
+import yaml
 
 import seld
-from job.submit import check_entry, with_sources
+from job.submit import check_entry, metadata, with_sources
 from tests.checkpoints import recording, thresholds, untrained
 from tests.tiny import tiny_video
+from util.arrays import ARRAYS
 from util.cli import run_main
 from util.dialects import read_events
 from util.events import EventTable
@@ -60,7 +62,12 @@ def test_an_entry_is_made_packed_and_checked(root, capsys):
             f"{LABEL}/{LABEL}.output/mix002.csv",
         }
     meta = out / LABEL / f"{LABEL}.meta.yaml"
-    assert f"label: {LABEL}" in meta.read_text()
+    about = yaml.safe_load(meta.read_text())
+    assert about["submission"]["label"] == LABEL and about["submission"]["authors"][0]["corresponding"] is True
+    assert about["system"]["description"]["input_format"] == "Ambisonic"
+    assert about["system"]["description"]["visual_features"] is None
+    assert about["system"]["complexity"]["total_parameters"] > 100_000
+    assert set(about["results"]["development_dataset"]["overall"]) == {"ER_20", "F_20", "LE_CD", "LR_CD"}
     meta.write_text(meta.read_text().replace("TO FILL IN", "x"))
     assert check(root, out) == 0
     assert "nothing wrong" in capsys.readouterr().out
@@ -77,6 +84,33 @@ def test_audio_visual_entry_of_another_edition(root, capsys):
     assert "does not estimate them" in capsys.readouterr().err
     assert submit(root, "--edition", "1999") == 2
     assert submit(root, "--label", "nobody") == 2
+
+
+def test_metadata_is_yaml_whatever_names_hold():
+    about = metadata(
+        "A_B_task3b_1",
+        "2023",
+        'net: "a" # b, \\ c',
+        True,
+        ARRAYS["mic"],
+        48000,
+        7,
+        checkpoint=Path("p.pth"),
+        command="python seld.py -submit --label 'x: y'\n",
+    )
+    parsed = yaml.safe_load(about)
+    assert parsed["submission"]["name"] == 'net: "a" # b, \\ c'
+    assert parsed["system"]["description"]["input_format"] == "Microphone Array"
+    assert parsed["system"]["description"]["input_sampling_rate"] == "48kHz"
+    assert "Gaussian" in parsed["system"]["description"]["visual_features"] and "--label 'x: y'" in about
+
+
+@pytest.mark.parametrize("label", ["A_B_task3_1", "Mc-Do_TU-X_task3a_4", "A_B_task3b_2"])
+def test_labels_of_all_tracks_are_known(label, root, capsys):
+    assert submit(root, "--label", label, "--edition", "2024") == 2
+    assert "--label" not in capsys.readouterr().err  # it is the edition that is refused
+    assert submit(root, "--label", label.replace("task3", "task4")) == 2
+    assert "--label" in capsys.readouterr().err
 
 
 def test_sources_are_numbered():
@@ -97,9 +131,16 @@ FAULTS = {
     "order": (lambda output: append(output, "3,1,20,10"), "frames must ascend"),
     "equal rows": (lambda output: append(output, "16,1,20,10", "16,1,20,10"), "has equal rows"),
     "twice": (lambda output: copy(output, "mix001.csv"), "the same name as"),
+    "no yaml": (lambda output: write_meta(output, "submission:\n  label: a: b\n"), "line 2: is no YAML"),
+    "no label": (lambda output: write_meta(output, "system: x\n"), "has no label"),
+    "other label": (lambda output: write_meta(output, "submission: {label: A_B_task3b_2}\n"), "A_B_task3b_2.meta.yaml"),
     "no metadata": (lambda output: next(output.parent.glob("*.yaml")).unlink(), "no metadata file"),
     "empty": (lambda output: [path.write_text("") for path in output.iterdir()], "no file has a row"),
 }
+
+
+def write_meta(output: Path, text: str) -> None:
+    next(output.parent.glob("*.yaml")).write_text(text)
 
 
 def append(output: Path, *rows: str) -> None:
