@@ -61,7 +61,7 @@ class TrialRow:
     best_epoch: int | None = None
     seconds: float = 0.0
     seed: int = 0
-    curve: Sequence[float] = ()
+    curve: Sequence[float] = field(default_factory=list)
     note: str = ""
 
     @property
