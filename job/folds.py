@@ -26,10 +26,14 @@ def train(given: dict[str, Any], command: str) -> int:
     if resumed is not None and resumed.is_file():
         about = read_json(resumed)
         return cross_validate(about["given"], about["command"], resumed.parent, about["folds"])
-    if given.get("split") != "all" or resumed is not None:
+    if resumed is not None:
         return train_one(given, command)
     roots, args = open_roots(given)
+    if args["split"] != "all":
+        return train_one(given, command)
     folds = roots[0].layout.folds
+    if not folds and "split" not in given:  # a task of the system's own data set says it
+        return train_one(given, command)
     if not folds:
         rule = f"--split all: layout {roots[0].layout.name} has no splits for cross-validation"
         raise InputError(rule, path=roots[0].path)
@@ -87,4 +91,5 @@ def _base_folder(args: dict[str, Any], roots: list[Any]) -> Path:
     monitor_path = Path(args["monitor_path"] or Path(roots[0].path) / "model_monitor")
     if args["job_id"] is None:
         return new_run_dir(monitor_path)
-    return named_run_dir(monitor_path, run_name(args, roots[0].layout.name, args["format"] or "foa"))
+    name = run_name(args, roots[0].layout.name, args["format"] or "foa")
+    return named_run_dir(monitor_path, name.removesuffix("_splitall"))

@@ -338,7 +338,8 @@ def _run_dir(
 def run_name(args: Mapping[str, Any], dataset: str, format: str) -> str:
     """Name of a run by its ids, in the form of the system's seed."""
     mode = "eval" if args["split"] == "0" else "dev"
-    parts = {"dataset": dataset, "format": format, "mode": mode, "ov": args["ov"], "split": args["split"]}
+    split = args["split"] or "1"
+    parts = {"dataset": dataset, "format": format, "mode": mode, "ov": args["ov"], "split": split}
     return preset_of(args["net"]).run_name.format(**parts, task=args["task_id"] or "1", job=args["job_id"])
 
 

@@ -120,7 +120,7 @@ def test_seldnet2019_is_cross_validated_and_pooled(tau, capsys):
 
 @pytest.mark.parametrize("system", [name for name in presets() if name not in ("seldnet2018", "seldnet2019")])
 def test_tuned_variants_train_and_infer(system, tau, tmp_path):
-    flags = ["--system", system, "1", f"{system}", "--epochs", "1", "--passes-per-epoch", "1"]
+    flags = ["--system", system, "1", system, "--split", "1", "--epochs", "1", "--passes-per-epoch", "1"]
     made = run(tau, *flags)
     sound = next((tau / "foa_dev").glob("*.wav"))
     out = tmp_path / "out"
