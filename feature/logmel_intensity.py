@@ -94,7 +94,7 @@ class LogmelIntensity(SpectralFeature):
         levels = (power @ self.mel_weights).clamp_(min=_AMIN).log10_().mul_(10)
         axes = [3, 1, 2]
         intensity = real[:, :1] * real[:, axes] + imaginary[:, :1] * imaginary[:, axes]
-        norm = torch.linalg.vector_norm(intensity, dim=1, keepdim=True).add_(_EPS)
+        norm = intensity.square().sum(dim=1, keepdim=True).sqrt_().add_(_EPS)  # vector_norm takes ten times as long
         intensity = intensity.div_(norm) @ self.mel_weights
         out.copy_(self._arranged(torch.cat((levels, intensity), dim=1)))
 
