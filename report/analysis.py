@@ -16,6 +16,7 @@ from scipy.optimize import linear_sum_assignment
 from dcase2022_task3_seld_metrics import Comparison, Result, score
 from output_format.candidates import Candidates, merge
 from output_format.formats import OUTPUT_FORMATS
+from output_format.multi_accdoa import LABEL_FRAME_S
 from report.matching import match
 from util.angles import angle_between_deg, degrees_from_direction, direction_from_degrees
 from util.arrays import Array
@@ -26,6 +27,7 @@ from util.files import read_json
 from util.labels import read_label_events
 
 SCORES = ("SELD", "F", "ER", "LE", "LR")
+_JOINT = ("2020", "2021", "2022", "2023", "2024", "2024-segment", "2025")
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,12 +81,13 @@ class Evaluation:
 
     @property
     def edition(self) -> dict[str, str]:
-        """The metrics' settings: those that the raw output names, else those of the run's training."""
+        """The metrics' settings: those that the raw output names, else those of the run's training.
+
+        Editions that know no scores of classes (2018, 2019) are shown by the joint metrics of 2023.
+        """
         about = self.clips[0].about
-        return {
-            name: str(about.get(name) or self.args.get(name) or default)
-            for name, default in (("edition", "2023"), ("average", "macro"))
-        }
+        edition, average = (about.get(name) or self.args.get(name) for name in ("edition", "average"))
+        return {"edition": str(edition) if edition in _JOINT else "2023", "average": str(average or "macro")}
 
     def score(self, estimate: Callable[[ClipResult], EventTable] | None = None) -> Result:
         """Official scores of the clips, of the run's own events or of those that `estimate` gives."""
@@ -176,6 +179,7 @@ def load_clip(raw: Path) -> ClipResult:
     """
     about = read_json(raw.with_suffix(".json"))
     try:
+        about["label_frame_s"] = LABEL_FRAME_S  # shorter frames are pooled: everything on the page has frames of 100 ms
         output_format = OUTPUT_FORMATS[about["format"]].from_description(about, len(about["classes"]))
         thresholds = np.asarray(about["thresholds"], dtype=np.float64)
         candidates = output_format.candidates(np.load(raw, allow_pickle=False))

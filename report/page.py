@@ -186,6 +186,9 @@ def _header(evaluations: Sequence[Evaluation]) -> str:
         f"{len(first.clips)} recordings, {minutes:.1f} minutes, {len(first.classes)} classes. "
         f"Scores of DCASE {html.escape(edition['edition'])}, {html.escape(edition['average'])} average."
     )
+    own = first.clips[0].about.get("edition") or edition["edition"]
+    if own != edition["edition"]:
+        about += f" (The run itself was scored by edition {html.escape(own)}, which has no scores of classes.)"
     rows = []
     for index, one in enumerate(evaluations):
         said = " · ".join(html.escape(line) for line in one.remarks[:3]) or html.escape(str(one.folder))

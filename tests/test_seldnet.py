@@ -13,6 +13,7 @@ import torch
 import npy2csv
 import seld
 from family.presets import ids_of, preset_of, presets, with_changes
+from report.__main__ import main as report
 from seld_predictor import load
 from simulation.tut_tau.settings import SetSettings
 from simulation.tut_tau.writer import write_set
@@ -77,6 +78,10 @@ def test_seldnet2018_trains_chooses_scores_and_exports(resim, tmp_path, capsys):
     assert run_main(npy2csv.main, [str(raw_dir), "--out", str(tmp_path / "csv"), "--dialect", "dcase2018"]) == 0
     for path in csv_dir.glob("*.csv"):
         assert path.read_bytes() == (tmp_path / "csv" / path.name).read_bytes()
+
+    assert run_main(report, [str(made)]) == 0  # by the joint metrics, on frames of 100 ms
+    page = (made / "report.html").read_text()
+    assert "Scores of DCASE 2023" in page and "was scored by edition 2018" in page
 
     # the same numbers from the checkpoint, and nothing depends on the batch size
     before = text.splitlines()[:3]
