@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import csv
 import json
@@ -215,7 +216,7 @@ def test_every_trial_is_recorded_with_all_that_it_was(searched, tau):
 
 
 def test_the_test_recordings_are_not_looked_at_before_the_choice(searched):
-    out, _, ended, _ = searched
+    _, _, ended, _ = searched
     for folder in ended:
         (predicted,) = folder.glob("pred_*")
         assert {path.name.split("_")[0] for path in predicted.glob("*.csv")} == {"split2"}  # its validation fold
@@ -295,3 +296,73 @@ def test_bad_input_is_one_clear_line(tau, tmp_path, capsys, monkeypatch):
     refused([*flags(tau, out), "-b", "500"], "stage 1 'sequence length', sequence frames", "batch")
     monkeypatch.setitem(sys.modules, "optuna", None)
     refused(flags(tau, out), "pip install optuna")
+
+
+# ---- the notebook ----------------------------------------------------------------------------------------------------
+
+NOTEBOOK = Path(__file__).parents[1] / "notebook" / "tuning.ipynb"
+# The stages of the notebook, with one or two values each.
+FEW = {
+    "sequence length": "sequence_frames = [32, 64]",
+    "filters": "filters = [4]",
+    "pooling and layers": "layers = [2, 3]",
+    "recurrent layers": 'rnn = ["gru", "lstm"]',
+    "dense layers": "dense = [[8]]",
+    "dropout": "dropout = [0.0]",
+    "loss weights": "loss_weights = [[1.0, 50.0]]",
+    "attention": "attention = [false, true]",
+}
+
+
+def notebook_cells() -> list[dict]:
+    return json.loads(NOTEBOOK.read_text(encoding="utf-8"))["cells"]
+
+
+def run_cell(source: str, space: dict, place: str):
+    """Run a cell as a notebook does; the value of its last line, where that is an expression."""
+    tree = ast.parse(source, place)
+    last = tree.body.pop() if isinstance(tree.body[-1], ast.Expr) else None
+    exec(compile(tree, place, "exec"), space)
+    return None if last is None else eval(compile(ast.Expression(last.value), place, "eval"), space)
+
+
+def test_the_notebook_runs_from_top_to_bottom(tmp_path, monkeypatch, capsys):
+    """In this process, cell by cell: a kernel of its own would bring thirty packages that nothing else needs."""
+    monkeypatch.chdir(NOTEBOOK.parent)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    stages = tmp_path / "stages.toml"
+    tables = [f'[[stage]]\nname = "{name}"\ngrid.{values}\n' for name, values in FEW.items()]
+    head = "[search]\nepochs = 1\npasses_per_epoch = 1\nconstant_frames_per_batch = true\n"
+    stages.write_text(head + "".join(tables) + '[final]\nsplit = "1"\nepochs = 1\npasses_per_epoch = 1\n')
+    write_set(tmp_path / "tau", SetSettings.of("tau2019", seconds=3.0, train=1, formats=("foa",)), progress=False)
+
+    cells = [cell for cell in notebook_cells() if cell["cell_type"] == "code"]
+    assert "parameters" in cells[0]["metadata"]["tags"] and not any(cell["outputs"] for cell in cells)
+    space: dict = {}
+    shown = []
+    for number, cell in enumerate(cells):
+        shown.append(run_cell("".join(cell["source"]), space, f"cell {number}"))
+        if number == 0:  # the user's values
+            assert space["working_dir"] == "" and (NOTEBOOK.parents[1] / space["stages_file"]).is_file()
+            space |= {"working_dir": str(tmp_path / "tau"), "stages_file": str(stages)}
+            space |= {"flags": {"batch_size": 1, "device": "cpu"}}
+            space |= {"changes": ["filters=4,4,4", "rnn_units=8,8", "dense=8"]}
+    figures = [one for one in shown if type(one).__name__ == "Figure"]
+    frames = [one for one in shown if type(one).__name__ == "DataFrame"]
+    assert len(figures) == 8 + 2 and all(figure.to_json() for figure in figures)
+    assert len(frames) == 3 + 8 + 1 and all(len(frame) for frame in frames)
+    folder = tmp_path / "tau" / "model_monitor" / "tune_seldnet2019_gru"
+    assert len(list(folder.glob("stage*/trial*"))) == 2 + 1 + 1 + 1  # the other values are those of the best before
+    assert (folder / "tuning.html").is_file() and (folder / "final" / "result.txt").is_file()
+    assert capsys.readouterr().out.rstrip().splitlines()[-2].startswith("split 1: ER")  # of the last cell
+    # the command line goes on with what the notebook did: nothing is left
+    monkeypatch.setattr(job.tune, "train", None)
+    argv = ["-tune", "--system", "seldnet2019_gru", "--data-root", str(tmp_path / "tau"), "--stages", str(stages)]
+    assert run_main(seld.main, [*argv, "-b", "1", *SMALL]) == 0
+
+
+def test_the_notebook_knows_the_stages_of_the_project():
+    text = "".join("".join(cell["source"]) for cell in notebook_cells())
+    for path in (FILE, FILE.with_name("tuning_quick.toml")):
+        for stage in read_plan(path, preset_of("seldnet2019_gru")).stages:
+            assert f'run("{stage.name}")' in text and f'plot("{stage.name}")' in text
