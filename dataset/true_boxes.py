@@ -34,7 +34,7 @@ OBJECT_SHARE = 0.70  # of an object that is held
 
 
 class TrueBoxes:
-    """Boxes of the people who make the labelled events, in place of a detector's: a ceiling of the picture's worth.
+    """Boxes of the people who make the labelled events: what a detector would be worth that misses none of them.
 
     Every labelled source of a class that people make (`SOUNDING_SHARE`) is a person 1.7 m high and 0.5 m wide, upright
     at the labelled distance (2 m where the labels know none), whose sounding part lies at the labelled direction. Of
@@ -42,7 +42,8 @@ class TrueBoxes:
     for up to 1 s stay where they are labelled next or last; boxes that overlap by an IoU above 0.5 are one person. As a
     detector's, boxes are cut at the seam and the borders of the panorama; the largest six are kept.
 
-    The network is told who sounds, too: real detectors see silent people and miss some. The ceiling is a generous one.
+    No bound in the strict sense: they also tell the network who sounds, and a network that has learned from a detector's
+    boxes has never seen a picture without the silent people.
 
     Parameters
     ----------

@@ -122,4 +122,4 @@ def test_an_evaluation_with_them_stands_in_the_report(tmp_path, capsys):
     assert one.folder.name == f"raw_{name}" and [other.name for other in with_other_boxes(one)] == ["true"]
     write_report(tmp_path / "report.html", [one], players=0, progress=False)
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
-    assert "run, true boxes" in page and "ceiling of the picture" in page
+    assert "run, true boxes" in page and "misses nobody who sounds" in page
