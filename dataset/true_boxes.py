@@ -42,8 +42,8 @@ class TrueBoxes:
     for up to 1 s stay where they are labelled next or last; boxes that overlap by an IoU above 0.5 are one person. As a
     detector's, boxes are cut at the seam and the borders of the panorama; the largest six are kept.
 
-    No bound in the strict sense: they also tell the network who sounds, and a network that has learned from a detector's
-    boxes has never seen a picture without the silent people.
+    No bound in the strict sense: they also tell who sounds, and a network that has learned from a detector's boxes has
+    never seen a picture without the silent people.
 
     Parameters
     ----------
