@@ -111,6 +111,10 @@ def test_seldnet2019_is_cross_validated_and_pooled(tau, capsys):
         chosen_on += content["recordings"]["selection"]
     assert len(tested) == 4 and sorted(chosen_on) == sorted(tested)
 
+    capsys.readouterr()
+    assert run_main(seld.main, ["-eval", "-em", str(made)]) == 2
+    assert "name one of them: split1, split2" in capsys.readouterr().err
+
     # interrupted in split 3: --resume of the folder trains what is missing, and the scores are the same
     (made / "result.txt").unlink()
     shutil.rmtree(made / "split4")
@@ -120,7 +124,6 @@ def test_seldnet2019_is_cross_validated_and_pooled(tau, capsys):
     assert (made / "result.txt").read_text().splitlines() == lines
     rows = [line.split(",") for path in made.glob("split*/pred_t*/*.csv") for line in path.read_text().splitlines()]
     assert all(len(row) == 4 and all(field.lstrip("-").isdigit() for field in row) for row in rows)
-    assert "pooled" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("system", [name for name in presets() if name not in ("seldnet2018", "seldnet2019")])

@@ -75,7 +75,9 @@ def result_checkpoint(run_dir: Path) -> Path:
             return selected
     checkpoints = checkpoints_of(run_dir)
     if not checkpoints:
-        raise InputError("holds no checkpoint (params_*.pth)", path=run_dir)
+        splits = sorted({path.parent.name for path in run_dir.glob("split*/params_*.pth")})
+        rule = f"; its splits do, name one of them: {', '.join(splits)}" if splits else ""
+        raise InputError(f"holds no checkpoint (params_*.pth){rule}", path=run_dir)
     return checkpoints[-1]
 
 
