@@ -32,6 +32,7 @@ FREE = {
     *("stages", "set", "resume", "net", "job_id", "task_settings", "train_wav_txt", "val_wav_txt", "eval_wav_txt"),
 }
 OWN = ("tune", "stages", "storage", "out")  # of the search, not of a trial
+MACHINE = ("device", "devices", "workers", "monitor_path")  # flags that decide no result
 DATABASE = "tuning.db"
 
 
@@ -126,17 +127,16 @@ class Search:
 
     def remarks(self) -> list[str]:
         """Data, budget and choice in words."""
-        names = {root.name for root in self.roots}
-        synthetic = " (synthetic)" if any(root.synthetic for root in self.roots) else ""
-        chosen = self.best
-        budget = f"{self.args['epochs']} epochs of {self.args['passes_per_epoch']} passes at most"
+        epochs, passes = self.args["epochs"], self.args["passes_per_epoch"]
         lines = [
-            f"System {self.args['net']}, data {', '.join(sorted(names))}{synthetic}: trained on {len(self.data.train)} "
-            f"recordings ({self.data.train_name}), compared on {len(self.data.selection)} others that choose; the test "
-            f"list ({self.data.validation_name}) is not used. {budget}, seed {self.args['random_seed']}.",
-            "A trial's scores are those of its best epoch. One training per trial: differences as small as those "
-            "between two seeds say nothing.",
+            f"System {self.args['net']}, data {', '.join(root.name for root in self.roots)}: trained on the "
+            f"{len(self.data.train)} recordings of {self.data.train_name}, compared on {len(self.data.selection)} "
+            f"others (validation). The test list {self.data.validation_name} is not looked at.",
+            f"Each trial: one training with seed {self.args['random_seed']}, at most {epochs} epochs of {passes} "
+            f"pass{'es' if passes > 1 else ''} over the recordings; the scores are those of its best epoch. "
+            "Differences as small as those between two seeds say nothing.",
         ]
+        chosen = self.best
         if chosen is not None:
             lines.append(f"Best: {score_line(_plain(chosen.scores))}; {chosen.parameters:,} parameters.")
             lines.append(f"Train it: {self.final_command()}")
@@ -276,7 +276,9 @@ class Search:
             print(f"once: layout {layout.name} has no splits")
             flags["split"] = None
         with self.alone():
-            folder = self._final_folder(_jsonable(flags))
+            folder = self._final_folder(
+                _jsonable({name: value for name, value in flags.items() if name not in MACHINE})
+            )
             status = cross_validate(flags, self.command, folder, splits or (None,))
         if status:
             raise KeyboardInterrupt

@@ -173,6 +173,11 @@ def _axis(title: str, **changes: Any) -> dict[str, Any]:
     return {**axis, "title": {"text": title, "font": {"size": 12.5, "color": "#5d6b7c"}}, **changes}
 
 
+def _whole(most: int) -> dict[str, Any]:
+    """Ticks at whole numbers from 1."""
+    return {"tickmode": "linear", "tick0": 1, "dtick": max(1, round(most / 12)), "range": [0.5, most + 0.5]}
+
+
 def _layout(**changes: Any) -> dict[str, Any]:
     white = {"paper_bgcolor": "#ffffff", "plot_bgcolor": "#ffffff"}
     return {"font": _FONT, **white, "height": 380, "margin": {"l": 60, "r": 20, "t": 30, "b": 50}, **changes}
@@ -229,9 +234,7 @@ def stage_figure(rows: Sequence[TrialRow], number: int) -> Figure:
         height=max(360, 110 + 26 * len(own)),
         xaxis=_axis("SELD error, lower is better", domain=[0, 0.42]),
         yaxis=_axis("", type="category", categoryorder="array", categoryarray=names[::-1]),
-        xaxis2=_axis(
-            "epoch", domain=[0.52, 1], anchor="y2", dtick=1 if max((r.epochs for r in own), default=1) < 12 else None
-        ),
+        xaxis2=_axis("epoch", domain=[0.52, 1], anchor="y2", **_whole(max((row.epochs for row in own), default=1))),
         yaxis2=_axis("SELD error", anchor="x2"),
         legend={"font": {"size": 11.5}},
     )
@@ -284,7 +287,9 @@ def progress_figure(rows: Sequence[TrialRow]) -> Figure:
     dots |= {"text": [_hover(row) for row in scored], "hovertemplate": "%{text}<extra></extra>"}
     dots |= {"marker": {"color": [RUN_COLOURS[(row.number - 1) % len(RUN_COLOURS)] for row in scored], "size": 9}}
     layout = _layout(
-        xaxis=_axis("trial, coloured by stage"), yaxis=_axis("SELD error, lower is better"), showlegend=False
+        xaxis=_axis("trial, coloured by stage", **_whole(len(scored))),
+        yaxis=_axis("SELD error, lower is better"),
+        showlegend=False,
     )
     return {"data": [dots, step], "layout": layout}
 
