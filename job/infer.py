@@ -23,7 +23,7 @@ from output_format.candidates import Candidates
 from report.overlay import write_overlay
 from report.player import write_player
 from report.shown import Shown
-from report.tracks import write_audacity_labels, write_events_json
+from report.tracks import link_events, write_audacity_labels, write_events_json
 from seld_predictor import Inference
 from util.arguments import DEFAULTS
 from util.boxes import BoxTrack
@@ -173,8 +173,9 @@ class _Job:
         write_json(out / f"{name}.json", self.description(recording, video, track))
         write_events(out / f"{name}.csv", result.events, "dcase2023")
         about = {"checkpoint": str(self.checkpoint), "duration_s": round(recording.duration_s, 4)}
-        write_events_json(out / "events.json", result.events, classes, recording=str(recording.audio), **about)
-        write_audacity_labels(out / "audacity_labels.txt", result.events, classes)
+        table, linked = result.events, link_events(result.events)
+        write_events_json(out / "events.json", table, classes, events=linked, recording=str(recording.audio), **about)
+        write_audacity_labels(out / "audacity_labels.txt", table, classes, events=linked)
         lines = [
             ("csv", f"{name}.csv"),
             ("events", "events.json"),

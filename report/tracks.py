@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -12,7 +14,7 @@ from scipy.optimize import linear_sum_assignment
 
 from util.angles import angle_between_deg, degrees_from_direction, direction_from_degrees
 from util.events import EventTable
-from util.files import write_json, write_text
+from util.files import write_text
 
 MAX_GAP_S = 0.3
 MAX_JUMP_DEG = 30.0
@@ -57,30 +59,48 @@ def link_events(
     direction = direction_from_degrees(table.azimuth_deg, table.elevation_deg).reshape(-1, 3)
     gap = max_gap_s / table.frame_s + 1 + 1e-6
     order = np.lexsort((table.class_index, table.frame))
+    cell = np.stack([table.frame[order], table.class_index[order]], axis=1)
+    starts = np.flatnonzero(np.any(np.diff(cell, axis=0, prepend=cell[:1] - 1), axis=1)).tolist()
+    # plain numbers: most frames hold one row of a class and one open event, where arrays cost more than they save
+    frame, class_index, vector, order = (
+        table.frame.tolist(),
+        table.class_index.tolist(),
+        direction.tolist(),
+        order.tolist(),
+    )
     finished: list[_Open] = []
     running: dict[int, list[_Open]] = {}
-    keys = np.stack([table.frame[order], table.class_index[order]], axis=1)
-    starts = np.flatnonzero(np.any(np.diff(keys, axis=0, prepend=keys[:1] - 1), axis=1)) if len(order) else []
-    for rows in np.split(order, starts[1:]) if len(order) else []:
-        frame, index = int(table.frame[rows[0]]), int(table.class_index[rows[0]])
-        alive = []
-        for event in running.get(index, []):
-            (alive if frame - table.frame[event.rows[-1]] <= gap else finished).append(event)
-        taken: set[int] = set()
-        if alive:
+    for start, end in zip(starts, [*starts[1:], len(order)]):
+        rows = order[start:end]
+        now, index = frame[rows[0]], class_index[rows[0]]
+        alive: list[_Open] = []
+        for event in running.get(index, ()):
+            (alive if now - frame[event.rows[-1]] <= gap else finished).append(event)
+        pairs: list[tuple[int, int]] = []
+        if len(alive) == len(rows) == 1:
+            if _angle_deg(vector[alive[0].rows[-1]], vector[rows[0]]) <= max_jump_deg:
+                pairs = [(0, 0)]
+        elif alive:
             last = direction[[event.rows[-1] for event in alive]]
             angle = angle_between_deg(last[:, None], direction[rows][None])
             # Beyond the largest jump a pair costs so much that no other pair is given up for it.
             allowed = np.where(angle <= max_jump_deg, angle, 1e6)
-            for event, column in zip(*linear_sum_assignment(allowed)):
-                if angle[event, column] <= max_jump_deg:
-                    alive[event].rows.append(int(rows[column]))
-                    taken.add(int(column))
-        alive += [_Open(index, [int(row)]) for column, row in enumerate(rows) if column not in taken]
+            pairs = [pair for pair in zip(*linear_sum_assignment(allowed)) if angle[pair] <= max_jump_deg]
+        for number, column in pairs:
+            alive[number].rows.append(rows[column])
+        taken = {column for _, column in pairs}
+        alive += [_Open(index, [row]) for column, row in enumerate(rows) if column not in taken]
         running[index] = alive
     finished += [event for events in running.values() for event in events]
-    finished.sort(key=lambda event: (table.frame[event.rows[0]], event.class_index, event.rows[0]))
+    finished.sort(key=lambda event: (frame[event.rows[0]], event.class_index, event.rows[0]))
     return _in_lanes(finished, table)
+
+
+def _angle_deg(first: Sequence[float], second: Sequence[float]) -> float:
+    """As `util.angles.angle_between_deg`, of two vectors of three plain numbers."""
+    (a, b, c), (x, y, z) = first, second
+    cross = math.hypot(b * z - c * y, c * x - a * z, a * y - b * x)
+    return math.degrees(math.atan2(cross, a * x + b * y + c * z))
 
 
 def _in_lanes(events: list[_Open], table: EventTable) -> list[LinkedEvent]:
@@ -104,16 +124,19 @@ def events_as_json(
     Angles in degrees (0.01), distances in metres (0.01), times in seconds; the time of a trajectory point is the middle
     of its frame.
     """
+    known = not np.isnan(table.distance_m).all()
+    every = {
+        "time_s": np.round((table.frame + 0.5) * table.frame_s, 4),
+        "azimuth_deg": np.round(table.azimuth_deg, 2),
+        "elevation_deg": np.round(table.elevation_deg, 2),
+        **({"distance_m": np.round(table.distance_m, 2)} if known else {}),
+    }
     out = []
     for event in events:
         rows = event.rows
-        columns: dict[str, np.ndarray] = {
-            "time_s": np.round((table.frame[rows] + 0.5) * table.frame_s, 4),
-            "azimuth_deg": np.round(table.azimuth_deg[rows], 2),
-            "elevation_deg": np.round(table.elevation_deg[rows], 2),
-        }
-        if not np.isnan(table.distance_m[rows]).any():
-            columns["distance_m"] = np.round(table.distance_m[rows], 2)
+        columns = {name: values[rows] for name, values in every.items()}
+        if known and np.isnan(columns["distance_m"]).any():
+            del columns["distance_m"]
         one: dict[str, Any] = {
             "class": classes[event.class_index],
             "class_index": event.class_index,
@@ -128,21 +151,46 @@ def events_as_json(
 
 
 def write_events_json(
-    path: str | os.PathLike[str], table: EventTable, classes: Sequence[str], *, recording: str = "", **about: Any
+    path: str | os.PathLike[str],
+    table: EventTable,
+    classes: Sequence[str],
+    *,
+    events: Sequence[LinkedEvent] | None = None,
+    recording: str = "",
+    **about: Any,
 ) -> None:
-    """Link the rows of a table and write events.json, whole or not at all."""
-    write_json(path, events_as_json(link_events(table), table, classes, recording=recording, **about))
+    """Write events.json, whole or not at all, one event a line.
+
+    Parameters
+    ----------
+    events : rows of the table linked already; None: they are linked here
+    """
+    events = link_events(table) if events is None else events
+    content = events_as_json(events, table, classes, recording=recording, **about)
+    lines = [json.dumps(one) for one in content.pop("events")]
+    head = json.dumps(content, indent=1).removesuffix("\n}")
+    write_text(path, head + ',\n "events": [\n' + ",\n".join(f"  {line}" for line in lines) + "\n ]\n}\n")
 
 
-def write_audacity_labels(path: str | os.PathLike[str], table: EventTable, classes: Sequence[str]) -> None:
-    """Link the rows of a table and write a label track that Audacity imports (start, end, text; tab separated).
+def write_audacity_labels(
+    path: str | os.PathLike[str],
+    table: EventTable,
+    classes: Sequence[str],
+    *,
+    events: Sequence[LinkedEvent] | None = None,
+) -> None:
+    """Write a label track that Audacity imports (start, end, text; tab separated).
 
     The text is the class and the mean direction: "female speech  az +35 el -5".
+
+    Parameters
+    ----------
+    events : rows of the table linked already; None: they are linked here
     """
+    direction = direction_from_degrees(table.azimuth_deg, table.elevation_deg).reshape(-1, 3)
     lines = []
-    for event in link_events(table):
-        mean = direction_from_degrees(table.azimuth_deg[event.rows], table.elevation_deg[event.rows]).mean(axis=0)
-        azimuth_deg, elevation_deg = degrees_from_direction(mean)
+    for event in link_events(table) if events is None else events:
+        azimuth_deg, elevation_deg = degrees_from_direction(direction[event.rows].mean(axis=0))
         name = classes[event.class_index].replace("\t", " ").replace("\n", " ")
         text = f"{name}  az {float(azimuth_deg):+.0f} el {float(elevation_deg):+.0f}"
         lines.append(f"{event.start_s:.3f}\t{event.end_s:.3f}\t{text}\n")
