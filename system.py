@@ -140,12 +140,19 @@ def model_from_checkpoint(
             system_named(content["system"]),
             Array.from_dict(content["array"]),
             content["classes"],
-            content["model"],
+            content["model"] if "model" in content else _settings_before(content),
             visual=content["visual"],
             statistics=stage.get("statistics"),
         )
     load_weights(model.network, stage["model"])
     return model
+
+
+def _settings_before(content: dict[str, Any]) -> dict[str, Any]:
+    """Settings of a model whose checkpoint was written when the audio-visual systems were the only ones."""
+    stored = {**content.get("settings", {}), **content.get("feature", {})}
+    usual = system_named(content["system"]).stages[0].foreign or {}
+    return {name: stored.get(name, value) for name, value in usual.items()}
 
 
 def initialise(network: nn.Module, weights: dict[str, torch.Tensor]) -> dict[str, list[str]]:

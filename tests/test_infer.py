@@ -276,6 +276,22 @@ def test_checkpoint_of_another_project_is_told_its_array(models, capsys):
     assert run_main(seld.main, [*flags, "--format", "bin"]) == 2
 
 
+def test_checkpoints_of_the_first_layout_still_load(models, capsys):
+    """They held the settings of the audio feature, and those of the command line, in place of the model's."""
+    content = torch.load(models / "av.pth", weights_only=True)
+    del content["model"]
+    content["feature"] = {"name": "amp_phasediff", "base_channel": 0, "fft_size": 512, "stft_hop_size": 240}
+    torch.save(content, "old.pth")
+    recording(Path("a.wav"), 1.3)
+    for checkpoint, out in (("old.pth", "old"), (str(models / "av.pth"), "new")):
+        flags = ["-infer", "a.wav", "-em", checkpoint, "--device", "cpu", "--player", "never", "--no-video"]
+        assert run_main(seld.main, [*flags, "--out", out]) == 0
+    np.testing.assert_array_equal(np.load("old/a.npy"), np.load("new/a.npy"))
+    content["feature"]["stft_hop_size"], content["settings"]["sampling_frequency"] = 480, 48000
+    torch.save(content, "old48.pth")
+    assert load("old48.pth", device="cpu").rate_hz == 48000
+
+
 def test_overlay_is_rendered_for_one_recording(models, capsys):
     recording(Path("a.wav"), 0.6)
     assert infer(models, "a.wav", "--player", "never", "--overlay", "a_overlay.mp4") == 0
