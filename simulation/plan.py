@@ -110,6 +110,9 @@ def _sizes(rng: np.random.Generator, clips: int, mean: float) -> list[int]:
     return [int(size) for size in rng.permutation(sizes)]
 
 
+_DEALS = 50  # at most
+
+
 def deal(rng: np.random.Generator, sizes: list[int], classes: int) -> list[list[int]]:
     """Deal a balanced deck: every class equally often (one more for some), in at least 3 clips where that can be.
 
@@ -123,11 +126,15 @@ def deal(rng: np.random.Generator, sizes: list[int], classes: int) -> list[list[
     """
     total = sum(sizes)
     deck = np.concatenate([np.tile(np.arange(classes), total // classes), rng.permutation(classes)[: total % classes]])
-    deck = [int(card) for card in rng.permutation(deck)]
-    hands = [[deck.pop() for _ in range(size)] for size in sizes]
-    for index in range(classes):
-        while _clips_with(hands, index) < _needed(hands, index) and _spread(hands, index):
-            pass
+    for _ in range(_DEALS):
+        shuffled = [int(card) for card in rng.permutation(deck)]
+        hands = [[shuffled.pop() for _ in range(size)] for size in sizes]
+        for index in range(classes):
+            while _clips_with(hands, index) < _needed(hands, index) and _spread(hands, index):
+                pass
+        # single swaps may come to a halt where few clips hold many classes: then the deck is dealt anew
+        if all(_clips_with(hands, index) >= _needed(hands, index) for index in range(classes)):
+            break
     return hands
 
 

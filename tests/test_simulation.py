@@ -9,7 +9,7 @@ from dataclasses import replace
 import librosa
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from dataset.classes import STARSS23_CLASSES
@@ -138,6 +138,7 @@ def test_labels_stand_at_the_frames_centre_and_are_rounded_once():
 
 
 @FAST
+@example(sizes=[0], spread=[8, 8, 8, 8], classes=13, seed=82)  # the first deal comes to a halt
 @given(
     sizes=st.lists(st.integers(0, 15), min_size=1, max_size=12),
     spread=st.lists(st.integers(8, 14), min_size=4, max_size=10),
