@@ -110,7 +110,7 @@ def _sizes(rng: np.random.Generator, clips: int, mean: float) -> list[int]:
     return [int(size) for size in rng.permutation(sizes)]
 
 
-_DEALS = 50  # at most
+_DEALS = 1000  # at most
 
 
 def deal(rng: np.random.Generator, sizes: list[int], classes: int) -> list[list[int]]:
