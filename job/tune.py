@@ -178,8 +178,11 @@ class Search:
         found = [row for row in self.rows if row.number == number]
         chosen = winners(self.rows).get(number)
         if chosen is None:
-            rule = f"stage {number} '{stage.name}': no combination of it can be trained and scored"
-            raise InputError(rule + (f" ({found[0].note})" if found and found[0].note else ""), path=self.plan.path)
+            reason = next(
+                (row.note for row in found if row.note), "nothing is predicted in any epoch: give more --epochs"
+            )
+            raise InputError(f"no combination can be trained and scored ({reason})", path=self.plan.path,
+                             place=f"stage {number} '{stage.name}'")  # fmt: skip
         kept = "" if chosen.number == number else f" (of stage {chosen.number}; nothing here is better)"
         print(f"stage {number} of {len(self.stages)}, {stage.name}: best is {chosen.label}{kept}, "
               f"SELD error {chosen.seld:.4f}", flush=True)  # fmt: skip
@@ -308,14 +311,14 @@ class Search:
         return f"{self.folder.name} {self.number_of(stage)} {stage.name}"
 
     def _study(self, stage: Stage, start: Point, sampler: Any = None) -> Any:
-        """The study of a stage; one of another search is refused, unless nothing was finished in it."""
+        """The study of a stage; one of another search is refused, unless nothing was scored in it."""
         due = {"search": self._fingerprint(), "grid": _jsonable(stage.grid), "start": json.loads(start.key)}
         name, create = self._name(stage), self._optuna.create_study
         about = {"storage": self._storage, "study_name": name, "sampler": sampler, "direction": "minimize"}
         study = create(**about, load_if_exists=True)
         what = _difference(study.user_attrs.get("about", due), due)
         if what is not None:
-            if any("row" in trial.user_attrs for trial in study.get_trials(deepcopy=False)):
+            if any(trial.user_attrs.get("row", {}).get("scores") for trial in study.get_trials(deepcopy=False)):
                 rule = f"holds another search ({what}): name another folder with --out"
                 raise InputError(rule, path=self.url, place=f"stage '{stage.name}'")
             self._optuna.delete_study(storage=self._storage, study_name=name)

@@ -298,6 +298,29 @@ def test_bad_input_is_one_clear_line(tau, tmp_path, capsys, monkeypatch):
     refused(flags(tau, out), "pip install optuna")
 
 
+def test_networks_that_predict_nothing_do_not_win(tau, tmp_path, capsys, monkeypatch):
+    def silent(given, command, *, run_folder, score_test):
+        line = {
+            "iteration": 1,
+            "train_loss": 1.0,
+            "val_loss": 1.0,
+            "ER": 1.0,
+            "DOA_error": math.nan,
+            "SELD_error": math.nan,
+        }
+        (run_folder / "history.jsonl").write_text(json.dumps(line) + "\n")
+        return 0
+
+    monkeypatch.setattr(job.tune, "train", silent)
+    out = tmp_path / "out"
+    for more in ([], ["--epochs", "2"]):  # where nothing was scored, another budget is no other search
+        assert run_main(seld.main, [*flags(tau, out), *more]) == 2
+        error = capsys.readouterr().err.strip().splitlines()[-1]
+        assert "stage 1 'sequence length'" in error and "--epochs" in error
+        rows = list(csv.DictReader((out / "tuning.csv").open()))
+        assert [one["state"] for one in rows] == ["no score", "no score"]
+
+
 # ---- the notebook ----------------------------------------------------------------------------------------------------
 
 NOTEBOOK = Path(__file__).parents[1] / "notebook" / "tuning.ipynb"
