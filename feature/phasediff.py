@@ -121,8 +121,11 @@ class AmplitudePhaseDifference(nn.Module):
 
     def _maps_on_cpu(self, framed: Tensor, out: Tensor, first_frame: int) -> None:
         """As `_block`, in blocks that stay in the processor's cache."""
-        from feature.phasediff_cpu import write_maps  # here: elsewhere than on a CPU, numba is not needed
-
+        try:
+            from feature.phasediff_cpu import write_maps  # here: elsewhere than on a CPU, numba is not needed
+        except ImportError:  # a machine where nothing can be installed: a quarter of the speed
+            self._block(framed, out[:, :, first_frame : first_frame + framed.shape[2]])
+            return
         batch, frames = framed.shape[0], framed.shape[2]
         per_block = max(_CPU_BLOCK_FRAMES // frames, 1)
         maps = out.numpy()

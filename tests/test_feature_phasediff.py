@@ -1,5 +1,7 @@
 """The amplitude and phase-difference feature: golden values, framings, physics."""
 
+import sys
+
 import numpy as np
 import pytest
 import soundfile
@@ -135,3 +137,14 @@ def test_phases_are_those_of_the_arc_tangent_in_every_direction() -> None:
     expected = np.mod(np.arctan2(y, x), 2 * np.pi)
     np.testing.assert_allclose(out[0, 2, 0], expected, atol=6e-7)
     np.testing.assert_allclose(out[0, 1, 0], np.hypot(x, y), rtol=1e-6)
+
+
+def test_without_numba_the_values_are_the_same(monkeypatch):
+    waveform = torch.from_numpy(0.1 * np.random.default_rng(5).standard_normal((2, 4, 24000)).astype(np.float32))
+    feature = AmplitudePhaseDifference(4)
+    compiled = feature(waveform), feature.clip(waveform)
+    monkeypatch.setitem(sys.modules, "feature.phasediff_cpu", None)
+    for one, plain in zip(compiled, (feature(waveform), feature.clip(waveform))):
+        torch.testing.assert_close(one[:, :4], plain[:, :4], rtol=1e-5, atol=1e-6)
+        apart = (one[:, 4:] - plain[:, 4:]).abs()
+        assert torch.minimum(apart, 2 * np.pi - apart).max() < 1e-3  # of two nearly silent channels any phase may come
