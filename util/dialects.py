@@ -6,6 +6,7 @@ The number of columns is never used to guess what they mean.
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from util.events import EventTable
 from util.files import write_text
 
 _INTEGERS = ("frame", "class_index", "source")
+_ROWS = 1 << 14  # that are written at a time
 
 
 @dataclass(frozen=True)
@@ -154,6 +156,13 @@ def format_events(table: EventTable, dialect: Dialect) -> str:
     columns = list(dialect.columns)
     if dialect.optional and columns[-1] == "distance" and np.isnan(table.distance_m).all():
         columns.pop()
+    parts = [] if dialect.header is None else [dialect.header + "\n"]
+    for first in range(0, len(table), _ROWS):  # the texts of single numbers take ten times the memory of the lines
+        parts.append(_format_rows(table[first : first + _ROWS], columns, dialect))
+    return "".join(parts)
+
+
+def _format_rows(table: EventTable, columns: Sequence[str], dialect: Dialect) -> str:
     fields = []
     for name in columns:
         values = table.distance_m / dialect.distance_unit_m if name == "distance" else getattr(table, name)
@@ -164,8 +173,7 @@ def format_events(table: EventTable, dialect: Dialect) -> str:
             fields.append([str(value) for value in values.tolist()])
         else:
             fields.append([repr(value) for value in values.tolist()])
-    header = [] if dialect.header is None else [dialect.header]
-    return "".join(line + "\n" for line in [*header, *(",".join(row) for row in zip(*fields))])
+    return "".join(",".join(row) + "\n" for row in zip(*fields))
 
 
 def _is_number(field: str) -> bool:
