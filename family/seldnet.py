@@ -49,6 +49,8 @@ def _settings_of(preset: Preset, family: str):
         for name, (flag, due) in fixed.items():
             if args[name] != analysis[due]:
                 raise InputError(f"{flag} {args[name]}: {preset.name} is made for {analysis[due]}")
+        if made["feature"] == "logmel_intensity" and family != "seldnet2019":
+            raise InputError(f"--set feature=logmel_intensity: has the frames of 2019, {preset.name} has others")
         if made["feature"] == "logmel_intensity" and array.kind != "ambisonics":
             raise InputError(f"intensity vectors need Ambisonics, the recordings are {array.name}")
         edition = args.get("edition")

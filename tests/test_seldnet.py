@@ -187,6 +187,7 @@ def test_bad_input_is_one_clear_line(resim, tau, tmp_path, capsys):
     refused([*base, str(resim), "--set", "pools=8"], "pools")
     refused([*base, str(resim), "--set", "pool=8"], "pool=8", "NAME=VALUE")
     refused([*base, str(resim), "--set", "rnn=transformer"], "gru, lstm")
+    refused([*base, str(resim), "--set", "feature=logmel_intensity"], "frames of 2019")
     refused([*base, str(resim), "--mix", "1"], "--mix")
     refused([*base, str(resim), "--augment", "acs"], "--augment")
     refused([*base, str(resim), "--fft-size", "1024"], "512")
