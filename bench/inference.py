@@ -163,7 +163,7 @@ def _hour(args: argparse.Namespace, folder: Path) -> int:
     from util.audio import write_audio
 
     checkpoint = untrained(folder / "av.pth", visual=True)
-    config = thresholds(folder / "thresholds.json", 0.5)  # by which the network says as much as a trained one
+    config = thresholds(folder / "thresholds.json", 0.65)  # 1 or 2 events a frame, as of a trained network
     rng = np.random.default_rng(0)
     write_audio(folder / "block.wav", 0.1 * rng.standard_normal((4, 60 * 24000)), 24000)
     block, _ = soundfile.read(folder / "block.wav", dtype="int16")
