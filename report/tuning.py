@@ -71,7 +71,7 @@ class TrialRow:
 
     @property
     def label(self) -> str:
-        """The varied values in short: "gru · 128 · layers 2"."""
+        """The varied values in short: "gru · rnn units 128 · rnn layers 2"."""
         return " · ".join(_short(name, value) for name, value in self.values.items())
 
     def to_dict(self) -> dict[str, Any]:
@@ -86,7 +86,7 @@ class TrialRow:
 
 def _short(name: str, value: Any) -> str:
     if isinstance(value, (list, tuple)):
-        return "[" + ", ".join(f"{item:g}" for item in value) + "]"
+        return f"{name.replace('_', ' ')} [" + ", ".join(f"{item:g}" for item in value) + "]"
     if isinstance(value, bool):
         return f"{name} {'on' if value else 'off'}"
     if isinstance(value, str):
