@@ -68,6 +68,8 @@ def train(given: dict[str, Any], command: str, *, run_folder: Path | None = None
         if ignored:
             print(f"--resume goes on with the run's own settings; ignored: {', '.join(ignored)}", file=sys.stderr)
         given = {**_arguments_of_run(resumed), **changed}
+        if "epochs" in changed and "max_iter" not in changed:
+            del given["max_iter"]  # follows from the epochs
     roots, args = open_roots(given)
     fabric = make_fabric(args, training=True)
     torch.manual_seed(args["random_seed"])

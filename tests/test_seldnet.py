@@ -161,6 +161,14 @@ def test_a_killed_run_goes_on_exactly(resim):
     assert first == second and len(first) >= 3
 
 
+def test_a_finished_run_goes_on_for_more_epochs(resim):
+    made = run(resim, "--system", "seldnet2018", "more", "1", "--epochs", "1")
+    assert run_main(seld.main, ["-train", "-val", "--resume", str(made), "--epochs", "3"]) == 0
+    lines = [json.loads(line) for line in (made / "history.jsonl").read_text().splitlines()]
+    step = lines[0]["iteration"]
+    assert [line["iteration"] for line in lines] == [step, 2 * step, 3 * step]
+
+
 def test_patience_stops_a_run(resim, capsys):
     made = run(resim, "--system", "seldnet2018", "patient", "1", "--epochs", "30", "--patience", "1", "-l", "1e-12")
     lines = (made / "history.jsonl").read_text().splitlines()
