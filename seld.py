@@ -4,16 +4,29 @@ from __future__ import annotations
 
 import shlex
 import sys
+from typing import Any
 
-from util.arguments import SYSTEM_NAMES, build_parser
+from family.presets import ids_of, preset_of
+from util.arguments import DEFAULTS, SYSTEM_NAMES, build_parser
 from util.cli import run_main
 from util.errors import InputError
+
+
+def parse(argv: list[str]) -> dict[str, Any]:
+    """The values that flags give; a word that no flag and no system takes ends the program as a mistyped flag does."""
+    parser = build_parser(SYSTEM_NAMES)
+    given = vars(parser.parse_args(argv))
+    try:
+        ids_of(preset_of(given.get("net", DEFAULTS["net"])), given.get("ids", []))
+    except InputError as error:
+        parser.error(str(error))
+    return given
 
 
 def main(argv: list[str] | None = None) -> int:
     """Parse the flags, do one of the jobs; the exit status."""
     argv = sys.argv[1:] if argv is None else argv
-    given = vars(build_parser(SYSTEM_NAMES).parse_args(argv))
+    given = parse(argv)
     command = "python seld.py " + shlex.join(argv)
     jobs = [name for name in ("train", "eval", "infer", "tune", "submit", "check_submission") if given.get(name)]
     if given.get("ids") and not jobs:  # task and job ids alone train and score, as in the seeds of these systems

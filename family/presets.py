@@ -79,9 +79,8 @@ def ids_of(preset: Preset, given: Sequence[str]) -> dict[str, str]:
     InputError : more words than the system takes
     """
     if len(given) > len(preset.ids):
-        takes = " ".join(f"<{name}-id>" for name in preset.ids) or "none"
-        rule = f"{' '.join(given)}: takes {takes}" if preset.ids else f"{' '.join(given)}: takes no numbers"
-        raise InputError(f"--system {preset.name} {rule}")
+        takes = " ".join(f"<{name}-id>" for name in preset.ids) or "no ids"
+        raise InputError(f"unknown: {' '.join(given[len(preset.ids) :])} (--system {preset.name} takes {takes})")
     return dict(zip(preset.ids, given))
 
 

@@ -7,8 +7,8 @@ SYNTHETIC_ROOT=data_synthetic
 # Mistyped flags end here, before minutes of making data: then what was given, a line each.
 READ_FLAGS='
 import sys
-from util.arguments import SYSTEM_NAMES, build_parser
-given = vars(build_parser(SYSTEM_NAMES).parse_args(sys.argv[1:]))
+from seld import parse
+given = parse(sys.argv[1:])
 print(*(f"flag {name}" for name in given), *(f"root {root}" for root in given.get("data_root", [])), sep="\n")
 '
 # Nothing to do, and nothing said, where a finished set lies; one that was begun is finished with its own settings.

@@ -200,7 +200,9 @@ def test_bad_input_is_one_clear_line(resim, tau, tmp_path, capsys):
     refused([*base, str(resim), "--augment", "acs"], "--augment")
     refused([*base, str(resim), "--fft-size", "1024"], "512")
     refused(["--system", "seldnet2019", "77", "--data-root", str(tau)], "no task '77'")
-    refused(["--system", "crnn", "1", "--data-root", str(tau)], "takes no numbers")
+    with pytest.raises(SystemExit):
+        seld.main(["--system", "crnn", "1", "--data-root", str(tau)])
+    assert "unknown: 1 (--system crnn takes no ids)" in capsys.readouterr().err
     refused(["-train", "--no-video", "--epochs", "3", "--edition", "2023", "--data-root", str(tau)], "--epochs")
     refused(["-train", "-val", "--no-video", "--data-root", str(tau)], "--edition 2019", "20 ms")
     refused(["-train", "-val", "--system", "seldnet2018", "--data-root", str(tau), "--edition", "1999"], "1999")
