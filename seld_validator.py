@@ -30,20 +30,36 @@ class Edition:
     ----------
     frame_s : label frames that it scores; None: those of the system's output
     dialect : of the csv files
+    about : what its scores are, for the result file
     tables : whether it compares tables of events; else detection and direction frame by frame (2018)
+    averages : whether it has averages over classes and over events to choose from
     """
 
     frame_s: float | None
     dialect: str
+    about: str
     tables: bool = True
+    averages: bool = True
 
 
 # The editions that training and evaluation score by; the command line of the metrics knows them all.
+_JOINT = "ER, F and LR as fractions, LE in degrees, spatial threshold 20 degrees"
 EDITIONS = {
-    "2018": Edition(None, "dcase2018", tables=False),
-    "2019": Edition(0.02, "dcase2019"),
-    "2022": Edition(0.1, "dcase2023"),
-    "2023": Edition(0.1, "dcase2023"),
+    "2018": Edition(
+        None,
+        "dcase2018",
+        "detection on blocks of 1 s, directions of the classes that sound, frame by frame; DOA error in degrees",
+        tables=False,
+        averages=False,
+    ),
+    "2019": Edition(
+        0.02,
+        "dcase2019",
+        "detection on blocks of 1 s, directions whatever the class, on a grid of 10 degrees; DOA error in degrees",
+        averages=False,
+    ),
+    "2022": Edition(0.1, "dcase2023", _JOINT),
+    "2023": Edition(0.1, "dcase2023", _JOINT),
 }
 
 
@@ -156,9 +172,8 @@ class SELDValidator:
             scores = frames.scores()
         elif reference:
             scored = {name: estimated[name] for name in reference}
-            # 2019 knows no average over classes
-            average = {} if self.edition == "2019" else {"average": self.average}
-            scores = score(reference, scored, edition=self.edition, classes=self.classes, **average)
+            average = self.average if self.how.averages else None
+            scores = score(reference, scored, edition=self.edition, average=average, classes=self.classes)
         loss = float(np.mean(losses)) if losses else None
         return Validation(scores, loss, reference, estimated)
 

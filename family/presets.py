@@ -21,6 +21,7 @@ class Preset:
 
     Attributes
     ----------
+    family : the published system that it descends from, itself where it is one
     ids : what the positional numbers of the command line mean, in their order
     arguments, settings : defaults of flags, and of what --set changes
     tasks : id -> {"title", "arguments", "settings"}
@@ -28,6 +29,7 @@ class Preset:
 
     name: str
     title: str
+    family: str
     ids: tuple[str, ...]
     run_name: str
     arguments: Mapping[str, Any]
@@ -57,6 +59,7 @@ def presets() -> dict[str, Preset]:
         made[name] = Preset(
             name,
             about["title"],
+            name if base is None else base.family,
             tuple(about["ids"]) if base is None else base.ids,
             about["run_name"] if base is None else base.run_name,
             {**(base.arguments if base else {}), **about.get("arguments", {})},
@@ -68,7 +71,7 @@ def presets() -> dict[str, Preset]:
 
 def preset_of(name: str) -> Preset:
     """The preset of a system; one that the file does not know has none of everything."""
-    return presets().get(name) or Preset(name, name, (), "", {}, {}, {})
+    return presets().get(name) or Preset(name, name, name, (), "", {}, {}, {})
 
 
 def ids_of(preset: Preset, given: Sequence[str]) -> dict[str, str]:

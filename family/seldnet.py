@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -35,8 +35,9 @@ CHOICES = {
 AXES = {"xyz": 3, "xy": 2, "polar": 2}
 
 
-def _settings_of(preset: Preset, family: str):
+def _settings_of(preset: Preset) -> Callable[[Mapping[str, Any], Array], Settings]:
     """(arguments, array) -> settings of the stage: the preset's, the task's, those of --set."""
+    family = preset.family
     analysis, style = ANALYSIS[family]
 
     def settings(args: Mapping[str, Any], array: Array) -> Settings:
@@ -53,7 +54,6 @@ def _settings_of(preset: Preset, family: str):
             raise InputError(f"--set feature=logmel_intensity: has the frames of 2019, {preset.name} has others")
         if made["feature"] == "logmel_intensity" and array.kind != "ambisonics":
             raise InputError(f"intensity vectors need Ambisonics, the recordings are {array.name}")
-        edition = args.get("edition")
         return {
             **made,
             "family": family,
@@ -61,7 +61,6 @@ def _settings_of(preset: Preset, family: str):
             "rate_hz": args["sampling_frequency"],
             "clip_s": args.get("clip_s"),
             "label_frame_s": args.get("label_frame_s"),
-            "edition": edition,
         }
 
     return settings
@@ -148,10 +147,9 @@ def _output_format(settings: Settings, classes: int) -> SedDoa:
 
 
 def _system(preset: Preset, source: str) -> System:
-    family = preset.name[: len("seldnet2018")]
     stage = Stage(
         "main",
-        settings=_settings_of(preset, family),
+        settings=_settings_of(preset),
         sampler=_sampler,
         front=_front,
         network=_network,

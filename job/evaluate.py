@@ -25,7 +25,7 @@ from job.data import (
 )
 from job.machine import make_fabric
 from seld_predictor import SELDPredictor
-from seld_validator import SELDValidator, Validation, check_edition, write_result
+from seld_validator import EDITIONS, SELDValidator, Validation, check_edition, write_result
 from system import Model, model_from_checkpoint
 from util.arrays import Array
 from util.checkpoint import load_checkpoint
@@ -49,13 +49,6 @@ INHERITED = (
     "random_seed",
     "select",
 )
-
-
-_JOINT = "ER, F and LR as fractions, LE in degrees, spatial threshold 20 degrees"
-_METRICS = {
-    "2018": "detection on blocks of 1 s, directions of the classes that sound, frame by frame; DOA error in degrees",
-    "2019": "detection on blocks of 1 s, directions whatever the class, on a grid of 10 degrees; DOA error in degrees",
-}
 
 
 BOXES = {  # by --boxes
@@ -138,14 +131,15 @@ class Evaluation:
         args = self.args
         names = ", ".join(f"{root.name} ({root.path})" for root in self.roots)
         synthetic = ": synthetic scenes, no real recordings" if all(root.synthetic for root in self.roots) else ""
-        joint = f"{args['average']} average; {_JOINT}"
+        how = EDITIONS[args["edition"]]
+        average = f"{args['average']} average; " if how.averages else ""
         folders = ", ".join(sorted({recording.folder for recording in recordings}))
         remarks = [
             f"data {names}{synthetic}",
             f"list {list_name}, {len(recordings)} recordings, folders {folders}",
             f"checkpoint {checkpoint}, seed {args['random_seed']}, {_selection_remark(checkpoint, args['select'])}",
             f"command {self.command}",
-            f"metrics edition {args['edition']}, {_METRICS.get(args['edition'], joint)}",
+            f"metrics edition {args['edition']}, {average}{how.about}",
             str(self.thresholds),
         ]
         if self.model.statistics is not None:
