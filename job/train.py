@@ -224,7 +224,7 @@ class _Results:
 
     def _draw_curves(self) -> None:
         """The curves of the run so far, as a picture."""
-        from report.curves import draw_curves  # OpenCV
+        from report.curves import draw_curves  # Pillow, only where runs have curves
 
         draw_curves(self.run_dir / "history.jsonl", self.run_dir / "training_curves.png", title=self.run_dir.name)
 
