@@ -85,7 +85,8 @@ def _convert_raw(raw_dir: Path, out: Path, threshold_config: str | None, dialect
             given = read_thresholds(threshold_config, len(about["classes"]))
             thresholds, unification_deg = given.presence, given.unification_deg
         try:
-            candidates = output_format.candidates(np.load(path, allow_pickle=False))
+            raw = np.load(path, allow_pickle=False)
+            candidates = output_format.candidates(raw, frame_s=about.get("label_frame_s"))
         except (ValueError, EOFError, OSError) as error:
             raise InputError(f"is no raw output of format {about['format']} ({error})", path=path) from None
         write_events(out / f"{path.stem}.csv", merge(candidates, np.asarray(thresholds), unification_deg), dialect)

@@ -227,8 +227,8 @@ def check_recording(
         return [Finding(file, error.rule, error.place or "")]
     findings = list(_of_levels(recording, levels))
     rate_hz = LAYOUTS[recording.layout].rate_hz
-    if recording.file_rate_hz != rate_hz:
-        rule = f"is at {recording.file_rate_hz} Hz: it is resampled to {rate_hz} Hz whenever it is read"
+    if recording.rate_hz != rate_hz:
+        rule = f"is at {recording.rate_hz} Hz: it is resampled to {rate_hz} Hz whenever it is read"
         findings.append(Finding(file, rule, note=True))
     table = None
     if recording.labels is not None:

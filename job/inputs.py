@@ -11,9 +11,9 @@ from typing import Any
 from dataset.layouts import AUDIO_SUFFIXES, LAYOUTS
 from job.data import FRAMING_FLAGS, check_framing
 from seld_predictor import Inference, load
+from system.checkpoint import load_checkpoint
 from util.arguments import DEFAULTS
 from util.arrays import array_named
-from util.checkpoint import load_checkpoint
 from util.errors import InputError
 from util.runs import newest_run, result_checkpoint
 
@@ -44,7 +44,7 @@ def open_checkpoint(args: dict[str, Any]) -> tuple[Inference, Path]:
         named = newest_run(map(Path, monitors))
     checkpoint = result_checkpoint(named) if named.is_dir() else named
     array = array_named(ARRAY_OF_FORMAT[args["format"]]) if args["format"] else None
-    if array is None and load_checkpoint(checkpoint).get("foreign"):
+    if array is None and load_checkpoint(checkpoint).foreign:
         print(
             f"{checkpoint}: of another project, which does not say what its channels are; "
             "--format foa, mic or bin says it",
@@ -61,7 +61,7 @@ def open_checkpoint(args: dict[str, Any]) -> tuple[Inference, Path]:
         workers=args["workers"],
     )
     changed = {name: args[name] for name in FRAMING_FLAGS if args[name] != DEFAULTS[name]}
-    check_framing(changed, inference.model.sampler.framing, checkpoint)
+    check_framing(changed, inference.model.hearing.plans, checkpoint)
     return inference, checkpoint
 
 

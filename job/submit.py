@@ -75,7 +75,7 @@ def submit(given: dict[str, Any], command: str) -> int:
     if len(model.classes) != entry.class_count:
         rule = f"has {len(model.classes)} classes, edition {args['edition']} {entry.class_count}"
         raise InputError(rule, path=checkpoint)
-    recordings = evaluation_recordings({**args, "sampling_frequency": inference.rate_hz}, model.array.name)
+    recordings = evaluation_recordings(args, model.array.name)
     visual = model.visual and not args["no_video"] and args["boxes"] != "empty"
     if visual and (lacking := [recording for recording in recordings if recording.video is None]):
         rule = f"has no video ({len(lacking)} of {len(recordings)} have none); --no-video runs with empty boxes"
@@ -90,11 +90,10 @@ def submit(given: dict[str, Any], command: str) -> int:
         for recording in progress:
             boxes = None
             if visual:
-                times_s = inference.window_times_s(recording.samples)
+                times_s = inference.look_times_s(recording)
                 track = boxes_of_video(recording.video, inference.detector, times_s, Placement(), out / "boxes")
                 boxes = PlacedBoxes(track, Placement())
-            raw = np.concatenate([block for _, block in inference.blocks(recording, boxes=boxes)], axis=-1)
-            table = with_sources(inference.events(inference.candidates(raw)))
+            table = with_sources(inference.recording_events(recording, visual=boxes))
             write_events(whole / f"{recording.name}.csv", table, entry.dialect)
             rows += len(table)
     parameters = sum(parameter.numel() for parameter in model.network.parameters())
@@ -119,9 +118,8 @@ def evaluation_recordings(args: dict[str, Any], array: str) -> list[Recording]:
     InputError : there are none
     """
     roots = [DataRoot(path) for path in args["data_root"]]
-    rate_hz = args["sampling_frequency"]
     if args["eval_wav_txt"]:
-        return recordings_from_list(list_file(args["eval_wav_txt"], roots), roots, rate_hz=rate_hz)
+        return recordings_from_list(list_file(args["eval_wav_txt"], roots), roots)
     files = roots[0].audio_files(array, "eval")
     if not files:
         folder = roots[0].audio_folder(array, "eval")
@@ -129,7 +127,7 @@ def evaluation_recordings(args: dict[str, Any], array: str) -> list[Recording]:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "evaluation.txt"
         path.write_text("".join(f"{file.resolve()}\n" for file in files), encoding="utf-8")
-        return recordings_from_list(path, roots, rate_hz=rate_hz, mixed=True)
+        return recordings_from_list(path, roots, mixed=True)
 
 
 def with_sources(table: EventTable) -> EventTable:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,6 +29,20 @@ class Candidates:
     frame_s: float = 0.1
     distance_m: np.ndarray | None = None
     onscreen: np.ndarray | None = None
+
+    @classmethod
+    def joined(cls, parts: Sequence[Candidates]) -> Candidates:
+        """Candidates of successive stretches behind each other."""
+        columns = {}
+        for name in ("activity", "azimuth_deg", "elevation_deg", "distance_m", "onscreen"):
+            values = [getattr(part, name) for part in parts]
+            columns[name] = None if values[0] is None else np.concatenate(values)
+        return cls(**columns, frame_s=parts[0].frame_s)
+
+
+def label_frame_of(frame: np.ndarray, frame_s: float, label_frame_s: float) -> np.ndarray:
+    """Label frame (int64) in which the middle of each frame of an output lies."""
+    return np.floor((np.asarray(frame) + 0.5) * frame_s / label_frame_s + 1e-9).astype(np.int64)
 
 
 def merge(

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy
 
-from output_format.candidates import Candidates
+from output_format.candidates import Candidates, label_frame_of
+from output_format.contract import Clip, LabelGrid
 from util.angles import degrees_from_direction, direction_from_degrees, wrap_azimuth_deg
 from util.errors import InputError
 from util.events import EventTable
 from util.intervals import IntervalTable, frame_range, frames_per_second, to_events
 
-NAME = "sed_doa"
 AXES = {"xyz": 3, "xy": 2, "polar": 2}  # numbers per direction; polar: azimuth, stretched elevation
 DEFAULT_AZIMUTH_DEG = 180.0
 _STEP_S = 0.01  # grid on which the reference of the moving sets computes a motion
@@ -278,7 +280,9 @@ def sed_doa_loss(
     return weights[0] * entropy.flatten(1).mean(dim=1) + weights[1] * error.flatten(1).mean(dim=1)
 
 
-def decode(raw: np.ndarray, coordinates: str, style: Style, *, frame_s: float, label_frame_s: float) -> Candidates:
+def decode(
+    raw: np.ndarray, coordinates: str, style: Style, *, frame_s: float, label_frame_s: float, first: int = 0
+) -> Candidates:
     """Raw output of a clip -> candidates with one track, per label frame.
 
     Where label frames are longer, the frames whose centres lie in one are pooled: activities are averaged, and
@@ -287,6 +291,7 @@ def decode(raw: np.ndarray, coordinates: str, style: Style, *, frame_s: float, l
     Parameters
     ----------
     raw : (1 + axes, classes, frames); computed in float64
+    first : number of its first frame inside the clip
     """
     raw = np.asarray(raw)
     if raw.ndim != 3 or raw.shape[0] != 1 + AXES[coordinates] or not np.issubdtype(raw.dtype, np.floating):
@@ -302,8 +307,8 @@ def decode(raw: np.ndarray, coordinates: str, style: Style, *, frame_s: float, l
         if coordinates == "xy":
             vectors = np.concatenate([vectors, np.zeros_like(vectors[..., :1])], axis=-1)
     if not math.isclose(label_frame_s, frame_s, rel_tol=1e-9) and len(activity):
-        place = np.floor((np.arange(len(activity)) + 0.5) * frame_s / label_frame_s + 1e-9).astype(np.int64)
-        begin = np.flatnonzero(np.diff(place, prepend=-1))
+        place = label_frame_of(first + np.arange(len(activity)), frame_s, label_frame_s)
+        begin = np.flatnonzero(np.diff(place, prepend=place[0] - 1))
         weighted = np.add.reduceat(activity[..., None] * vectors, begin)
         plain = np.add.reduceat(vectors, begin)
         total = np.add.reduceat(activity, begin)
@@ -316,3 +321,166 @@ def decode(raw: np.ndarray, coordinates: str, style: Style, *, frame_s: float, l
         elevation_deg=elevation[..., None],
         frame_s=label_frame_s,
     )
+
+
+class SedDoa:
+    """A probability and a direction per class and frame.
+
+    Parameters
+    ----------
+    classes : number of classes
+    coordinates : "xyz", "xy" or "polar"
+    frame_s : length of an output frame in seconds
+    weights : of the loss, cross-entropy of the activity and squared error of the direction
+    style : "2018" or "2019", how labels are made
+    default_zero : vectors of inactive classes are zero ("xyz", "xy")
+
+    Raises
+    ------
+    ValueError : unknown coordinates or style, frames that have no length
+    """
+
+    name = "sed_doa"
+    axes = ("output", "class", "frame")
+    threshold: float | None = 0.5
+
+    def __init__(
+        self,
+        classes: int,
+        *,
+        coordinates: str = "xyz",
+        frame_s: float,
+        weights: tuple[float, float] = (1.0, 50.0),
+        style: str = "2018",
+        default_zero: bool = True,
+    ):
+        if coordinates not in AXES:
+            raise ValueError(f"coordinates must be one of {', '.join(AXES)}, found {coordinates}")
+        self.classes, self.coordinates, self.default_zero = classes, coordinates, default_zero
+        self.style = style_named(style)
+        self.frame_s, self.weights = float(frame_s), (float(weights[0]), float(weights[1]))
+        if not 0 < self.frame_s < math.inf:
+            raise ValueError(f"frames of {frame_s} s")
+
+    @property
+    def label_frame_s(self) -> float:
+        """Length of the label frames that it is trained on, those of the output."""
+        return self.frame_s
+
+    @property
+    def outputs(self) -> int:
+        """Numbers per class and frame."""
+        return 1 + AXES[self.coordinates]
+
+    def description(self) -> dict[str, Any]:
+        """What is written beside a raw output, so that it can be decoded without the network."""
+        return {
+            "format": self.name,
+            "axes": list(self.axes),
+            "frame_s": self.frame_s,
+            "label_frame_s": self.label_frame_s,
+            "coordinates": self.coordinates,
+            "style": self.style.name,
+            "default_zero": self.default_zero,
+            "weights": list(self.weights),
+        }
+
+    @classmethod
+    def from_description(cls, about: Mapping[str, Any], classes: int) -> SedDoa:
+        """The format that a description was made of."""
+        return cls(
+            classes,
+            coordinates=about["coordinates"],
+            frame_s=about["frame_s"],
+            weights=tuple(about["weights"]),
+            style=about["style"],
+            default_zero=bool(about["default_zero"]),
+        )
+
+    def label_matrix(
+        self, table: IntervalTable, clip_frames: int, first_frame: int = 0, frames: int | None = None
+    ) -> np.ndarray:
+        """(frames, 3 classes) float64: activity, azimuth, elevation in degrees; see `label_matrix`."""
+        return label_matrix(
+            table,
+            self.classes,
+            self.style,
+            frame_s=self.frame_s,
+            clip_frames=clip_frames,
+            first_frame=first_frame,
+            frames=frames,
+        )
+
+    def convert(self, matrix: np.ndarray) -> np.ndarray:
+        """A label matrix (frames, 3 classes) in the network's coordinates: (1 + axes, classes, frames) float64."""
+        return coordinates_of(matrix, self.coordinates, self.style, default_zero=self.default_zero)
+
+    def encode(self, clips: Sequence[Clip], grid: LabelGrid) -> Tensor:
+        """Labels of a batch: (batch, 1 + axes, classes, steps) float32; nothing outside of the recordings.
+
+        Parameters
+        ----------
+        clips : labels of each of the grid's spans
+        grid : frame of each output step
+        """
+        batch, steps = grid.frame.shape
+        empty = self.convert(self.label_matrix(IntervalTable.make(), 1))[..., 0]  # (1 + axes, classes)
+        made = np.empty((batch, *empty.shape, steps), dtype=np.float32)
+        made[:] = empty[..., None]
+        for clip, span in zip(clips, grid.spans):
+            frame = grid.frame[span.item, span.first : span.end]
+            inside = np.flatnonzero(frame >= 0)
+            if not len(inside):
+                continue
+            first, last = int(frame[inside].min()), int(frame[inside].max())
+            matrix = self.label_matrix(clip.intervals, span.clip_frames, first, last - first + 1)
+            made[span.item, :, :, span.first + inside] = self.convert(matrix)[..., frame[inside] - first].transpose(
+                2, 0, 1
+            )
+        return torch.from_numpy(made)
+
+    def encode_clip(self, table: IntervalTable, frames: int) -> np.ndarray:
+        """Labels of a whole clip: (1 + axes, classes, frames) float32."""
+        return self.convert(self.label_matrix(table, frames)).astype(np.float32)
+
+    def target(self, labels: Tensor, device: torch.device) -> Tensor:
+        """Labels (batch, 1 + axes, classes, frames) on the device."""
+        return labels.to(device, non_blocking=True)
+
+    def loss(self, output: Tensor, target: Tensor, *, reduction: str = "mean") -> Tensor:
+        """Weighted loss; reduction "mean", or "window" for one value per window."""
+        return sed_doa_loss(output, target, self.weights, reduction=reduction)
+
+    def makes(self, frame_s: float) -> bool:
+        """Whether `candidates` makes label frames of a length in seconds."""
+        return frame_s >= self.frame_s * (1 - 1e-9)
+
+    def candidates(self, raw: np.ndarray, *, frame_s: float | None = None, first: int = 0) -> Candidates:
+        """Raw output of a clip (1 + axes, classes, frames) -> candidates per label frame.
+
+        Parameters
+        ----------
+        frame_s : length of the label frames; None: that of the output's
+        first : number of the first frame of `raw` inside its clip
+
+        Raises
+        ------
+        ValueError : it is shorter than an output frame
+        """
+        label_frame_s = self.frame_s if frame_s is None else frame_s
+        if not self.makes(label_frame_s):
+            raise ValueError(f"label frames of {label_frame_s} s cannot be made of frames of {self.frame_s} s")
+        return decode(raw, self.coordinates, self.style, frame_s=self.frame_s, label_frame_s=label_frame_s, first=first)
+
+    def detections(self, raw: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Raw output or encoded labels frame by frame: activity (frames, classes) bool, vectors (frames, axes classes).
+
+        Vectors as SELDnet 2018 scores them: all x, then all y (then all z) of the classes.
+        """
+        raw = np.asarray(raw, dtype=np.float64)
+        vectors = raw[1:]
+        if self.coordinates == "polar":
+            found = decode(raw, self.coordinates, self.style, frame_s=self.frame_s, label_frame_s=self.frame_s)
+            vectors = direction_from_degrees(found.azimuth_deg[..., 0].T, found.elevation_deg[..., 0].T)
+            vectors = np.moveaxis(vectors, -1, 0)
+        return raw[0].T > self.threshold, vectors.transpose(2, 0, 1).reshape(raw.shape[-1], -1)

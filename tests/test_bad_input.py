@@ -16,8 +16,8 @@ import soundfile
 import torch
 
 import seld
+from system.checkpoint import load_checkpoint, save_checkpoint
 from tests.tiny import RATE_HZ, tiny_root
-from util.checkpoint import load_checkpoint, save_checkpoint
 from util.cli import run_main
 from util.errors import InputError
 from util.runs import checkpoints_of
@@ -195,7 +195,7 @@ def test_checkpoint_with_code_in_it_is_refused_and_not_run(form, trained, tmp_pa
 def test_checkpoint_of_another_architecture(trained, tmp_path, capsys):
     root, checkpoint = trained
     content = load_checkpoint(checkpoint)
-    content["stages"][0]["model"]["audio_encoder.conv1.weight"] = torch.zeros(8, 7, 3, 3)
+    content.stages["main"].weights["audio_encoder.conv1.weight"] = torch.zeros(8, 7, 3, 3)
     other = tmp_path / "other.pth"
     save_checkpoint(other, content)
     one_line(capsys, evaluating(root, other), "other.pth", "conv1")

@@ -180,7 +180,7 @@ def test_any_file_can_be_a_recording(tmp_path):
     write_audio(tmp_path / "head.wav", np.zeros((2, 24000)), 24000)
     write_audio(tmp_path / "mono.wav", np.zeros((1, 24000)), 24000)
     foa = recording_of_file(tmp_path / "meeting.wav")
-    assert (foa.array.name, foa.samples, foa.file_rate_hz, foa.labels, foa.root) == ("foa", 24000, 48000, None, None)
+    assert (foa.array.name, foa.samples, foa.rate_hz, foa.labels, foa.root) == ("foa", 24000, 48000, None, None)
     assert recording_of_file(tmp_path / "head.wav").array.name == "binaural"
     with pytest.raises(InputError, match="has 1 channels"):
         recording_of_file(tmp_path / "mono.wav")

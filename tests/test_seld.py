@@ -16,10 +16,10 @@ import torch
 
 import npy2csv
 import seld
-from system import SYSTEMS
+from system.checkpoint import load_checkpoint
+from system.table import SYSTEMS
 from tests.tiny import tiny_root
 from util.arguments import DEFAULTS, SYSTEM_NAMES, build_parser
-from util.checkpoint import load_checkpoint
 from util.cli import run_main
 from util.runs import checkpoints_of
 
@@ -68,9 +68,9 @@ def test_run_folder_holds_what_the_interface_promises(run, root):
 
 def test_checkpoint_holds_all_that_others_need(run):
     content = load_checkpoint(checkpoints_of(run)[-1])
-    assert content["iteration"] == 4 and content["system"] == "crnn" and content["visual"] is False
-    assert content["array"]["name"] == "foa" and len(content["classes"]) == 13
-    assert content["recordings"]["train"] == ["fold3_room1_mix001", "fold3_room2_mix001"]
+    assert content.iteration == 4 and content.system == "crnn" and content.visual is False
+    assert content.array["name"] == "foa" and len(content.classes) == 13
+    assert content.recordings["train"] == ["fold3_room1_mix001", "fold3_room2_mix001"]
 
 
 def test_evaluation_writes_csv_raw_and_result_and_npy2csv_gives_the_same_csv(run, root, tmp_path, capsys):
@@ -140,7 +140,7 @@ def test_resumed_run_continues_with_the_loss_sequence_of_an_uninterrupted_one(ro
     first, second = scalars(whole, "Loss/train"), scalars(killed, "Loss/train")
     assert sorted(first) == [1, 2, 3, 4, 5, 6]
     assert {step: second[step] for step in first} == first
-    one, two = (load_checkpoint(checkpoints_of(path)[-1])["stages"][0]["model"] for path in (whole, killed))
+    one, two = (load_checkpoint(checkpoints_of(path)[-1]).stages["main"].weights for path in (whole, killed))
     for name, value in one.items():
         assert torch.equal(value, two[name]), name
 
@@ -193,7 +193,7 @@ def test_selection_by_room_and_on_the_validation_list_are_said(root, capsys):
     selected = json.loads((run / "selected.json").read_text())
     assert selected["selected_on"] == "val" and (run / selected["checkpoint"]).is_file()
     content = load_checkpoint(run / selected["checkpoint"])
-    assert len(content["recordings"]["selection"]) == 1 and len(content["recordings"]["train"]) == 1
+    assert len(content.recordings["selection"]) == 1 and len(content.recordings["train"]) == 1
     run = train(root, "-val", "-i", "1", "-s", "1", "--select", "test")
     assert run_main(seld.main, ["-eval", "-em", str(run), "--device", "cpu"]) == 0
     assert "the score flatters" in (run / "result_dcase2023t3_foa_devtest_0000001.txt").read_text()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,15 +13,15 @@ import torch
 
 import npy2csv
 import seld
-from family.presets import ids_of, preset_of, presets, with_changes
 from report.__main__ import main as report
 from seld_predictor import load
 from simulation.tut_tau.settings import SetSettings
 from simulation.tut_tau.writer import write_set
-from system import SYSTEMS, model_from_checkpoint
+from system.checkpoint import load_checkpoint, model_of
+from system.presets import ids_of, preset_of, presets, with_changes
+from system.table import SYSTEMS
 from tests.test_seld import scalars
 from tests.tiny import tiny_root
-from util.checkpoint import load_checkpoint
 from util.cli import run_main
 from util.dialects import read_events
 from util.errors import InputError
@@ -106,7 +107,7 @@ def test_seldnet2019_is_cross_validated_and_pooled(tau, capsys):
         names = {path.stem for path in csv_dir.glob("*.csv")}
         assert names and all(name.startswith(f"split{fold}_") for name in names)
         # nothing that is tested was trained on or chosen by
-        assert not names & set(content["recordings"]["train"]) and not names & set(content["recordings"]["selection"])
+        assert not names & set(content.recordings["train"]) and not names & set(content.recordings["selection"])
         tested |= names
         chosen_on += content["recordings"]["selection"]
     assert len(tested) == 4 and sorted(chosen_on) == sorted(tested)
@@ -213,15 +214,15 @@ def test_bad_input_is_one_clear_line(resim, tau, tmp_path, capsys):
     refused(["-infer", str(next(resim.rglob("*.wav"))), "-em", str(checkpoint), "--stream"], "whole recording")
 
     content = load_checkpoint(checkpoint)
-    content["stages"][0]["statistics"]["feature"] = "logmel_intensity"
+    content.stages["main"].statistics["feature"] = "logmel_intensity"
     with pytest.raises(InputError, match="statistics of another feature"):
-        model_from_checkpoint(content)
+        model_of(content)
     content = load_checkpoint(checkpoint)
     with pytest.raises(InputError):
-        model_from_checkpoint({**content, "classes": content["classes"][:5]})
+        model_of(replace(content, classes=content.classes[:5]))
     other = tmp_path / "classes"
     shutil.copytree(resim, other, ignore=shutil.ignore_patterns("model_monitor"))
-    (other / "classes.txt").write_text("\n".join([*content["classes"][:10], "thunder"]) + "\n")
+    (other / "classes.txt").write_text("\n".join([*content.classes[:10], "thunder"]) + "\n")
     refused(["-eval", "-em", str(checkpoint), "--data-root", str(other)])
 
 

@@ -16,11 +16,11 @@ import pytest
 
 import job.tune
 import seld
-from family.presets import preset_of, with_changes
-from family.tuning import FILE, Point, changed, changes, read_plan
 from report.tuning import TrialRow, best_row, stage_figure, table, winners
 from simulation.tut_tau.settings import SetSettings
 from simulation.tut_tau.writer import write_set
+from system.presets import preset_of, with_changes
+from system.tuning import FILE, Point, changed, changes, read_plan
 from util.cli import run_main
 from util.errors import InputError
 

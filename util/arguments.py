@@ -56,6 +56,7 @@ DEFAULTS: dict[str, Any] = {
     "eval_wav_txt": None,
     "eval_model": None,
     "net": "crnn",
+    "stage": None,
     "set": [],
     "statistics": "train",
     "no_video": False,
@@ -200,6 +201,7 @@ A value is taken from the flag, else from dataset.json in the data root, else fr
 
     add = parser.add_argument_group("system").add_argument
     add("-n", "--net", "--system", choices=systems, help="system to train [crnn]")
+    add("--stage", metavar="NAME", help="train this stage of a system of several [all that are missing, in order]")
     add(
         "--set",
         action="append",
