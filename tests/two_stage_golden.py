@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import functools
+import tarfile
+import tempfile
 import zlib
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -10,8 +14,20 @@ from torch import Tensor, nn
 
 from net.two_stage import NETWORKS, VGG9
 from tests import golden
+from tests.shared import SHARED
 
 CLASSES = 11
+_unpacked = tempfile.TemporaryDirectory(prefix="golden_two_stage_")  # goes when the tests end
+
+
+@functools.cache
+def scored(name: str) -> Path:
+    """A folder of csv files, "metrics_gt" or "metrics_pred", from ../shared or unpacked from the cut."""
+    if (SHARED / "golden" / "two_stage").is_dir():
+        return golden.find(f"two_stage/{name}")
+    with tarfile.open(golden.find("two_stage/metrics.tar.xz")) as tar:
+        tar.extractall(_unpacked.name, filter="data")
+    return Path(_unpacked.name) / name
 
 
 def hash_fill(name: str, shape: tuple[int, ...], low: float, high: float) -> np.ndarray:
