@@ -111,7 +111,6 @@ class LogmelGCC(Logmel):
     ):
         if channels < 2:
             raise ValueError(f"correlations of channel pairs need 2 channels or more, found {channels}")
-        pairs = list(combinations(range(channels), 2))
         super().__init__(
             channels,
             rate_hz=rate_hz,
@@ -120,12 +119,11 @@ class LogmelGCC(Logmel):
             bands=bands,
             fmin_hz=fmin_hz,
             frame_samples=2 ** (2 * n_fft - 2).bit_length(),  # the power of two that holds all lags of n_fft samples
-            maps=channels + len(pairs),
+            maps=channels + channels * (channels - 1) // 2,
             precision=precision,
         )
         if not 2 <= bands <= self.n_fft or bands % 2:
             raise ValueError(f"{bands} lags: an even number up to {self.n_fft}")
-        self._pairs = pairs
 
     def _compute(self, framed: Tensor, out: Tensor) -> None:
         super()._compute(framed, out)
@@ -138,18 +136,25 @@ class LogmelGCC(Logmel):
         """Frames (batch, channels, frames, n_fft) -> out (batch, pairs, frames, lags)."""
         half = out.shape[-1] // 2
         spectrum = torch.fft.rfft(framed.to(self.precision) * self.hann.to(self.precision))
-        real, imaginary = torch.view_as_real(spectrum).unbind(-1)
-        power = torch.addcmul(real * real, imaginary, imaginary)
-        silent = power == 0
-        spectrum *= power.clamp_(min=_LEAST).rsqrt_()  # a division of each channel, not of each pair
-        conjugate = spectrum.conj_physical()
-        batch, _, frames, bins = spectrum.shape
-        cross = spectrum.new_empty((batch, len(self._pairs), frames, bins))
-        for place, (first, second) in enumerate(self._pairs):
-            torch.mul(spectrum[:, second], conjugate[:, first], out=cross[:, place])
-        if framed.device.type != "cpu" or silent.any():  # elsewhere, to ask would be to wait
-            for place, (first, second) in enumerate(self._pairs):
-                cross[:, place].masked_fill_(silent[:, second] | silent[:, first], 1)
-        lags = torch.fft.irfft(cross, n=self.n_fft)
+        lags = torch.fft.irfft(self._phase_products(spectrum), n=self.n_fft)
         out[..., :half] = lags[..., -half:]
         out[..., half:] = lags[..., :half]
+
+    def _phase_products(self, spectrum: Tensor) -> Tensor:
+        """Spectra (batch, channels, frames, bins), which are overwritten -> those of all pairs, with sizes of 1."""
+        batch, channels, frames, bins = spectrum.shape
+        cross = spectrum.new_empty((batch, self.maps - channels, frames, bins))
+        if spectrum.device.type == "cpu" and spectrum.dtype == torch.complex64:
+            try:
+                from feature.logmel_gcc_cpu import write_phase_products  # elsewhere than on a CPU, numba is not needed
+            except ImportError:  # a machine where nothing can be installed: slower
+                pass
+            else:
+                write_phase_products(*(torch.view_as_real(part).flatten(-2).numpy() for part in (spectrum, cross)))
+                return cross
+        real, imaginary = torch.view_as_real(spectrum).unbind(-1)
+        power = torch.addcmul(real * real, imaginary, imaginary)
+        spectrum *= power.clamp_(min=_LEAST).rsqrt_()  # a division of each channel, not of each pair
+        for place, (first, second) in enumerate(combinations(range(channels), 2)):
+            torch.mul(spectrum[:, second], spectrum[:, first].conj(), out=cross[:, place])
+        return cross.masked_fill_(cross == 0, 1)

@@ -1,5 +1,6 @@
 """Features of two-stage SELD: golden values, librosa's formulas, windows, geometry, statistics, resampling."""
 
+import sys
 from itertools import combinations
 
 import librosa
@@ -171,11 +172,23 @@ def test_intensity_points_at_the_source(azimuth_deg: float, elevation_deg: float
     np.testing.assert_allclose(direction, [y, z, x], atol=1e-3)
 
 
-def test_silence_and_a_silent_channel() -> None:
+def test_the_compiled_loop_gives_what_pytorch_gives(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where numba is missing, or on other devices: a batch with a silent channel and a silent stretch."""
+    waveform = torch.randn(2, 4, 9600, generator=torch.Generator().manual_seed(0)) * 0.1
+    waveform[0, 1] = 0
+    waveform[1, :, 3000:8000] = 0
+    feature = LogmelGCC(4, **TWO_STAGE)
+    compiled = feature.whole(waveform)
+    monkeypatch.setitem(sys.modules, "feature.logmel_gcc_cpu", None)
+    torch.testing.assert_close(feature.whole(waveform), compiled, atol=2e-6, rtol=1e-6)
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_silence_and_a_silent_channel(precision: torch.dtype) -> None:
     """Phase 0 wherever either channel is zero: 1 at lag 0, nothing elsewhere."""
     impulse = torch.zeros(96)
     impulse[48] = 1
-    feature = LogmelGCC(4, **TWO_STAGE)
+    feature = LogmelGCC(4, **TWO_STAGE, precision=precision)
     maps = feature.whole(torch.zeros(1, 4, 3200))[0]
     assert (maps[:4] == -100).all()
     torch.testing.assert_close(maps[4:], impulse.expand(6, 11, 96), atol=1e-6, rtol=0)
