@@ -6,7 +6,7 @@ seed gives the same batches.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -136,6 +136,26 @@ def monitoring_draw(counts: Sequence[int], call: int, *, size: int = 30, seed: i
         order = np.arange(counts[number % len(counts)])
         generator.shuffle(order)
     return order[:size]
+
+
+def mirrored_stretch(read: Callable[[int, int], np.ndarray], samples: int, begin: int, count: int) -> np.ndarray:
+    """Samples [begin, begin + count) of a recording that is continued at both ends by its mirror image.
+
+    What centred frames need: those of a chunk from frame f on begin at sample hop f - n_fft / 2. The feature of the
+    stretch then is that of the whole recording (`feature.stft.SpectralFeature.whole`).
+
+    Parameters
+    ----------
+    read : (first sample, count) inside the recording -> (channels, count)
+    samples : of the recording
+    """
+    if begin >= 0 and begin + count <= samples:
+        return read(begin, count)
+    period = max(2 * (samples - 1), 1)
+    place = np.arange(begin, begin + count) % period
+    place = np.minimum(place, period - place) if samples > 1 else place
+    first = int(place.min())
+    return read(first, int(place.max()) + 1 - first)[:, place - first]
 
 
 def is_silent(waveform: np.ndarray) -> bool:

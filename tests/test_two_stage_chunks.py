@@ -4,10 +4,12 @@ import json
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dataset.chunks import ChunkPlan, chunk_starts, is_silent, monitoring_draw
+from dataset.chunks import ChunkPlan, chunk_starts, is_silent, mirrored_stretch, monitoring_draw
+from feature.logmel_gcc import TWO_STAGE, LogmelGCC
 from tests import golden
 from util.errors import InputError
 
@@ -122,6 +124,41 @@ def test_what_cannot_be_cut_is_refused() -> None:
             ChunkPlan([100], **settings)
     with pytest.raises(ValueError, match="recordings of 0"):
         ChunkPlan([100, 0])
+
+
+@given(samples=st.integers(1, 40), begin=st.integers(-60, 60), count=st.integers(1, 60))
+def test_stretches_are_mirrored_at_both_ends(samples: int, begin: int, count: int) -> None:
+    recording = np.arange(2 * samples, dtype=np.float32).reshape(2, samples)
+
+    def read(first: int, number: int) -> np.ndarray:
+        assert first >= 0 and number >= 1 and first + number <= samples
+        return recording[:, first : first + number]
+
+    around = np.pad(recording, ((0, 0), (60, 120)), mode="reflect")  # numpy mirrors again and again, as is due
+    np.testing.assert_array_equal(
+        mirrored_stretch(read, samples, begin, count), around[:, 60 + begin : 60 + begin + count]
+    )
+
+
+def test_feature_of_a_chunk_is_a_part_of_that_of_the_recording() -> None:
+    """Both ends included, and a recording that is shorter than a chunk."""
+    feature = LogmelGCC(4, **TWO_STAGE)
+    for samples in (32000 * 3 + 123, 320 * 260, 9000):
+        waveform = np.random.default_rng(0).standard_normal((4, samples)).astype(np.float32) * 0.1
+        whole = feature.whole(torch.from_numpy(waveform)[None])
+        frames = 1 + samples // feature.hop_length
+        _, firsts = chunk_starts([frames], length=200, hop=50)
+        for first in firsts.tolist():
+            stretch = mirrored_stretch(
+                lambda begin, count: waveform[:, begin : begin + count],  # noqa: B023
+                samples,
+                first * feature.hop_length - feature.left,
+                199 * feature.hop_length + feature.n_fft,
+            )
+            ours = feature(torch.from_numpy(stretch.copy())[None])
+            assert ours.shape[2] == 200
+            count = min(200, frames - first)
+            torch.testing.assert_close(ours[:, :, :count], whole[:, :, first : first + count], atol=1e-4, rtol=1e-5)
 
 
 def test_a_recording_of_nothing_is_skipped() -> None:
