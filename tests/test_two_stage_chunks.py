@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dataset.chunks import ChunkPlan, chunk_starts, is_silent, mirrored_stretch, monitoring_draw
@@ -63,6 +63,7 @@ def test_two_lists_share_the_generator() -> None:
     assert sorted(monitoring_draw((4,), 2).tolist()) == [0, 1, 2, 3]
 
 
+@settings(deadline=None)
 @given(
     frames=st.lists(st.integers(1, 700), min_size=1, max_size=6),
     length=st.integers(1, 250),
@@ -119,13 +120,14 @@ def test_a_step_is_the_same_from_anywhere() -> None:
 def test_what_cannot_be_cut_is_refused() -> None:
     with pytest.raises(InputError, match="no recordings"):
         ChunkPlan([])
-    for settings in ({"length": 0}, {"hop": 0}):
+    for lengths in ({"length": 0}, {"hop": 0}):
         with pytest.raises(ValueError, match="chunks of"):
-            ChunkPlan([100], **settings)
+            ChunkPlan([100], **lengths)
     with pytest.raises(ValueError, match="recordings of 0"):
         ChunkPlan([100, 0])
 
 
+@settings(deadline=None)
 @given(samples=st.integers(1, 40), begin=st.integers(-60, 60), count=st.integers(1, 60))
 def test_stretches_are_mirrored_at_both_ends(samples: int, begin: int, count: int) -> None:
     recording = np.arange(2 * samples, dtype=np.float32).reshape(2, samples)

@@ -6,7 +6,7 @@ import warnings
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score
 
@@ -63,6 +63,7 @@ def test_golden_average_precision() -> None:
     assert proper.macro == proper.macro_present == proper.classwise.mean() and proper.micro > binary.micro
 
 
+@settings(deadline=None)
 @given(seed=st.integers(0, 2**32 - 1), frames=st.integers(2, 60), levels=st.integers(1, 9))
 def test_average_precision_is_that_of_scikit_learn(seed: int, frames: int, levels: int) -> None:
     """Many equal scores, whose frames come in together."""
