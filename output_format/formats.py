@@ -201,6 +201,18 @@ class SedDoa:
         """Raw output of a clip (1 + axes, classes, frames) -> candidates per label frame."""
         return sed_doa.decode(raw, self.coordinates, self.style, frame_s=self.frame_s, label_frame_s=self.label_frame_s)
 
+    def published_rows(self, raw: np.ndarray, thresholds: np.ndarray | float) -> EventTable | None:
+        """Raw output as rows of a DCASE2019 result, see `sed_doa.result_rows`.
+
+        None where the output is not that of the baseline, which regresses one pair of angles per class and label frame.
+        """
+        if self.coordinates != "polar" or not math.isclose(self.frame_s, self.label_frame_s):
+            return None
+        raw = np.asarray(raw, dtype=np.float64)
+        azimuth, elevation = sed_doa.polar_of(raw[1:], self.style)
+        activity = np.clip(raw[0], 0, 1).T
+        return sed_doa.result_rows(activity, azimuth.T, elevation.T, frame_s=self.frame_s, thresholds=thresholds)
+
     def detections(self, raw: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Raw output or encoded labels frame by frame: activity (frames, classes) bool, vectors (frames, axes classes).
 

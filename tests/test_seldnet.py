@@ -107,6 +107,10 @@ def test_seldnet2019_is_cross_validated_and_pooled(tau, capsys):
         assert names and all(name.startswith(f"split{fold}_") for name in names)
         # nothing that is tested was trained on or chosen by
         assert not names & set(content["recordings"]["train"]) and not names & set(content["recordings"]["selection"])
+        # the rows are those of the raw output, angles beyond 180 degrees among them
+        (raw_dir,), out = (made / f"split{fold}").glob("raw_*"), made / f"csv{fold}"
+        assert run_main(npy2csv.main, [str(raw_dir), "--out", str(out), "--dialect", "dcase2019"]) == 0
+        assert all(path.read_bytes() == (out / path.name).read_bytes() for path in csv_dir.glob("*.csv"))
         tested |= names
         chosen_on += content["recordings"]["selection"]
     assert len(tested) == 4 and sorted(chosen_on) == sorted(tested)
