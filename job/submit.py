@@ -60,13 +60,13 @@ ENTRIES = {
 
 def submit(given: dict[str, Any], command: str) -> int:
     """Predict an evaluation set and pack the entry: csv files, metadata, zip."""
-    from job.inputs import open_checkpoint  # PyTorch and the networks
+    from job.inputs import inference_arguments, open_checkpoint  # PyTorch and the networks
 
-    args = {**DEFAULTS, "edition": "2023", **given}
+    args = inference_arguments(given, edition="2023")
     entry, label = _entry(args["edition"]), args["label"]
     _check_label(label)
     out = Path(args["out"] or f"submission_{args['edition']}")
-    inference, checkpoint = open_checkpoint(args)
+    inference, checkpoint = open_checkpoint(args, given)
     model = inference.model
     if entry.distance or entry.onscreen:
         rule = f"edition {args['edition']} wants {'distances' if entry.distance else ''}"
@@ -76,7 +76,7 @@ def submit(given: dict[str, Any], command: str) -> int:
         rule = f"has {len(model.classes)} classes, edition {args['edition']} {entry.class_count}"
         raise InputError(rule, path=checkpoint)
     recordings = evaluation_recordings({**args, "sampling_frequency": inference.rate_hz}, model.array.name)
-    visual = model.visual and not args["no_video"] and args["boxes"] != "empty"
+    visual = model.visual and not args["no_video"]
     if visual and (lacking := [recording for recording in recordings if recording.video is None]):
         rule = f"has no video ({len(lacking)} of {len(recordings)} have none); --no-video runs with empty boxes"
         raise InputError(rule, path=lacking[0].audio)

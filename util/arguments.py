@@ -249,7 +249,7 @@ A value is taken from the flag, else from dataset.json in the data root, else fr
         "--boxes",
         choices=["own", "empty", "other", "true"],
         help="boxes that an audio-visual system is scored with: the clip's own, none, another clip's, or made from the "
-        "labels [own]",
+        "labels; -infer and -submit: own or empty [own]",
     )
 
     add = parser.add_argument_group("training").add_argument
