@@ -17,6 +17,7 @@ from family.presets import ids_of, preset_of
 from seld_validator import EDITIONS
 from system import Model
 from util.arguments import DEFAULTS, resolve
+from util.arrays import array_of_flag
 from util.errors import InputError
 
 FLAG_OF_ARRAY = {"foa": "foa", "mic": "mic", "binaural": "bin"}
@@ -104,6 +105,7 @@ def training_data(args: dict[str, Any], roots: Sequence[DataRoot]) -> TrainingDa
     name = args["train_wav_txt"]
     lists = [list_file(due.train, [root]) for root in roots] if name is None else [list_file(name, roots)]
     options = {"rate_hz": args["sampling_frequency"], "need_labels": True, "mixed": mixed}
+    options["array"] = array_of_flag(args["format"])
     train = [
         recording
         for path in lists

@@ -27,7 +27,7 @@ from job.machine import make_fabric
 from seld_predictor import SELDPredictor
 from seld_validator import EDITIONS, SELDValidator, Validation, check_edition, write_result
 from system import Model, model_from_checkpoint
-from util.arrays import Array
+from util.arrays import Array, array_of_flag
 from util.checkpoint import load_checkpoint
 from util.errors import InputError
 from util.files import read_json
@@ -217,13 +217,14 @@ def evaluate_checkpoint(given: dict[str, Any], checkpoint: Path, command: str) -
 
     args["format"] = args["format"] or FLAG_OF_ARRAY.get(content.get("array", {}).get("name"))
     path = list_file(args["eval_wav_txt"] or default_lists(args, roots[0]).test, roots[:1])
-    found = recordings_from_list(path, roots, mixed=len(roots) > 1)
+    options = {"mixed": len(roots) > 1, "array": array_of_flag(args["format"])}
+    found = recordings_from_list(path, roots, **options)
     if "model" in content:
         content["model"]["label_frame_s"] = args["label_frame_s"]  # the edition that scores is chosen anew
     model = _model_for(content, checkpoint, found[0].array, classes)
     check_edition(args["edition"], model.output_format)
     check_framing(given, model.sampler.framing, checkpoint)
-    recordings = recordings_from_list(path, roots, rate_hz=model.sampler.rate_hz, mixed=len(roots) > 1)
+    recordings = recordings_from_list(path, roots, rate_hz=model.sampler.rate_hz, **options)
     _check_arrays(recordings, model, checkpoint)
     model.to(fabric.device)
     if args["no_video"] and model.visual:

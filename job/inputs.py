@@ -12,13 +12,12 @@ from dataset.layouts import AUDIO_SUFFIXES, LAYOUTS
 from job.data import check_framing
 from seld_predictor import Inference, load
 from util.arguments import DEFAULTS
-from util.arrays import array_named
+from util.arrays import array_of_flag
 from util.checkpoint import load_checkpoint
 from util.errors import InputError
 from util.runs import newest_run, result_checkpoint
 
 VIDEO_SUFFIXES = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v")
-ARRAY_OF_FORMAT = {"foa": "foa", "mic": "mic", "bin": "binaural"}
 
 
 @dataclass(frozen=True)
@@ -67,7 +66,7 @@ def open_checkpoint(args: Mapping[str, Any], given: Mapping[str, Any]) -> tuple[
         monitors = [args["monitor_path"]] if args["monitor_path"] else [Path(root) / "model_monitor" for root in roots]
         named = newest_run(map(Path, monitors))
     checkpoint = result_checkpoint(named) if named.is_dir() else named
-    array = array_named(ARRAY_OF_FORMAT[args["format"]]) if args["format"] else None
+    array = array_of_flag(args["format"])
     if array is None and load_checkpoint(checkpoint).get("foreign"):
         print(
             f"{checkpoint}: of another project, which does not say what its channels are; "

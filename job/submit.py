@@ -20,7 +20,7 @@ from dataset.lists import list_file
 from dataset.recordings import Recording, recordings_from_list
 from job.picture import PlacedBoxes, Placement, boxes_of_video
 from util.arguments import DEFAULTS
-from util.arrays import Array
+from util.arrays import ARRAY_OF_FORMAT, ARRAYS, Array
 from util.dialects import dialect_named, read_events, write_events
 from util.errors import InputError
 from util.events import EventTable
@@ -121,7 +121,8 @@ def evaluation_recordings(args: dict[str, Any], array: str) -> list[Recording]:
     roots = [DataRoot(path) for path in args["data_root"]]
     rate_hz = args["sampling_frequency"]
     if args["eval_wav_txt"]:
-        return recordings_from_list(list_file(args["eval_wav_txt"], roots), roots, rate_hz=rate_hz)
+        path = list_file(args["eval_wav_txt"], roots)
+        return recordings_from_list(path, roots, rate_hz=rate_hz, array=ARRAYS.get(array))
     files = roots[0].audio_files(array, "eval")
     if not files:
         folder = roots[0].audio_folder(array, "eval")
@@ -207,7 +208,7 @@ def check_submission(given: dict[str, Any], command: str) -> int:
     recordings: list[Recording] = []
     root = Path(args["data_root"][0])
     if root.is_dir() or given.get("data_root") or args["eval_wav_txt"]:
-        array = {"foa": "foa", "mic": "mic", "bin": "binaural"}[args["format"] or "foa"]
+        array = ARRAY_OF_FORMAT[args["format"] or "foa"]
         try:
             recordings = evaluation_recordings(args, array)
         except InputError:

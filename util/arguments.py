@@ -167,7 +167,8 @@ A value is taken from the flag, else from dataset.json in the data root, else fr
     add(
         "--format",
         choices=["foa", "mic", "bin"],
-        help="audio format of the default lists [foa; -eval: the checkpoint's]",
+        help="audio format of the default lists, and of recordings whose folder does not say it [foa; -eval: the "
+        "checkpoint's]",
     )
     add("--ov", type=_positive_int, metavar="N", help="data sets in parts by overlap: events at one time, 1 to 3 [1]")
     add(
