@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass, fields
 
 import numpy as np
-import pandas as pd
 
 ANY_CLASS = -1
 _INTEGER_COLUMNS = ("frame", "class_index", "source")
@@ -87,6 +86,6 @@ class EventTable:
         """Rows by frame, then class, then source; rows that agree in all three keep their order."""
         return self[np.lexsort((self.source, self.class_index, self.frame))]
 
-    def to_frame(self) -> pd.DataFrame:
-        """The table as pandas data frame, one column per attribute."""
-        return pd.DataFrame({name: getattr(self, name) for name in self.COLUMNS})
+    def columns(self) -> dict[str, np.ndarray]:
+        """The arrays by name, as `pandas.DataFrame` and others take them."""
+        return {name: getattr(self, name) for name in self.COLUMNS}
