@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -131,9 +130,9 @@ def test_resumed_run_continues_with_the_loss_sequence_of_an_uninterrupted_one(ro
     while killed is None and time.monotonic() < deadline:
         time.sleep(0.02)
         killed = next((path for path in set((root / "model_monitor").glob("*")) - before if checkpoints_of(path)), None)
-    process.send_signal(signal.SIGKILL)
+    process.kill()
     process.wait()
-    assert killed is not None and process.returncode == -signal.SIGKILL
+    assert killed is not None and process.returncode != 0
     assert len(checkpoints_of(killed)) < 6, "the run ended before it could be killed"
     assert run_main(seld.main, ["-train", "--resume", str(killed)]) == 0
     assert torch.get_num_threads() == threads

@@ -6,7 +6,6 @@ import csv
 import hashlib
 import json
 import re
-import signal
 import subprocess
 import sys
 import time
@@ -31,6 +30,7 @@ from simulation.plan import make_plan
 from simulation.set_folder import MARKER, write_provenance
 from simulation.settings import Settings
 from simulation.sounds import GENERATORS, RATE_HZ
+from tests.limits import needs_file_limit
 from tests.shared import SHARED, needs_shared
 from util.audio import audio_info
 from util.cli import run_main
@@ -161,7 +161,7 @@ def test_same_bytes_on_several_processes_and_after_a_kill(small, tmp_path):
         if process.poll() is not None or (labels.is_dir() and list(labels.rglob("fold*.csv"))):
             break
         time.sleep(0.05)
-    process.send_signal(signal.SIGKILL)
+    process.kill()
     process.wait()
     process.stderr.close()
     done = {path.stem: path.stat().st_mtime_ns for path in labels.rglob("fold*.csv")}
@@ -448,6 +448,7 @@ def test_bad_banks(capsys, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+@needs_file_limit
 def test_a_full_disk_is_one_line_and_nothing_half_written(tmp_path):
     """A limit on the size of files stands for the end of the disk."""
     out = tmp_path / "full"
@@ -466,6 +467,7 @@ def test_a_full_disk_is_one_line_and_nothing_half_written(tmp_path):
         assert not list(out.rglob("fold*.csv"))
 
 
+@needs_file_limit
 def test_a_disk_that_fills_with_the_video_is_one_line(tmp_path):
     """The limit comes with the video: the sound of the clip is whole, its label file never appears."""
     out = tmp_path / "full"
