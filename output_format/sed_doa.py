@@ -259,6 +259,14 @@ def result_rows(
     sed : (frames, classes), active above the threshold
     azimuth_deg, elevation_deg : (frames, classes)
     thresholds : (classes,) or one number
+
+    Examples
+    --------
+    >>> sed = np.array([[0.9, 0.2], [0.1, 0.8]])  # two frames, two classes
+    >>> azimuth_deg, elevation_deg = np.array([[207.9, 0], [0, -10.7]]), np.array([[66.2, 0], [0, 5.5]])
+    >>> rows = result_rows(sed, azimuth_deg, elevation_deg, frame_s=0.02)
+    >>> rows.frame.tolist(), rows.class_index.tolist(), rows.azimuth_deg.tolist(), rows.elevation_deg.tolist()
+    ([0, 1], [0, 1], [207.0, -10.0], [66.0, 5.0])
     """
     sed = np.asarray(sed)
     frame, index = np.nonzero(sed > thresholds)

@@ -29,7 +29,7 @@ def scipy_choice(cost: np.ndarray) -> Assignment:
     return _stacked([linear_sum_assignment(one) for one in cost], cost)
 
 
-def choices(count: int = 24) -> list[Callable[[np.ndarray], Assignment]]:
+def choices(count: int = 12) -> list[Callable[[np.ndarray], Assignment]]:
     """Ways to choose among optima, each in the place of `assign`: extreme ones and `count` random ones."""
 
     def first(found: list[Assignment], one: np.ndarray) -> Assignment:
