@@ -481,6 +481,7 @@ def test_other_rates():
     assert intensity_deg_off(render(scene, [ARRAYS["foa"]], **ANECHOIC)["foa"], path) < 0.01
 
 
+@pytest.mark.slow
 def test_figures_are_drawn(tmp_path):
     assert main_of_figures(["--out", str(tmp_path)]) is None
     for name in FIGURES:

@@ -229,6 +229,7 @@ def test_jobs_that_contradict_each_other(capsys):
     one_line(capsys, run_main(seld.main, ["-train", "-eval"]), "exactly one")
 
 
+@pytest.mark.slow
 @needs_file_limit
 def test_disk_that_fills_up_leaves_nothing_half_written(trained):
     """A file-size limit in a child process: the first checkpoint does not fit."""
@@ -249,6 +250,7 @@ def test_disk_that_fills_up_leaves_nothing_half_written(trained):
     assert not [path for path in run.iterdir() if "params" in path.name]
 
 
+@pytest.mark.slow
 @needs_file_limit
 def test_disk_that_fills_up_during_evaluation(trained):
     root, checkpoint = trained

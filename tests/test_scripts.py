@@ -206,6 +206,7 @@ def test_recordings_get_their_iterations_and_small_videos(project):
     assert calls(project) == ["seld.py -train -val --format foa --data-root data_dcase2023_task3 -i 20000 -b 4"]
 
 
+@pytest.mark.slow
 def test_synthetic_data_are_made_once_and_edits_stay(project):
     root = project / "data_synthetic"
     assert stored_settings(root) is None and not is_complete(root)

@@ -173,6 +173,7 @@ def test_a_finished_run_goes_on_for_more_epochs(resim):
     assert [line["iteration"] for line in lines] == [step, 2 * step, 3 * step]
 
 
+@pytest.mark.slow
 def test_patience_stops_a_run(resim, capsys):
     made = run(resim, "--system", "seldnet2018", "patient", "1", "--epochs", "30", "--patience", "1", "-l", "1e-12")
     lines = (made / "history.jsonl").read_text().splitlines()

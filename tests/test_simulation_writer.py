@@ -152,6 +152,7 @@ def test_every_event_is_labelled_and_every_label_has_an_event(sounding):
             assert any(start - 0.1 < frame / 10 < end + 0.02 for start, end in spans)
 
 
+@pytest.mark.slow
 def test_same_bytes_on_several_processes_and_after_a_kill(small, tmp_path):
     out = tmp_path / "killed"
     command = [sys.executable, "-m", "simulation", "--out", str(out), *SMALL_OPTIONS, "--processes", "2"]
@@ -342,6 +343,7 @@ def test_crops_of_one_photograph_stay_together():
     assert photo_source("me_at_home") == "me_at_home"
 
 
+@pytest.mark.slow
 @needs_shared
 def test_with_real_recordings_and_photographs(tmp_path):
     out = tmp_path / "real"
@@ -448,6 +450,7 @@ def test_bad_banks(capsys, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 @needs_file_limit
 def test_a_full_disk_is_one_line_and_nothing_half_written(tmp_path):
     """A limit on the size of files stands for the end of the disk."""
@@ -467,6 +470,7 @@ def test_a_full_disk_is_one_line_and_nothing_half_written(tmp_path):
         assert not list(out.rglob("fold*.csv"))
 
 
+@pytest.mark.slow
 @needs_file_limit
 def test_a_disk_that_fills_with_the_video_is_one_line(tmp_path):
     """The limit comes with the video: the sound of the clip is whole, its label file never appears."""

@@ -180,6 +180,7 @@ def searched(tau, tmp_path_factory):
     return out, argv, ended, begun
 
 
+@pytest.mark.slow
 def test_a_search_that_is_killed_goes_on_and_repeats_nothing(searched):
     out, _, ended, begun = searched
     names = [str(path.relative_to(out)) for path in ended]
@@ -349,6 +350,7 @@ def run_cell(source: str, space: dict, place: str):
     return None if last is None else eval(compile(ast.Expression(last.value), place, "eval"), space)
 
 
+@pytest.mark.slow
 def test_the_notebook_runs_from_top_to_bottom(tmp_path, monkeypatch, capsys):
     """In this process, cell by cell: a kernel of its own would bring thirty packages that nothing else needs."""
     monkeypatch.chdir(NOTEBOOK.parent)
