@@ -16,8 +16,9 @@ from dataset.source import Source
 from dcase2022_task3_seld_metrics import score
 from dcase2022_task3_seld_metrics.arrays import seldnet2018
 from output_format.contract import OutputFormat
+from output_format.rows import events_in_file
 from seld_predictor import Prediction, SELDPredictor
-from util.dialects import as_written, dialect_named, write_events
+from util.dialects import dialect_named, write_events
 from util.errors import InputError
 from util.events import EventTable
 from util.files import folder_written_whole, write_json, write_text, written_whole
@@ -156,8 +157,13 @@ class SELDValidator:
         with tqdm(total=round(seconds), desc=description, unit="s", mininterval=0.5, leave=False) as progress:
             for prediction in predictor.predict(self.source):
                 recording = prediction.recording
-                # scored is what the csv file says: 2019 writes whole degrees
-                events = as_written(prediction.events, dialect_named(self.how.dialect))
+                events = events_in_file(
+                    prediction.events,
+                    dialect_named(self.how.dialect),
+                    predictor.model.output_format,
+                    prediction.raw,
+                    predictor.thresholds,
+                )
                 estimated[recording.name] = events
                 write_events(csv_dir / f"{recording.name}.csv", events, self.how.dialect)
                 if raw_dir is not None:

@@ -27,7 +27,7 @@ from dataset.check_directions import (
 from dataset.check_sound import CHANNEL_NAMES, FRAME_S, Directions, Intensity, Levels, scan
 from dataset.layouts import AUDIO_SUFFIXES, LAYOUTS, DataRoot
 from dataset.recordings import Labels, Recording, recording_of_file
-from util.arrays import ARRAYS, Array, array_named
+from util.arrays import ARRAY_OF_FORMAT, ARRAYS, Array, array_of_flag
 from util.boxes import BoxTrack, box_path, read_boxes
 from util.errors import InputError
 from util.events import EventTable
@@ -42,7 +42,6 @@ _ALONE_DB = (2.3, 4.3)  # weights of one recording from which on they are said t
 _POOLED_FRAMES = 150  # of each recording
 _LEAST_SPREAD = 0.15  # of the directions along an axis, whose slope is told
 _GAIN_DB = 5.0
-_ARRAYS = {"foa": "foa", "mic": "mic", "bin": "binaural"}
 
 
 @dataclass(frozen=True)
@@ -72,8 +71,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("paths", nargs="+", metavar="ROOT|FILE", help="data roots, folders of recordings, sound files")
     parser.add_argument(
         "--format",
-        choices=sorted(_ARRAYS),
-        help="what the channels are, where no folder (foa_dev, mic_dev, binaural_dev) says it [4 channels foa, 2 bin]",
+        choices=sorted(ARRAY_OF_FORMAT),
+        help="what the channels are, where no folder (foa_dev, mic_dev, binaural_dev) says it [4 channels: foa]",
     )
     parser.add_argument(
         "--detector", metavar="NAME", help=f"whose box files to use [the first found of {', '.join(DETECTORS)}]"
@@ -85,7 +84,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Check, print; 1 where something is wrong, else 0."""
-    array = array_named(_ARRAYS[args.format]) if args.format else None
+    array = array_of_flag(args.format)
     findings: list[Finding] = []
     checked = 0
     for given in map(Path, args.paths):
@@ -204,8 +203,8 @@ def _video_of(file: Path) -> Path | None:
     beside = file.with_suffix(".mp4")
     try:
         video = recording_of_file(file).video
-    except InputError:
-        return None
+    except InputError:  # of the sound, which the check of the recording tells
+        video = None
     return video or (beside if beside.is_file() else None)
 
 

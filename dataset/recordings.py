@@ -83,6 +83,7 @@ def recordings_from_list(
     need_labels: bool = False,
     need_video: bool = False,
     mixed: bool = False,
+    array: Array | None = None,
 ) -> list[Recording]:
     """The recordings that one or more lists name, in their order.
 
@@ -91,16 +92,17 @@ def recordings_from_list(
     roots : data roots for relative paths, and for the csv dialect of their layout
     need_labels, need_video : a recording without them is an error
     mixed : recordings of several data roots are wanted (flag --mix)
+    array : what the channels are where no folder says it (flag --format)
 
     Raises
     ------
-    InputError : as `read_list` and `audio_info`; missing labels or video; more than one format; two data roots
+    InputError : as `read_list` and `recording_of_file`; missing labels or video; more than one format; two data roots
     """
     paths = [lists] if isinstance(lists, str | os.PathLike) else list(lists)
     recordings: list[Recording] = []
     for path in paths:
         for audio in read_list(path, roots):
-            recordings.append(_recording(audio, roots))
+            recordings.append(_recording(audio, roots, otherwise=array))
     first = recordings[0]
     for recording in recordings:
         if recording.array != first.array:
@@ -130,11 +132,12 @@ def recording_of_file(
 
     Parameters
     ----------
-    array : None: by the folder (foa_dev ...), else by the number of channels: 4 FOA, 2 binaural
+    array : None: by the folder (foa_dev ...), else four channels are FOA
 
     Raises
     ------
-    InputError : as `audio_info`; another number of channels than the array has; a file given that does not exist
+    InputError : as `audio_info`; another number of channels than the array has; a file given that does not exist; two
+        channels of a kind that nothing says, or of one that no array describes (stereo)
     """
     found = _recording(Path(path), (), array=array)
     for kind, given in (("labels", labels), ("video", video)):
@@ -398,7 +401,10 @@ class _Cache(Generic[Value]):
         return value
 
 
-def _recording(audio: Path, roots: Sequence[DataRoot], *, array: Array | None = None) -> Recording:
+def _recording(
+    audio: Path, roots: Sequence[DataRoot], *, array: Array | None = None, otherwise: Array | None = None
+) -> Recording:
+    """A recording: of `array`, else of what its folder says, else of `otherwise`, else of what its channels allow."""
     root, view = None, "equirectangular"
     for data_root in roots:
         layout, found = data_root.layout, data_root.layout.folder_of(audio)
@@ -413,8 +419,9 @@ def _recording(audio: Path, roots: Sequence[DataRoot], *, array: Array | None = 
         if root is None:
             root = Path(*audio.parts[: found[2]])
         labels, videos = layout.labels_of(audio), layout.videos_of(audio)
-        if array is None and found[0] in ARRAYS:
-            array = ARRAYS[found[0]]
+        if array is None:
+            array = _array_of_format(found[0], audio)
+    array = otherwise if array is None else array
     info = audio_info(audio, channels=None if array is None else array.channels)
     if array is None:
         array = _array_by_channels(info)
@@ -438,12 +445,21 @@ def _recording(audio: Path, roots: Sequence[DataRoot], *, array: Array | None = 
     )
 
 
+def _array_of_format(format: str, audio: Path) -> Array:
+    if format not in ARRAYS:
+        rule = f"lies in a folder of {format} audio, which no array describes; known are {', '.join(ARRAYS)}"
+        raise InputError(rule, path=audio)
+    return ARRAYS[format]
+
+
 def _array_by_channels(info: AudioInfo) -> Array:
-    by_channels = {4: "foa", 2: "binaural"}
-    if info.channels not in by_channels:
+    if info.channels == 2:  # ears of a head, coincident or spaced microphones: each has delays of its own
+        rule = "has 2 channels, and nothing says of what: --format bin (a head's ears), or a folder binaural_dev, does"
+        raise InputError(rule, path=info.path)
+    if info.channels != 4:
         rule = f"has {info.channels} channels; 4 (FOA or tetrahedral) or 2 (binaural) are understood"
         raise InputError(rule, path=info.path)
-    return ARRAYS[by_channels[info.channels]]
+    return ARRAYS["foa"]
 
 
 def _same_folder(first: Path, second: Path) -> bool:

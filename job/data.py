@@ -21,7 +21,7 @@ from system.presets import ids_of, preset_of
 from system.row import Plans
 from system.table import system_named
 from util.arguments import DEFAULTS, resolve
-from util.arrays import Array
+from util.arrays import Array, array_of_flag
 from util.errors import InputError
 
 FLAG_OF_ARRAY = {"foa": "foa", "mic": "mic", "binaural": "bin"}
@@ -109,7 +109,7 @@ def training_data(args: dict[str, Any], roots: Sequence[DataRoot]) -> TrainingDa
     # one default list per root, or the one list that the user names
     name = args["train_wav_txt"]
     lists = [list_file(due.train, [root]) for root in roots] if name is None else [list_file(name, roots)]
-    options = {"need_labels": True, "mixed": mixed}
+    options = {"need_labels": True, "mixed": mixed, "array": array_of_flag(args["format"])}
     train = [
         recording
         for path in lists

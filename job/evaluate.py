@@ -29,6 +29,7 @@ from seld_predictor import SELDPredictor
 from seld_validator import EDITIONS, SELDValidator, Validation, check_edition, write_result
 from system.checkpoint import Checkpoint, load_checkpoint, model_of
 from system.model import Model
+from util.arrays import array_of_flag
 from util.errors import InputError
 from util.files import read_json
 from util.runs import SELECTED, newest_run, result_checkpoint
@@ -218,7 +219,7 @@ def evaluate_checkpoint(given: dict[str, Any], checkpoint: Path, command: str) -
 
     args["format"] = args["format"] or (None if content.foreign else FLAG_OF_ARRAY.get(content.array["name"]))
     path = list_file(args["eval_wav_txt"] or default_lists(args, roots[0]).test, roots[:1])
-    recordings = recordings_from_list(path, roots, mixed=len(roots) > 1)
+    recordings = recordings_from_list(path, roots, mixed=len(roots) > 1, array=array_of_flag(args["format"]))
     if content.foreign:  # it tells neither the names of its classes nor its array
         content = load_checkpoint(checkpoint, classes=classes, array=recordings[0].array)
     model = _model_for(content, checkpoint, classes)

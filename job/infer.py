@@ -15,7 +15,7 @@ import numpy as np
 from tqdm import tqdm
 
 from dataset.recordings import Recording
-from job.inputs import VIDEO_SUFFIXES, Item, find_items, open_checkpoint
+from job.inputs import VIDEO_SUFFIXES, Item, find_items, inference_arguments, open_checkpoint
 from job.picture import PlacedBoxes, Placement, boxes_of_video, placed_track, placed_video
 from job.sound import channel_matrix, file_reader, open_sound
 from job.stream import stream
@@ -25,7 +25,6 @@ from report.player import write_player
 from report.shown import Shown
 from report.tracks import link_events, write_audacity_labels, write_events_json
 from seld_predictor import Inference
-from util.arguments import DEFAULTS
 from util.boxes import BoxTrack
 from util.dialects import write_events
 from util.errors import InputError
@@ -37,13 +36,13 @@ PLAYER_LIMIT_S = 1800.0  # a page with sound and picture of more is too heavy fo
 
 def infer(given: dict[str, Any], command: str) -> int:
     """Predict the recordings given; the exit status is 2 when one of them could not be read, after all others."""
-    args = {**DEFAULTS, **given}
+    args = inference_arguments(given)
     if args["stream"]:
-        return stream(args)
+        return stream(args, given)
     items = find_items(args["infer"])
     if args["overlay"] and len(items) > 1:
         raise InputError("--overlay renders one recording; python -m report --overlay RAW.npy... renders several")
-    inference, checkpoint = open_checkpoint(args)
+    inference, checkpoint = open_checkpoint(args, given)
     job = _Job(inference, args, checkpoint, command)
     broken = 0
     for item in items:

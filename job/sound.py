@@ -58,7 +58,7 @@ def open_sound(path: Path, array: Array) -> Recording:
         rule = f"has {info.channels} channels; the checkpoint is for {array.name} audio, {array.channels} channels"
         raise InputError(rule, path=path)
     place = LAYOUTS["starss23"].folder_of(path.resolve())
-    if place is not None and ARRAYS.get(place[0], array) != array:
+    if place is not None and ARRAYS.get(place[0]) != array:
         raise InputError(f"lies in a folder of {place[0]} audio; the checkpoint is for {array.name} audio", path=path)
     return recording_of_file(path, array=array)
 

@@ -179,11 +179,11 @@ class StreamPredictor:
         return table
 
 
-def stream(args: dict[str, Any]) -> int:
+def stream(args: dict[str, Any], given: dict[str, Any]) -> int:
     """Print the rows of a recording (or of standard input) as they come; the exit status."""
     if args["overlay"] or args["player"] == "always":
         raise InputError("--stream prints rows only: run without it for a player or an overlay")
-    inference, _ = open_checkpoint(args)
+    inference, _ = open_checkpoint(args, given)
     if args["infer"] == ["-"]:
         name, predictor, blocks = "stream", *_of_standard_input(inference, args)
     else:

@@ -20,7 +20,7 @@ from dataset.lists import list_file
 from dataset.recordings import Recording, recordings_from_list
 from job.picture import PlacedBoxes, Placement, boxes_of_video
 from util.arguments import DEFAULTS
-from util.arrays import Array
+from util.arrays import ARRAY_OF_FORMAT, ARRAYS, Array
 from util.dialects import dialect_named, read_events, write_events
 from util.errors import InputError
 from util.events import EventTable
@@ -60,13 +60,13 @@ ENTRIES = {
 
 def submit(given: dict[str, Any], command: str) -> int:
     """Predict an evaluation set and pack the entry: csv files, metadata, zip."""
-    from job.inputs import open_checkpoint  # PyTorch and the networks
+    from job.inputs import inference_arguments, open_checkpoint  # PyTorch and the networks
 
-    args = {**DEFAULTS, "edition": "2023", **given}
+    args = inference_arguments(given, edition="2023")
     entry, label = _entry(args["edition"]), args["label"]
     _check_label(label)
     out = Path(args["out"] or f"submission_{args['edition']}")
-    inference, checkpoint = open_checkpoint(args)
+    inference, checkpoint = open_checkpoint(args, given)
     model = inference.model
     if entry.distance or entry.onscreen:
         rule = f"edition {args['edition']} wants {'distances' if entry.distance else ''}"
@@ -76,7 +76,7 @@ def submit(given: dict[str, Any], command: str) -> int:
         rule = f"has {len(model.classes)} classes, edition {args['edition']} {entry.class_count}"
         raise InputError(rule, path=checkpoint)
     recordings = evaluation_recordings(args, model.array.name)
-    visual = model.visual and not args["no_video"] and args["boxes"] != "empty"
+    visual = model.visual and not args["no_video"]
     if visual and (lacking := [recording for recording in recordings if recording.video is None]):
         rule = f"has no video ({len(lacking)} of {len(recordings)} have none); --no-video runs with empty boxes"
         raise InputError(rule, path=lacking[0].audio)
@@ -119,7 +119,8 @@ def evaluation_recordings(args: dict[str, Any], array: str) -> list[Recording]:
     """
     roots = [DataRoot(path) for path in args["data_root"]]
     if args["eval_wav_txt"]:
-        return recordings_from_list(list_file(args["eval_wav_txt"], roots), roots)
+        path = list_file(args["eval_wav_txt"], roots)
+        return recordings_from_list(path, roots, array=ARRAYS.get(array))
     files = roots[0].audio_files(array, "eval")
     if not files:
         folder = roots[0].audio_folder(array, "eval")
@@ -205,7 +206,7 @@ def check_submission(given: dict[str, Any], command: str) -> int:
     recordings: list[Recording] = []
     root = Path(args["data_root"][0])
     if root.is_dir() or given.get("data_root") or args["eval_wav_txt"]:
-        array = {"foa": "foa", "mic": "mic", "bin": "binaural"}[args["format"] or "foa"]
+        array = ARRAY_OF_FORMAT[args["format"] or "foa"]
         try:
             recordings = evaluation_recordings(args, array)
         except InputError:

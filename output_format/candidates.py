@@ -66,6 +66,17 @@ def merge(
     Returns
     -------
     Events by frame, then class, then in the order above; azimuth in [-180, 180)
+
+    Examples
+    --------
+    Two tracks of one class 10 degrees apart are one source; the direction is weighted by activity.
+
+    >>> activity = np.array([[[0.9, 0.6, 0.1]]])  # one frame, one class, three tracks
+    >>> azimuth_deg = np.array([[[170.0, -180.0, 40.0]]])
+    >>> found = Candidates(activity, azimuth_deg, np.zeros((1, 1, 3)))
+    >>> table = merge(found, 0.5)
+    >>> len(table), table.azimuth_deg.round(6).tolist(), table.activity.tolist()
+    (1, [174.0], [0.9])
     """
     classes, tracks = candidates.activity.shape[1:]
     if not 1 <= tracks <= 3:

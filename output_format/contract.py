@@ -91,6 +91,10 @@ class OutputFormat(Protocol):
         """Loss of a batch: "mean", or "window" for one value per item."""
         ...
 
+    def published_rows(self, raw: np.ndarray, thresholds: np.ndarray | float, *, frame_s: float) -> EventTable | None:
+        """Raw output as rows of whole degrees, as the system's publication writes them; None: it has no such rows."""
+        ...
+
     def makes(self, frame_s: float) -> bool:
         """Whether `candidates` makes label frames of a length in seconds."""
         ...

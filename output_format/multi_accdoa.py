@@ -240,6 +240,10 @@ class MultiAccdoa:
         """ADPIT loss; reduction "mean", or "window" for one value per item."""
         return adpit_loss(output, target, reduction=reduction)
 
+    def published_rows(self, raw: np.ndarray, thresholds: np.ndarray | float, *, frame_s: float) -> EventTable | None:
+        """None: its rows are those of its candidates."""
+        return None
+
     def makes(self, frame_s: float) -> bool:
         """Whether `candidates` makes label frames of a length in seconds."""
         return math.isclose(frame_s, LABEL_FRAME_S)

@@ -17,7 +17,7 @@ from output_format.contract import Clip, LabelGrid
 from util.angles import degrees_from_direction, direction_from_degrees, wrap_azimuth_deg
 from util.errors import InputError
 from util.events import EventTable
-from util.intervals import IntervalTable, frame_range, frames_per_second, to_events
+from util.intervals import IntervalTable, frame_range, frames_per_second
 
 AXES = {"xyz": 3, "xy": 2, "polar": 2}  # numbers per direction; polar: azimuth, stretched elevation
 DEFAULT_AZIMUTH_DEG = 180.0
@@ -186,9 +186,8 @@ def coordinates_of(matrix: np.ndarray, coordinates: str, style: Style, *, defaul
 
 
 def polar_of(coordinates: np.ndarray, style: Style) -> tuple[np.ndarray, np.ndarray]:
-    """Inverse of the polar form: (2, ...) -> azimuth in [-180, 180) and elevation in [-90, 90], in degrees."""
-    elevation = coordinates[1] * (style.default_elevation_deg / np.pi)
-    return wrap_azimuth_deg(np.rad2deg(coordinates[0])), np.clip(elevation, -90, 90)
+    """Inverse of the polar form: (2, ...) -> azimuth and elevation in degrees, of any size: they are regressed."""
+    return np.rad2deg(coordinates[0]), coordinates[1] * (style.default_elevation_deg / np.pi)
 
 
 def classification_labels(
@@ -226,30 +225,59 @@ def output_rows(table: IntervalTable, *, frame_s: float = 0.02) -> EventTable:
     """Labels in the form of a result, as DCASE2019 converts them: frames int(start / frame_s) to int(end / frame_s).
 
     Rows in the order of the reference's dictionary: frames by their first event, events of a frame as in the table.
+    Azimuths are those of the table: 180 stays 180.
     """
     first, last = frame_range(table, frame_s, "trunc")
-    frame = np.concatenate([np.arange(a, b + 1) for a, b in zip(first, last)] or [np.zeros(0, np.int64)])
-    unique, begin = np.unique(frame, return_index=True)
-    rank = np.empty(len(unique), dtype=np.int64)
-    rank[np.argsort(begin)] = np.arange(len(unique))
-    events = to_events(table, frame_s, rounding="trunc")
-    return events[np.argsort(rank[np.searchsorted(unique, events.frame)], kind="stable")]
+    length = np.maximum(last - first + 1, 0)
+    row = np.repeat(np.arange(len(table)), length)
+    frame = np.arange(len(row)) - np.repeat(np.cumsum(length) - length, length) + first[row]
+    _, begin, place = np.unique(frame, return_index=True, return_inverse=True)
+    events = EventTable.make(
+        frame=frame,
+        class_index=table.class_index[row],
+        azimuth_deg=table.azimuth_deg[row],
+        elevation_deg=table.elevation_deg[row],
+        distance_m=table.distance_m[row],
+        frame_s=frame_s,
+    )
+    return events[np.argsort(begin[place], kind="stable")]
 
 
-def result_rows(sed: np.ndarray, azimuth_deg: np.ndarray, elevation_deg: np.ndarray, *, frame_s: float) -> EventTable:
+def result_rows(
+    sed: np.ndarray,
+    azimuth_deg: np.ndarray,
+    elevation_deg: np.ndarray,
+    *,
+    frame_s: float,
+    thresholds: np.ndarray | float = 0.5,
+) -> EventTable:
     """Active classes as rows of a DCASE2019 result: angles cut to whole degrees towards 0, as the reference does.
+
+    Angles that the network puts beyond 180 and 90 degrees stay there: the official program brings azimuths into -180 to
+    170 and elevations into -40 to 40 by clipping, so that 207 counts as 170 and not as -153.
 
     Parameters
     ----------
-    sed : (frames, classes), active above 0.5
+    sed : (frames, classes), active above the threshold
     azimuth_deg, elevation_deg : (frames, classes)
+    thresholds : (classes,) or one number
+
+    Examples
+    --------
+    >>> sed = np.array([[0.9, 0.2], [0.1, 0.8]])  # two frames, two classes
+    >>> azimuth_deg, elevation_deg = np.array([[207.9, 0], [0, -10.7]]), np.array([[66.2, 0], [0, 5.5]])
+    >>> rows = result_rows(sed, azimuth_deg, elevation_deg, frame_s=0.02)
+    >>> rows.frame.tolist(), rows.class_index.tolist(), rows.azimuth_deg.tolist(), rows.elevation_deg.tolist()
+    ([0, 1], [0, 1], [207.0, -10.0], [66.0, 5.0])
     """
-    frame, index = np.nonzero(np.asarray(sed) > 0.5)
+    sed = np.asarray(sed)
+    frame, index = np.nonzero(sed > thresholds)
     return EventTable.make(
         frame=frame,
         class_index=index,
         azimuth_deg=np.trunc(azimuth_deg[frame, index]),
         elevation_deg=np.trunc(elevation_deg[frame, index]),
+        activity=sed[frame, index],
         frame_s=frame_s,
     )
 
@@ -301,7 +329,7 @@ def decode(
     activity = np.clip(raw[0], 0, 1).T
     if coordinates == "polar":
         azimuth, elevation = polar_of(raw[1:], style)
-        vectors = direction_from_degrees(azimuth.T, elevation.T)
+        vectors = direction_from_degrees(azimuth.T, np.clip(elevation, -90, 90).T)
     else:
         vectors = raw[1:].transpose(2, 1, 0)
         if coordinates == "xy":
@@ -471,6 +499,20 @@ class SedDoa:
         if not self.makes(label_frame_s):
             raise ValueError(f"label frames of {label_frame_s} s cannot be made of frames of {self.frame_s} s")
         return decode(raw, self.coordinates, self.style, frame_s=self.frame_s, label_frame_s=label_frame_s, first=first)
+
+    def published_rows(
+        self, raw: np.ndarray, thresholds: np.ndarray | float, *, frame_s: float
+    ) -> EventTable | None:
+        """Raw output as rows of a DCASE2019 result, see `result_rows`.
+
+        None where the output is not that of the baseline, which regresses one pair of angles per class and label frame.
+        """
+        if self.coordinates != "polar" or not math.isclose(self.frame_s, frame_s):
+            return None
+        raw = np.asarray(raw, dtype=np.float64)
+        azimuth, elevation = polar_of(raw[1:], self.style)
+        activity = np.clip(raw[0], 0, 1).T
+        return result_rows(activity, azimuth.T, elevation.T, frame_s=self.frame_s, thresholds=thresholds)
 
     def detections(self, raw: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Raw output or encoded labels frame by frame: activity (frames, classes) bool, vectors (frames, axes classes).

@@ -137,8 +137,11 @@ def test_a_run_at_48_khz_trains_validates_evaluates_and_infers(root, tmp_path, c
 
     # flags that contradict the checkpoint are refused
     capsys.readouterr()
-    assert run_main(seld.main, ["-eval", "-em", str(run), "--device", "cpu", "-fs", "24000"]) == 2
-    assert "was trained with -fs 48000, 24000 does not fit" in capsys.readouterr().err
+    # also where the flag says what is the default of a training
+    sound = str(next((root / "foa_dev").rglob("*.wav")))
+    for job in (["-eval"], ["-infer", sound], ["-infer", sound, "--stream"], ["-submit"]):
+        assert run_main(seld.main, [*job, "-em", str(run), "--device", "cpu", "-fs", "24000"]) == 2
+        assert "was trained with -fs 48000, 24000 does not fit" in capsys.readouterr().err
     assert run_main(seld.main, [*common, "--eval-wav-hop-length", "0.6"]) == 2
     assert "--eval-wav-hop-length 1.2, 0.6 does not fit" in capsys.readouterr().err
     assert len(checkpoints_of(run)) == 1

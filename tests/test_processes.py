@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import torch
 from lightning_fabric import Fabric
 from lightning_fabric.strategies import DDPStrategy
@@ -58,6 +59,7 @@ def _train(fabric: Fabric, root: str, out: str) -> None:
     )
 
 
+@pytest.mark.slow
 def test_two_processes_train_as_one(tmp_path):
     root = str(tiny_root(tmp_path / "data"))
     threads = torch.get_num_threads()
@@ -75,6 +77,7 @@ def test_two_processes_train_as_one(tmp_path):
         assert torch.equal(value, second["weights"][name]), name
 
 
+@pytest.mark.slow
 def test_the_command_line_trains_with_two_processes_into_one_run(tmp_path):
     root = tiny_root(tmp_path / "data")
     command = [sys.executable, "seld.py", "-train", "--data-root", str(root), "--no-video", "--device", "cpu"]

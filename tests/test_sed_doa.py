@@ -17,6 +17,7 @@ from output_format.formats import OUTPUT_FORMATS
 from output_format.sed_doa import STYLES, SedDoa, classification_labels, output_rows, result_rows
 from tests import golden
 from util.angles import angle_between_deg, direction_from_degrees
+from util.dialects import read_events
 from util.errors import InputError
 from util.interval_csv import URBANSOUND8K, read_intervals
 from util.intervals import IntervalTable
@@ -59,6 +60,21 @@ def test_labels_of_2019_match_the_reference(name):
     rows = output_rows(table)
     found = np.stack([rows.frame, rows.class_index, rows.azimuth_deg, rows.elevation_deg], axis=1)
     np.testing.assert_array_equal(found, expected["output_format_rows"])
+
+
+def test_rows_of_labels_keep_180_and_the_order_of_the_reference():
+    table = IntervalTable.make(
+        start_s=[0.5, 0.02, 0.5],
+        end_s=[0.53, 0.05, 0.5],
+        class_index=[3, 1, 2],
+        azimuth_deg=[180, -180, 170],
+        elevation_deg=[-40, 0, 10],
+    )
+    rows = output_rows(table)
+    found = np.stack([rows.frame, rows.class_index, rows.azimuth_deg, rows.elevation_deg], axis=1)
+    due = [[25, 3, 180, -40], [25, 2, 170, 10], [26, 3, 180, -40], [1, 1, -180, 0], [2, 1, -180, 0]]
+    np.testing.assert_array_equal(found, due)
+    assert len(output_rows(IntervalTable.make())) == 0
 
 
 def test_any_stretch_of_a_clip_has_the_labels_of_the_whole():
@@ -332,6 +348,31 @@ def test_a_raw_file_is_decoded_from_its_description_alone(tmp_path, capsys):
     np.testing.assert_allclose(rows, [[4, 4, -120, 20], [5, 4, -120, 20]], atol=1e-4)
     same = OUTPUT_FORMATS["sed_doa"].from_description(about, 11)
     assert same.description() == format.description() and format.makes(0.1) and not format.makes(0.01)
+
+
+def test_angles_beyond_the_circle_stand_in_the_file_of_2019_and_nowhere_else(tmp_path):
+    """The network regresses angles; 207 degrees is scored as 170 there, and is -153 for everybody else."""
+    raw = np.zeros((3, 11, 50), dtype=np.float32)
+    for frame, azimuth, elevation in ((9, 207.9, 66.7), (10, -200.5, -95.2), (11, 45, 10.5)):
+        raw[:, 4, frame] = 0.9, np.deg2rad(azimuth), np.pi * elevation / 50
+    format = baseline()
+    about = {**format.description(), "classes": TUT_CLASSES, "thresholds": [0.5] * 11, "unification_deg": 15}
+    folder = write_raw(tmp_path / "raw", raw, **about)
+
+    def lines(dialect: str) -> list[str]:
+        npy2csv.main([str(folder), "--out", str(tmp_path / dialect), "--dialect", dialect])
+        return (tmp_path / dialect / "clip.csv").read_text().splitlines()
+
+    assert lines("dcase2019") == ["9,4,207,66", "10,4,-200,-95", "11,4,45,10"]
+    elsewhere = np.array([line.split(",") for line in lines("dcase2023")], dtype=float)
+    np.testing.assert_allclose(elsewhere[:, 2:], [[-152.1, 66.7], [159.5, -90], [45, 10.5]], atol=1e-3)
+    read = read_events(tmp_path / "dcase2019" / "clip.csv", "dcase2019")
+    np.testing.assert_array_equal(read.azimuth_deg, [207, -200, 45])
+    # longer label frames, and vectors, are not what the baseline writes
+    assert baseline(label_frame_s=0.1).published_rows(raw, 0.5) is None
+    assert seldnet().published_rows(np.zeros((4, 11, 5)), 0.5) is None
+    # a threshold per class
+    assert len(format.published_rows(raw, np.where(np.arange(11) == 4, 0.95, 0.5))) == 0
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -117,6 +116,7 @@ def test_evaluation_without_labels_writes_csv_and_no_scores(run, root, tmp_path,
     assert "SELD scores" not in (run / "result_mine_0000004.txt").read_text()
 
 
+@pytest.mark.slow
 def test_resumed_run_continues_with_the_loss_sequence_of_an_uninterrupted_one(root):
     threads = torch.get_num_threads()  # sums are split by thread: the same number in both processes
     whole = train(root, "-i", "6", "-s", "1", "--schedule", "cosine", "--augment", "acs")
@@ -131,9 +131,9 @@ def test_resumed_run_continues_with_the_loss_sequence_of_an_uninterrupted_one(ro
     while killed is None and time.monotonic() < deadline:
         time.sleep(0.02)
         killed = next((path for path in set((root / "model_monitor").glob("*")) - before if checkpoints_of(path)), None)
-    process.send_signal(signal.SIGKILL)
+    process.kill()
     process.wait()
-    assert killed is not None and process.returncode == -signal.SIGKILL
+    assert killed is not None and process.returncode != 0
     assert len(checkpoints_of(killed)) < 6, "the run ended before it could be killed"
     assert run_main(seld.main, ["-train", "--resume", str(killed)]) == 0
     assert torch.get_num_threads() == threads
@@ -145,6 +145,7 @@ def test_resumed_run_continues_with_the_loss_sequence_of_an_uninterrupted_one(ro
         assert torch.equal(value, two[name]), name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("net", [name for name, system in SYSTEMS.items() if system.visual])
 def test_audio_visual_systems_train_and_validate_with_their_boxes(net, tmp_path, capsys):
     root = tiny_root(tmp_path / "data", train=1, seconds=2.0, video=True)
@@ -173,6 +174,7 @@ def test_resume_before_the_first_checkpoint_starts_from_the_weights_of_init(root
     assert scalars(started, "Loss/train") == first
 
 
+@pytest.mark.slow
 def test_losses_are_logged_at_checkpoints_that_are_no_multiple_of_the_log_interval(root):
     whole = train(root, "-i", "50", "-s", "25", "-b", "1")
     assert sorted(scalars(whole, "Loss/train")) == [20, 25, 40, 50]
@@ -188,6 +190,7 @@ def test_own_thresholds_of_a_training_are_used_in_its_evaluation(root, tmp_path)
     assert "activity threshold 0.01" in text and "10 degrees unified" in text
 
 
+@pytest.mark.slow
 def test_selection_by_room_and_on_the_validation_list_are_said(root, capsys):
     run = train(root, "-val", "-i", "2", "-s", "1", "--select", "val")
     selected = json.loads((run / "selected.json").read_text())

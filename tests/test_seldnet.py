@@ -108,8 +108,12 @@ def test_seldnet2019_is_cross_validated_and_pooled(tau, capsys):
         assert names and all(name.startswith(f"split{fold}_") for name in names)
         # nothing that is tested was trained on or chosen by
         assert not names & set(content.recordings["train"]) and not names & set(content.recordings["selection"])
+        # the rows are those of the raw output, angles beyond 180 degrees among them
+        (raw_dir,), out = (made / f"split{fold}").glob("raw_*"), made / f"csv{fold}"
+        assert run_main(npy2csv.main, [str(raw_dir), "--out", str(out), "--dialect", "dcase2019"]) == 0
+        assert all(path.read_bytes() == (out / path.name).read_bytes() for path in csv_dir.glob("*.csv"))
         tested |= names
-        chosen_on += content["recordings"]["selection"]
+        chosen_on += content.recordings["selection"]
     assert len(tested) == 4 and sorted(chosen_on) == sorted(tested)
 
     capsys.readouterr()
@@ -170,6 +174,7 @@ def test_a_finished_run_goes_on_for_more_epochs(resim):
     assert [line["iteration"] for line in lines] == [step, 2 * step, 3 * step]
 
 
+@pytest.mark.slow
 def test_patience_stops_a_run(resim, capsys):
     made = run(resim, "--system", "seldnet2018", "patient", "1", "--epochs", "30", "--patience", "1", "-l", "1e-12")
     lines = (made / "history.jsonl").read_text().splitlines()

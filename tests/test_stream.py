@@ -166,6 +166,7 @@ def test_what_cannot_be_streamed_is_refused(models, capsys, monkeypatch):
         StreamPredictor(inference)
 
 
+@pytest.mark.slow
 def test_standard_input_of_a_real_pipe(models):
     """One run as it is typed: samples through a pipe, rows out."""
     write_audio("talk.wav", bursts(1.3), RATE_HZ)

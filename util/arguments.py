@@ -131,7 +131,7 @@ A value is taken from the flag, else from dataset.json in the data root, else fr
         nargs="*",
         metavar="ID",
         help="task and job of systems that have presets, in the order of their seeds: --system seldnet2019 TASK JOB, "
-        "--system seldnet2018 JOB TASK; trains and scores. family/presets.toml says what each task id stands for",
+        "--system seldnet2018 JOB TASK; trains and scores. system/presets.toml says what each task id stands for",
     )
     add = parser.add_argument_group("what to do").add_argument
     add("-train", "--train", action="store_true", help="train a system")
@@ -168,7 +168,8 @@ A value is taken from the flag, else from dataset.json in the data root, else fr
     add(
         "--format",
         choices=["foa", "mic", "bin"],
-        help="audio format of the default lists [foa; -eval: the checkpoint's]",
+        help="audio format of the default lists, and of recordings whose folder does not say it [foa; -eval: the "
+        "checkpoint's]",
     )
     add("--ov", type=_positive_int, metavar="N", help="data sets in parts by overlap: events at one time, 1 to 3 [1]")
     add(
@@ -207,7 +208,7 @@ A value is taken from the flag, else from dataset.json in the data root, else fr
         action="append",
         metavar="NAME=VALUE",
         help="change a setting of the system (SELDnet: sequence_frames, filters, pools, rnn, rnn_units, dense, "
-        "dropout, attention, coordinates, layout, loss_weights: see family/presets.toml); may be given several times",
+        "dropout, attention, coordinates, layout, loss_weights: see system/presets.toml); may be given several times",
     )
     add(
         "--statistics",
@@ -251,7 +252,7 @@ A value is taken from the flag, else from dataset.json in the data root, else fr
         "--boxes",
         choices=["own", "empty", "other", "true"],
         help="boxes that an audio-visual system is scored with: the clip's own, none, another clip's, or made from the "
-        "labels [own]",
+        "labels; -infer and -submit: own or empty [own]",
     )
 
     add = parser.add_argument_group("training").add_argument
@@ -291,7 +292,7 @@ A value is taken from the flag, else from dataset.json in the data root, else fr
     add("--resume", metavar="RUN_DIR", help="go on with an interrupted run, with its own settings")
 
     add = parser.add_argument_group("search for better settings (-tune)").add_argument
-    add("--stages", metavar="FILE", help="stages of the search and their values [family/tuning.toml]")
+    add("--stages", metavar="FILE", help="stages of the search and their values [system/tuning.toml]")
     add(
         "--storage",
         metavar="URL",

@@ -30,7 +30,7 @@ class Dialect:
     optional : so many trailing columns may be absent, the same number in every row of a file
     distance_unit_m : metres per unit of the distance column
     rounded : angles and distances are written as integers, the nearest ones
-    truncated : they are written as integers toward zero
+    truncated : they are written as integers toward zero; angles of any size, as a network of 2019 regresses them
     header : first line of the file, or None
     """
 
@@ -87,7 +87,8 @@ def read_events(
     Raises
     ------
     InputError : no such file, wrong number of columns, text or NaN where a number is due, negative frame, class out of
-        range, azimuth outside [-180, 180], elevation outside [-90, 90], negative distance; with file, line and rule
+        range, azimuth outside [-180, 180], elevation outside [-90, 90] (unless the dialect has angles of any size),
+        negative distance; with file, line and rule
     """
     row = dialect_named(dialect)
     try:
@@ -129,7 +130,7 @@ def parse_events(
         raise
     by_name = {name: values[:, index] for index, name in enumerate(columns)}
     for name, column in by_name.items():
-        bad, rule = _rule_broken(name, column, class_count)
+        bad, rule = _rule_broken(name, column, class_count, any_angle=dialect.truncated)
         if bad.any():
             at = int(np.argmax(bad))
             found = f"{rule}, found {column[at]:g}"
@@ -184,7 +185,9 @@ def _is_number(field: str) -> bool:
     return True
 
 
-def _rule_broken(name: str, column: np.ndarray, class_count: int | None) -> tuple[np.ndarray, str]:
+def _rule_broken(
+    name: str, column: np.ndarray, class_count: int | None, *, any_angle: bool = False
+) -> tuple[np.ndarray, str]:
     """Mask of the rows that break the rule of a column, and the rule."""
     if name in _INTEGERS:
         whole = np.isfinite(column) & (column == np.rint(column)) & (np.abs(column) < 2**53)
@@ -197,6 +200,8 @@ def _rule_broken(name: str, column: np.ndarray, class_count: int | None) -> tupl
         return (column < 0, "frame must be 0 or more") if name == "frame" else (~whole, "")
     if not np.isfinite(column).all():
         return ~np.isfinite(column), f"{name} must be a finite number"
+    if any_angle and name in ("azimuth_deg", "elevation_deg"):
+        return np.zeros(len(column), dtype=bool), ""
     if name == "azimuth_deg":
         return np.abs(column) > 180, "azimuth must be between -180 and 180 degrees"
     if name == "elevation_deg":
