@@ -17,11 +17,12 @@ from tqdm import tqdm
 
 from dataset.layouts import DataRoot
 from dataset.plans import Plan
-from dataset.recordings import Boxes, Recording
+from dataset.recordings import Boxes, Recording, no_boxes
 from dataset.source import Source
 from job.data import (
     FLAG_OF_ARRAY,
     TrainingData,
+    augmentation,
     common_classes,
     detect_people,
     labels_of,
@@ -79,10 +80,12 @@ def train(given: dict[str, Any], command: str, *, run_folder: Path | None = None
     due = run.due(resumed)
     if not due:
         raise InputError("every stage of its system is trained", path=resumed)
+    run.check(due)
     run.folder = run_folder or _run_dir(args, roots, run.array, fabric, resumed)
     if resumed is None and fabric.is_global_zero:
         run.folder.mkdir(parents=True, exist_ok=True)
-        write_json(run.folder / "args.json", {**args, "command": command, "code_version": code_version()})
+        about = {"given": sorted(given), "command": command, "code_version": code_version()}
+        write_json(run.folder / "args.json", {**args, **about})
     for stage in due:
         status = run.train(stage, resumed)
         if status:
@@ -103,7 +106,7 @@ def _given_before(given: dict[str, Any], run_dir: Path) -> dict[str, Any]:
         print(f"--resume goes on with the run's own settings; ignored: {', '.join(ignored)}", file=sys.stderr)
     given = {**_arguments_of_run(run_dir), **changed}
     if "epochs" in changed and "max_iter" not in changed:
-        del given["max_iter"]  # follows from the epochs
+        given.pop("max_iter", None)  # follows from the epochs
     return given
 
 
@@ -181,6 +184,22 @@ class _Run:
                 self.stages[name] = _frozen(self.started[name])
         return [stage for stage in self.system.stages if stage.name not in self.stages and wanted in (None, stage.name)]
 
+    def check(self, due: Sequence[Stage]) -> None:
+        """Refuse what cannot be drawn or combined, before anything is made."""
+        if self.args["batch_size"] % self.fabric.world_size:
+            rule = f"must divide by the {self.fabric.world_size} processes"
+            raise InputError(f"the batch size {self.args['batch_size']} {rule}")
+        for stage in due:
+            if stage.takes:
+                if self.args["augment"] != "none":
+                    rule = f"the stage {stage.name} of {self.system.name} hears none"
+                    raise InputError(f"--augment changes sound, {rule}")
+                continue
+            source = source_of(self.args, self.data.train, self.classes, no_boxes if self.visual else None)
+            plan = training_plan(self.args, source, self.roots, stage.plans(self.settings[stage.name]))
+            _set_iterations(dict(self.args), self.given, plan)
+            augmentation(self.args, self.array, source)
+
     def _found(self, name: str, wanted: str) -> StageState:
         """A stage that comes before one that is to be trained: of --init, else of the newest run that has it."""
         if name in self.started:
@@ -214,7 +233,6 @@ class _Run:
         _set_iterations(args, self.given, plan)
         model.to(fabric.device)
         ranks = {"rank": fabric.global_rank, "world": fabric.world_size}
-        training_loader(args, source, plan, model, self.array, **ranks).close()  # what cannot be drawn is refused now
         thresholds = read_thresholds(
             args["threshold_config"], len(self.classes), default=model.output_format.threshold
         )
@@ -537,7 +555,10 @@ def _arguments_of_run(run_dir: Path) -> dict[str, Any]:
     if not (run_dir / "args.json").is_file():
         raise InputError("is no run folder: it holds no args.json", path=run_dir)
     stored = read_json(run_dir / "args.json")
-    return {key: value for key, value in stored.items() if key not in ("command", "code_version", "resume")}
+    own = {"command", "code_version", "resume", "given"}
+    if "given" in stored:  # what follows from the epochs, or from the data set, follows from them again
+        own |= {"max_iter", "model_save_interval"} - set(stored["given"])
+    return {key: value for key, value in stored.items() if key not in own}
 
 
 def _set_iterations(args: dict[str, Any], given: Mapping[str, Any], plan: Plan) -> None:

@@ -202,8 +202,7 @@ def test_bad_input_is_one_clear_line(resim, tau, tmp_path, capsys):
     refused([*base, str(resim), "--set", "pool=8"], "pool=8", "NAME=VALUE")
     refused([*base, str(resim), "--set", "rnn=transformer"], "gru, lstm")
     refused([*base, str(resim), "--set", "feature=logmel_intensity"], "frames of 2019")
-    refused([*base, str(resim), "--mix", "1"], "--mix")
-    refused([*base, str(resim), "--augment", "acs"], "--augment")
+    refused([*base, str(resim), "--mix", "1,1"], "--mix")
     refused([*base, str(resim), "--fft-size", "1024"], "512")
     refused(["--system", "seldnet2019", "77", "--data-root", str(tau)], "no task '77'")
     with pytest.raises(SystemExit):
@@ -214,7 +213,7 @@ def test_bad_input_is_one_clear_line(resim, tau, tmp_path, capsys):
     refused(["-train", "-val", "--system", "seldnet2018", "--data-root", str(tau), "--edition", "1999"], "1999")
     refused(["-train", "--split", "all", "--system", "seldnet2018", "--data-root", str(tau)], "needs -val")
 
-    made = run(resim, "--system", "seldnet2018", "bad", "1", "--epochs", "1")
+    made = run(resim, "--system", "seldnet2018", "bad", "1", "--epochs", "1", "--augment", "acs", "--mix", "1")
     checkpoint = result_checkpoint(made)
     refused(["-infer", str(next(resim.rglob("*.wav"))), "-em", str(checkpoint), "--stream"], "whole recording")
 
