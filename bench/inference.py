@@ -28,7 +28,7 @@ import numpy as np
 import soundfile
 
 from bench.machine import machine
-from util.processors import share_processors
+from util.cpus import share_processors
 
 TARGETS = {"cached boxes, bfloat16": 200, "detection": 8}
 

@@ -21,8 +21,8 @@ from system.presets import ids_of, preset_of
 from system.row import Plans
 from system.table import system_named
 from util.arguments import DEFAULTS, resolve
-from util.arrays import Array, array_of_flag
 from util.errors import InputError
+from util.microphone_arrays import Array, array_of_flag
 
 FLAG_OF_ARRAY = {"foa": "foa", "mic": "mic", "binaural": "bin"}
 VIDEO_FOLDERS = ("video_360x180_dev", "video_dev")

@@ -29,9 +29,9 @@ from seld_predictor import SELDPredictor
 from seld_validator import EDITIONS, SELDValidator, Validation, check_edition, write_result
 from system.checkpoint import Checkpoint, load_checkpoint, model_of
 from system.model import Model
-from util.arrays import array_of_flag
 from util.errors import InputError
 from util.files import read_json
+from util.microphone_arrays import array_of_flag
 from util.runs import SELECTED, newest_run, result_checkpoint
 from util.thresholds import Thresholds, read_thresholds
 

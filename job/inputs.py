@@ -13,8 +13,8 @@ from job.data import check_framing
 from seld_predictor import Inference, load
 from system.checkpoint import load_checkpoint
 from util.arguments import DEFAULTS
-from util.arrays import array_of_flag
 from util.errors import InputError
+from util.microphone_arrays import array_of_flag
 from util.runs import newest_run, result_checkpoint
 
 VIDEO_SUFFIXES = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v")

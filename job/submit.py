@@ -20,11 +20,11 @@ from dataset.lists import list_file
 from dataset.recordings import Recording, recordings_from_list
 from job.picture import PlacedBoxes, Placement, boxes_of_video
 from util.arguments import DEFAULTS
-from util.arrays import ARRAY_OF_FORMAT, ARRAYS, Array
 from util.dialects import dialect_named, read_events, write_events
 from util.errors import InputError
 from util.events import EventTable
 from util.files import folder_written_whole, write_text, written_whole
+from util.microphone_arrays import ARRAY_OF_FORMAT, ARRAYS, Array
 
 _LABEL = re.compile(r"[A-Za-z-]+_[A-Za-z0-9-]+_task3[ab]?_[1-4]")  # a, b: tracks without and with video, from 2023 on
 _TO_FILL_IN = "TO FILL IN"

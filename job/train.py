@@ -44,9 +44,9 @@ from system.model import Model, StageModel
 from system.presets import preset_of
 from system.row import Stage, System
 from system.table import system_named
-from util.arrays import Array
 from util.errors import InputError
 from util.files import read_json, write_json, written_whole
+from util.microphone_arrays import Array
 from util.runs import (
     SELECTED,
     checkpoints_of,

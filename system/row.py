@@ -14,7 +14,7 @@ from dataset.framing import Framing
 from dataset.plans import Plan
 from output_format.contract import OutputFormat
 from system.recipes import adam
-from util.arrays import Array
+from util.microphone_arrays import Array
 
 Settings = dict[str, Any]  # plain values, stored in the checkpoint
 Parameters = Iterable[nn.Parameter]

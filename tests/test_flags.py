@@ -15,10 +15,10 @@ from seld_predictor import load
 from system.audio_visual import FOREIGN, plans_of
 from tests.tiny import tiny_root
 from util.arguments import DEFAULTS
-from util.arrays import ARRAYS
 from util.cli import run_main
 from util.errors import InputError
 from util.files import read_json
+from util.microphone_arrays import ARRAYS
 from util.runs import checkpoints_of
 from util.thresholds import read_thresholds
 

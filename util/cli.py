@@ -7,8 +7,8 @@ import logging
 import sys
 from collections.abc import Callable
 
+from util.cpus import share_processors
 from util.errors import InputError
-from util.processors import share_processors
 
 share_processors()  # here, since every command line passes here before it imports PyTorch
 
