@@ -15,52 +15,12 @@ from tqdm import tqdm
 from dataset.recordings import Labels, Recording
 from dcase2022_task3_seld_metrics import score
 from dcase2022_task3_seld_metrics.arrays import seldnet2018
+from dcase2022_task3_seld_metrics.editions import DEFAULT, EDITIONS, TRAINING_EDITIONS
 from seld_predictor import Prediction, SELDPredictor
 from util.dialects import as_written, dialect_named, write_events
 from util.errors import InputError
 from util.events import EventTable
 from util.files import folder_written_whole, write_json, write_text, written_whole
-
-
-@dataclass(frozen=True)
-class Edition:
-    """How the systems' output is scored and written in one edition of the metrics.
-
-    Attributes
-    ----------
-    frame_s : label frames that it scores; None: those of the system's output
-    dialect : of the csv files
-    about : what its scores are, for the result file
-    tables : whether it compares tables of events; else detection and direction frame by frame (2018)
-    averages : whether it has averages over classes and over events to choose from
-    """
-
-    frame_s: float | None
-    dialect: str
-    about: str
-    tables: bool = True
-    averages: bool = True
-
-
-# The editions that training and evaluation score by; the command line of the metrics knows them all.
-_JOINT = "ER, F and LR as fractions, LE in degrees, spatial threshold 20 degrees"
-EDITIONS = {
-    "2018": Edition(
-        None,
-        "dcase2018",
-        "detection on blocks of 1 s, directions of the classes that sound, frame by frame; DOA error in degrees",
-        tables=False,
-        averages=False,
-    ),
-    "2019": Edition(
-        0.02,
-        "dcase2019",
-        "detection on blocks of 1 s, directions whatever the class, on a grid of 10 degrees; DOA error in degrees",
-        averages=False,
-    ),
-    "2022": Edition(0.1, "dcase2023", _JOINT),
-    "2023": Edition(0.1, "dcase2023", _JOINT),
-}
 
 
 def check_edition(edition: str, output_format: Any) -> None:
@@ -70,15 +30,16 @@ def check_edition(edition: str, output_format: Any) -> None:
     ------
     InputError : training and evaluation do not score by that edition, or it wants other frames than the output has
     """
-    if edition not in EDITIONS:
-        rule = f"--edition {edition}: training and evaluation score by {', '.join(EDITIONS)}; "
+    if edition not in TRAINING_EDITIONS:
+        rule = f"--edition {edition}: training and evaluation score by {', '.join(TRAINING_EDITIONS)}; "
         raise InputError(rule + "python -m dcase2022_task3_seld_metrics scores csv folders by every edition")
-    how, frame_s = EDITIONS[edition], output_format.description()["label_frame_s"]
-    if how.frame_s is not None and not math.isclose(how.frame_s, frame_s):
-        fitting = [name for name, one in EDITIONS.items() if one.frame_s and math.isclose(one.frame_s, frame_s)]
-        rule = f"scores frames of {1000 * how.frame_s:g} ms, the system's are {1000 * frame_s:g} ms"
+    row, frame_s = EDITIONS[edition], output_format.description()["label_frame_s"]
+    if row.frame_s is not None and not math.isclose(row.frame_s, frame_s):
+        lengths = {name: EDITIONS[name].frame_s for name in TRAINING_EDITIONS}
+        fitting = [name for name, one in lengths.items() if one is not None and math.isclose(one, frame_s)]
+        rule = f"scores frames of {1000 * row.frame_s:g} ms, the system's are {1000 * frame_s:g} ms"
         raise InputError(f"--edition {edition}: {rule}; --edition {fitting[-1] if fitting else '2018'} fits")
-    if not how.tables and not hasattr(output_format, "detections"):
+    if not row.tables and not hasattr(output_format, "detections"):
         raise InputError(f"--edition {edition}: scores detection and direction branches, which the system has not")
 
 
@@ -127,12 +88,12 @@ class SELDValidator:
         *,
         classes: Sequence[str],
         labels: Labels,
-        edition: str = "2023",
+        edition: str = DEFAULT,
         average: str = "macro",
         raw_description: dict[str, Any] | None = None,
     ):
         self.recordings, self.classes, self.labels = list(recordings), list(classes), labels
-        self.edition, self.average, self.how = edition, average, EDITIONS[edition]
+        self.edition, self.average = EDITIONS[edition], average
         self.raw_description = raw_description or {}
 
     def validate(
@@ -149,15 +110,16 @@ class SELDValidator:
 
     def _validate(self, predictor: SELDPredictor, csv_dir: Path, raw_dir: Path | None, description: str) -> Validation:
         reference, estimated, losses = {}, {}, []
-        frames = None if self.how.tables else _FrameByFrame(predictor.model.output_format, self.labels)
+        frames = None if self.edition.tables else _FrameByFrame(predictor.model.output_format, self.labels)
+        dialect = dialect_named(self.edition.dialect)
         seconds = sum(recording.duration_s for recording in self.recordings)
         with tqdm(total=round(seconds), desc=description, unit="s", mininterval=0.5, leave=False) as progress:
             for prediction in predictor.predict(self.recordings, labels=self.labels):
                 recording = prediction.recording
                 # scored is what the csv file says: 2019 writes whole degrees
-                events = as_written(prediction.events, dialect_named(self.how.dialect))
+                events = as_written(prediction.events, dialect)
                 estimated[recording.name] = events
-                write_events(csv_dir / f"{recording.name}.csv", events, self.how.dialect)
+                write_events(csv_dir / f"{recording.name}.csv", events, dialect.name)
                 if raw_dir is not None:
                     self._write_raw(raw_dir, prediction)
                 if recording.labels is not None:
@@ -172,8 +134,8 @@ class SELDValidator:
             scores = frames.scores()
         elif reference:
             scored = {name: estimated[name] for name in reference}
-            average = self.average if self.how.averages else None
-            scores = score(reference, scored, edition=self.edition, average=average, classes=self.classes)
+            average = self.average if len(self.edition.averages) > 1 else None
+            scores = score(reference, scored, edition=self.edition.name, average=average, classes=self.classes)
         loss = float(np.mean(losses)) if losses else None
         return Validation(scores, loss, reference, estimated)
 

@@ -157,7 +157,7 @@ def _coordinates(values: np.ndarray, is_vector: np.ndarray, settings: Settings, 
     vectors = np.zeros((len(values), 3))
     vectors[~is_vector] = polar_to_cartesian(values[~is_vector, :2])
     vectors[is_vector] = values[is_vector, :3]
-    if settings.edition.name.startswith("2024"):  # by way of angles, which takes the length out
+    if settings.edition.vectors_by_angles:
         vectors[is_vector] = polar_to_cartesian(cartesian_to_polar(vectors[is_vector]))
     return vectors
 

@@ -18,8 +18,6 @@ from dcase2022_task3_seld_metrics.settings import Settings
 if TYPE_CHECKING:
     import pandas as pd
 
-_SUMMED = ("2020", "2021")  # editions whose official programs count over all classes
-
 
 def group_of(name: str, key: str) -> str | None:
     """The number behind `key` in a file name: ("fold4_room23_mix001.csv", "room") -> "23"; None where there is none."""
@@ -123,9 +121,9 @@ class Result:
 
     def _named_counts(self, sums: Components) -> dict[str, np.ndarray]:
         counts = dict(sums)
-        if self.settings.edition.name == "2025":  # its program has these counters and never adds to them
+        if self.settings.edition.onscreen:  # 2025: its program has these counters and never adds to them
             counts |= {name: np.zeros_like(counts[name]) for name in "SDI"}
-        if self.settings.edition.name in _SUMMED:
+        if self.settings.edition.summed_counts:
             if "FP_spatial" in counts:  # 2021: a misplaced event is one of the false positives
                 counts["FP"] = counts["FP"] + counts.pop("FP_spatial")
             counts = {name: np.sum(value, axis=-1) if np.ndim(value) else value for name, value in counts.items()}

@@ -10,6 +10,7 @@ import numpy as np
 from dcase2022_task3_seld_metrics.batch import Batch
 from dcase2022_task3_seld_metrics.checks import check_rows, matched_names, some
 from dcase2022_task3_seld_metrics.distances import polar_to_cartesian
+from dcase2022_task3_seld_metrics.editions import DEFAULT
 from dcase2022_task3_seld_metrics.folders import read_folders
 from dcase2022_task3_seld_metrics.notices import Notices
 from dcase2022_task3_seld_metrics.result import Result
@@ -25,7 +26,7 @@ def score(
     reference: Events,
     estimated: Events,
     *,
-    edition: str = "2023",
+    edition: str = DEFAULT,
     average: str | None = None,
     class_count: int | None = None,
     classes: Sequence[str] | None = None,

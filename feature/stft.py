@@ -28,12 +28,9 @@ class SpectralFeature(nn.Module):
 
     Attributes
     ----------
-    needs : "window": a frame depends on its own samples only
     left : samples of a clip's first frame that lie before the clip
     reflect : `clip` mirrors the clip into them; else they are zeros
     """
-
-    needs = "window"
 
     def __init__(
         self,

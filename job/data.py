@@ -13,8 +13,8 @@ from dataset.layouts import DataRoot, ListNames
 from dataset.lists import list_file
 from dataset.recordings import Boxes, Labels, Recording, recordings_from_list, split_by_room
 from dataset.samplers import Batches, Drawing
+from dcase2022_task3_seld_metrics.editions import EDITIONS
 from family.presets import ids_of, preset_of
-from seld_validator import EDITIONS
 from system import Model
 from util.arguments import DEFAULTS, resolve
 from util.errors import InputError

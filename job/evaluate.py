@@ -14,6 +14,7 @@ from dataset.layouts import DataRoot
 from dataset.lists import list_file
 from dataset.recordings import Boxes, Recording, recordings_from_list
 from dataset.true_boxes import TrueBoxes
+from dcase2022_task3_seld_metrics.editions import EDITIONS
 from job.data import (
     FLAG_OF_ARRAY,
     check_framing,
@@ -25,7 +26,7 @@ from job.data import (
 )
 from job.machine import make_fabric
 from seld_predictor import SELDPredictor
-from seld_validator import EDITIONS, SELDValidator, Validation, check_edition, write_result
+from seld_validator import SELDValidator, Validation, check_edition, write_result
 from system import Model, model_from_checkpoint
 from util.arrays import Array
 from util.checkpoint import load_checkpoint
@@ -131,15 +132,15 @@ class Evaluation:
         args = self.args
         names = ", ".join(f"{root.name} ({root.path})" for root in self.roots)
         synthetic = ": synthetic scenes, no real recordings" if all(root.synthetic for root in self.roots) else ""
-        how = EDITIONS[args["edition"]]
-        average = f"{args['average']} average; " if how.averages else ""
+        edition = EDITIONS[args["edition"]]
+        average = f"{args['average']} average; " if len(edition.averages) > 1 else ""
         folders = ", ".join(sorted({recording.folder for recording in recordings}))
         remarks = [
             f"data {names}{synthetic}",
             f"list {list_name}, {len(recordings)} recordings, folders {folders}",
             f"checkpoint {checkpoint}, seed {args['random_seed']}, {_selection_remark(checkpoint, args['select'])}",
             f"command {self.command}",
-            f"metrics edition {args['edition']}, {average}{how.about}",
+            f"metrics edition {args['edition']}, {average}{edition.remark}",
             str(self.thresholds),
         ]
         if self.model.statistics is not None:

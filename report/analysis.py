@@ -14,6 +14,7 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from dcase2022_task3_seld_metrics import Comparison, Result, score
+from dcase2022_task3_seld_metrics.editions import DEFAULT, EDITIONS
 from output_format.candidates import Candidates, merge
 from output_format.formats import OUTPUT_FORMATS
 from output_format.multi_accdoa import LABEL_FRAME_S
@@ -27,7 +28,6 @@ from util.files import read_json
 from util.labels import read_label_events
 
 SCORES = ("SELD", "F", "ER", "LE", "LR")
-_JOINT = ("2020", "2021", "2022", "2023", "2024", "2024-segment", "2025")
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,7 +87,9 @@ class Evaluation:
         """
         about = self.clips[0].about
         edition, average = (about.get(name) or self.args.get(name) for name in ("edition", "average"))
-        return {"edition": str(edition) if edition in _JOINT else "2023", "average": str(average or "macro")}
+        known = EDITIONS.get(str(edition))
+        name = known.name if known is not None and known.has_classes else DEFAULT
+        return {"edition": name, "average": str(average or "macro")}
 
     def score(self, estimate: Callable[[ClipResult], EventTable] | None = None) -> Result:
         """Official scores of the clips, of the run's own events or of those that `estimate` gives."""
