@@ -16,6 +16,7 @@ from dataset.recordings import Labels, Recording
 from dcase2022_task3_seld_metrics import score
 from dcase2022_task3_seld_metrics.arrays import seldnet2018
 from dcase2022_task3_seld_metrics.editions import DEFAULT, EDITIONS, TRAINING_EDITIONS
+from dcase2022_task3_seld_metrics.score_table import SCORES
 from seld_predictor import Prediction, SELDPredictor
 from util.dialects import as_written, dialect_named, write_events
 from util.errors import InputError
@@ -217,7 +218,7 @@ def result_text(validation: Validation, classes: Sequence[str], remarks: Sequenc
     lines = []
     if validation.scores is not None:
         overall, classwise = validation.scores.overall, validation.scores.classwise
-        columns = "\t".join("SELD_error" if name == "SELD" else name for name in overall)
+        columns = "\t".join(SCORES[name].key for name in overall)
         lines += ["SELD scores", f"All\t{columns}"]
         lines.append("\t".join(["All", *(f"{value:.2f}" for value in overall.values())]))
         if classwise:

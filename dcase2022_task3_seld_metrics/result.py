@@ -12,6 +12,7 @@ import numpy as np
 
 from dcase2022_task3_seld_metrics.counting import Components
 from dcase2022_task3_seld_metrics.jackknife import Interval, jackknife, leave_one_out_sums
+from dcase2022_task3_seld_metrics.score_table import ANGLES
 from dcase2022_task3_seld_metrics.scores import Values, over_classes, scores
 from dcase2022_task3_seld_metrics.settings import Settings
 
@@ -168,7 +169,7 @@ class Result:
         nan_means = self.settings.edition.nan_means
         values = over_classes(self.classwise, self.occurs, nan_means)
         matched = self.components["DE_TP"].sum(axis=0) > 0
-        for name in ("LE", "AngE"):
+        for name in ANGLES:
             if name in self.classwise:
                 values[f"{name}_matched"] = over_classes({name: self.classwise[name]}, matched, ())[name]
         return {name: float(value) for name, value in values.items()}

@@ -15,6 +15,8 @@ from tqdm import tqdm
 
 from dataset.layouts import DataRoot
 from dataset.recordings import Recording
+from dcase2022_task3_seld_metrics.editions import EDITIONS
+from dcase2022_task3_seld_metrics.score_table import SCORES
 from family.presets import preset_of
 from job.data import (
     FLAG_OF_ARRAY,
@@ -234,7 +236,7 @@ class _Results:
         if validation.scores is None:
             return
         s = validation.scores.overall
-        scores = {"SELD_error" if name == "SELD" else name: value for name, value in s.items()}
+        scores = {SCORES[name].key: value for name, value in s.items()}
         self._remember(iteration, {"val_loss": validation.loss, **scores})
         occurs = validation.scores.occurs
         self.monitor.validation(iteration, scores, validation.scores.classwise, self.classes, occurs=occurs)
@@ -255,15 +257,16 @@ class _Results:
             file.write(json.dumps(line) + "\n")
 
     def _offer(self, path: Path, validation: Validation) -> None:
-        """Remember the checkpoint if it has the lowest SELD error so far."""
-        selected, error = self.run_dir / SELECTED, validation.scores.overall["SELD"]
-        best = read_json(selected)["SELD_error"] if selected.is_file() else None
+        """Remember the checkpoint if it has the best score so far."""
+        score = SCORES[EDITIONS[self.args["edition"]].best]
+        selected, error = self.run_dir / SELECTED, validation.scores.overall[score.name]
+        best = read_json(selected)[score.key] if selected.is_file() else None
         # 2019 gives no error where nothing is predicted: that is worse than any
-        if best is None or error < best:
+        if best is None or score.beats(error, best):
             error = error if math.isfinite(error) else None
             rule = self.args["select"]
             name = self.data.selection_name if rule == "val" else self.data.validation_name
-            about = {"checkpoint": path.name, "SELD_error": error, "selected_on": rule, "recordings": name}
+            about = {"checkpoint": path.name, score.key: error, "selected_on": rule, "recordings": name}
             write_json(selected, about)
 
     def print_end(self) -> None:
@@ -313,12 +316,7 @@ def _set_iterations(args: dict[str, Any], given: Mapping[str, Any], data: Traini
 
 def score_line(scores: Mapping[str, float]) -> str:
     """Scores in one line: fractions that users know as percent are given so."""
-    forms = {"F": "F {:.1f} %", "LR": "LR {:.1f} %", "frame_recall": "frame recall {:.1f} %"}
-    plain = {"ER": "ER {:.2f}", "LE": "LE {:.1f} deg", "DOA_error": "DOA error {:.1f} deg", "SELD": "SELD error {:.3f}"}
-    return "  ".join(
-        forms[name].format(100 * value) if name in forms else plain[name].format(value)
-        for name, value in scores.items()
-    )
+    return "  ".join(SCORES[name].line(value) for name, value in scores.items())
 
 
 def _run_dir(

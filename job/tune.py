@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from dcase2022_task3_seld_metrics.score_table import SCORES, SCORES_BY_KEY
 from family.presets import preset_of, with_changes
 from family.tuning import BUDGET, FILE, FLAGS, Plan, Point, Stage, as_text, changed, changes, read_plan
 from job.data import common_classes, open_roots, training_data
@@ -185,7 +186,7 @@ class Search:
                              place=f"stage {number} '{stage.name}'")  # fmt: skip
         kept = "" if chosen.number == number else f" (of stage {chosen.number}; nothing here is better)"
         print(f"stage {number} of {len(self.stages)}, {stage.name}: best is {chosen.label}{kept}, "
-              f"SELD error {chosen.seld:.4f}", flush=True)  # fmt: skip
+              f"{SCORES['SELD'].line(chosen.seld)}", flush=True)  # fmt: skip
         return found
 
     def _try(self, stage: Stage, index: int, values: dict[str, Any], start: Point) -> TrialRow:
@@ -349,7 +350,7 @@ class Search:
         for trial in study.get_trials(deepcopy=False, states=(states.RUNNING,)):
             row = trial.user_attrs.get("row")
             if row is not None and row["scores"]:  # killed between its score and its end
-                study.tell(trial.number, row["scores"]["SELD_error"])
+                study.tell(trial.number, row["scores"][SCORES["SELD"].key])
             else:
                 study.tell(trial.number, state=states.FAIL)
         trials = [trial for trial in study.get_trials(deepcopy=False) if "grid_id" in trial.system_attrs]
@@ -450,7 +451,7 @@ class Search:
 def read_scores(folder: Path) -> dict[str, Any]:
     """Of a finished run: state, scores of its best epoch, epochs, curve."""
     lines = [json.loads(line) for line in (folder / "history.jsonl").read_text(encoding="utf-8").splitlines()]
-    curve = [float(line["SELD_error"]) for line in lines]
+    curve = [float(line[SCORES["SELD"].key]) for line in lines]
     made: dict[str, Any] = {"epochs": len(lines), "curve": curve}
     if not (folder / "selected.json").is_file() or not any(math.isfinite(value) for value in curve):
         return {**made, "state": "no score"}
@@ -482,8 +483,8 @@ def _import_optuna() -> Any:
 
 
 def _plain(scores: Mapping[str, float]) -> dict[str, float]:
-    """Names of the history -> names of the metrics."""
-    return {"SELD" if name == "SELD_error" else name: value for name, value in scores.items()}
+    """Keys of the history -> names of the metrics."""
+    return {SCORES_BY_KEY[key].name: value for key, value in scores.items()}
 
 
 def _text(value: Any) -> Any:

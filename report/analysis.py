@@ -15,6 +15,7 @@ from scipy.optimize import linear_sum_assignment
 
 from dcase2022_task3_seld_metrics import Comparison, Result, score
 from dcase2022_task3_seld_metrics.editions import DEFAULT, EDITIONS
+from dcase2022_task3_seld_metrics.score_table import JOINT_SCORES
 from output_format.candidates import Candidates, merge
 from output_format.formats import OUTPUT_FORMATS
 from output_format.multi_accdoa import LABEL_FRAME_S
@@ -26,8 +27,6 @@ from util.errors import InputError
 from util.events import EventTable
 from util.files import read_json
 from util.labels import read_label_events
-
-SCORES = ("SELD", "F", "ER", "LE", "LR")
 
 
 @dataclass(frozen=True, eq=False)
@@ -472,11 +471,11 @@ def _binned(
 
 def by_threshold(evaluation: Evaluation, thresholds: Sequence[float]) -> dict[str, np.ndarray]:
     """Scores with one threshold for all classes: score -> (thresholds,), and "precision", "recall" of frame rows."""
-    out: dict[str, list[float]] = {name: [] for name in (*SCORES, "precision", "recall")}
+    out: dict[str, list[float]] = {name: [] for name in (*JOINT_SCORES, "precision", "recall")}
     for threshold in thresholds:
         tables = {clip.name: merge(clip.candidates, threshold, evaluation.unification_deg) for clip in evaluation.clips}
         result = evaluation.score(lambda clip, tables=tables: tables[clip.name])
-        for name in SCORES:
+        for name in JOINT_SCORES:
             out[name].append(float(result.overall[name]))
         correct = predicted = expected = 0
         for clip in evaluation.clips:

@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from dcase2022_task3_seld_metrics import Result
 from dcase2022_task3_seld_metrics.jackknife import Interval
+from dcase2022_task3_seld_metrics.score_table import JOINT_SCORES, SCORES
 from report import charts
 from report.analysis import (
     ClipResult,
@@ -34,13 +35,7 @@ from util.files import write_text
 
 _TEMPLATES = Path(__file__).parent
 THRESHOLDS = tuple(round(0.05 * step, 2) for step in range(1, 20))
-_NAMES = {
-    "F": "F within 20°",
-    "ER": "error rate within 20°",
-    "LE": "localisation error",
-    "LR": "localisation recall",
-    "SELD": "SELD error",
-}
+_TITLES = {name: SCORES[name].title("20°") for name in JOINT_SCORES}
 _BOXES = {  # by --boxes of the evaluation
     "empty": "the same network that sees nobody: what the sound alone gives it",
     "other": "the same network that sees the people of another recording",
@@ -211,9 +206,8 @@ def _header(evaluations: Sequence[Evaluation]) -> str:
 def _number(score: str, value: float) -> str:
     if not np.isfinite(value):
         return "–"
-    if score in ("F", "LR"):
-        return f"{100 * value:.1f}\u202f%"
-    return f"{value:.1f}°" if score == "LE" else f"{value:.3f}"
+    unit = {"%": "\u202f%"}.get(SCORES[score].unit, SCORES[score].unit)
+    return SCORES[score].number(value) + unit
 
 
 def _interval(score: str, result: Result) -> str:
@@ -231,14 +225,14 @@ def _score_section(
     floors: Sequence[tuple[str, str, Result]],
 ) -> str:
     cards = []
-    for score in charts.AXES:
+    for score in JOINT_SCORES:
         values = "".join(
             f'<div class="value">{_dot(index)}<b data-score="{score}" data-run="{index}">'
             f"{_number(score, float(result.overall[score]))}</b><span>{_interval(score, result)}</span></div>"
             for index, (_, result) in enumerate(named)
         )
-        cards.append(f'<div class="card"><div class="what">{_NAMES[score]}</div>{values}</div>')
-    header = "".join(f'<th class="number">{_NAMES[score]}</th>' for score in charts.AXES)
+        cards.append(f'<div class="card"><div class="what">{_TITLES[score]}</div>{values}</div>')
+    header = "".join(f'<th class="number">{_TITLES[score]}</th>' for score in JOINT_SCORES)
     rows = []
     every = [(name, "", result, "") for name, result in named]
     every += [(name, text, result, "bound") for name, text, result in [*variants, *floors]]
@@ -246,7 +240,7 @@ def _score_section(
         cells = "".join(
             f'<td class="number">{_number(score, float(result.overall[score]))}'
             f"<br><small>{_number(score, float(result.occurring.get(score, np.nan)))}</small></td>"
-            for score in charts.AXES
+            for score in JOINT_SCORES
         )
         explained = f"<br><small>{html.escape(text)}</small>" if text else ""
         rows.append(f'<tr class="{kind}"><td>{html.escape(name)}{explained}</td>{cells}</tr>')
@@ -262,7 +256,7 @@ def _score_section(
 
 def _paired_section(evaluations: Sequence[Evaluation]) -> str:
     first = evaluations[0]
-    header = "".join(f'<th class="number">{_NAMES[score]}</th>' for score in charts.AXES)
+    header = "".join(f'<th class="number">{_TITLES[score]}</th>' for score in JOINT_SCORES)
     rows = []
     for index, one in enumerate(evaluations[1:], start=1):
         name = f"{_dot(index)} {html.escape(one.name)}"
@@ -276,7 +270,7 @@ def _paired_section(evaluations: Sequence[Evaluation]) -> str:
         if comparison.groups:
             kinds.append((f"{len(comparison.groups)} rooms", comparison.by_group))
         for text, intervals in kinds:
-            cells = "".join(_difference_cell(score, intervals[score]) for score in charts.AXES)
+            cells = "".join(_difference_cell(score, intervals[score]) for score in JOINT_SCORES)
             rows.append(f"<tr><td>{name}<br><small>by {text}</small></td>{cells}</tr>")
     return (
         f'<section id="s-paired"><h2>Differences from {html.escape(first.name)}</h2><p class="about">On the recordings '
