@@ -20,7 +20,7 @@ class Recipe:
     Attributes
     ----------
     betas, eps : of Adam
-    arguments : defaults of flags that go before those of a data root, by their names in `util.arguments.DEFAULTS`
+    arguments : defaults of flags that go before those of a data root, by their names in `util.flags.FLAGS`
     """
 
     betas: tuple[float, float] = (0.9, 0.999)

@@ -16,18 +16,12 @@ from dataset.samplers import Batches, Drawing
 from dcase2022_task3_seld_metrics.editions import EDITIONS
 from family.presets import ids_of, preset_of
 from system import Model
-from util.arguments import DEFAULTS, resolve
+from util.arguments import resolve
 from util.errors import InputError
+from util.flags import DEFAULTS, FLAGS, FRAMING
 
 FLAG_OF_ARRAY = {"foa": "foa", "mic": "mic", "binaural": "bin"}
 VIDEO_FOLDERS = ("video_360x180_dev", "video_dev")
-FRAMING_FLAGS = {
-    "sampling_frequency": ("-fs", "rate_hz"),
-    "fft_size": ("--fft-size", "n_fft"),
-    "stft_hop_size": ("--stft-hop-size", "hop"),
-    "train_wav_length": ("--train-wav-length", "window_s"),
-    "eval_wav_hop_length": ("--eval-wav-hop-length", "eval_hop_s"),
-}
 
 
 @dataclass(frozen=True)
@@ -76,8 +70,8 @@ def check_framing(args: Mapping[str, Any], framing: Any, checkpoint: Path) -> No
     ------
     InputError : they do
     """
-    for name, (flag, attribute) in FRAMING_FLAGS.items():
-        trained = getattr(framing, attribute, None)
+    for name in FRAMING:
+        flag, trained = FLAGS[name].option, getattr(framing, FLAGS[name].framing, None)
         if name in args and trained is None:
             raise InputError(f"{flag} means nothing to its system", path=checkpoint)
         if name in args and not math.isclose(args[name], trained):

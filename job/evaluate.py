@@ -32,25 +32,9 @@ from util.arrays import Array
 from util.checkpoint import load_checkpoint
 from util.errors import InputError
 from util.files import read_json
+from util.flags import INHERITED
 from util.runs import SELECTED, newest_run, result_checkpoint
 from util.thresholds import Thresholds, read_thresholds
-
-# What an evaluation takes over from the training of its checkpoint unless a flag says otherwise.
-INHERITED = (
-    "data_root",
-    "ov",
-    "split",
-    "format",
-    "edition",
-    "detector",
-    "box_rate",
-    "sampling_frequency",
-    "fft_size",
-    "stft_hop_size",
-    "random_seed",
-    "select",
-)
-
 
 BOXES = {  # by --boxes
     "own": "the clip's own",
@@ -212,7 +196,6 @@ def evaluate_checkpoint(given: dict[str, Any], checkpoint: Path, command: str) -
     inherited = {key: stored[key] for key in INHERITED if stored.get(key) is not None}
     system = {} if "system" not in content else {"net": content["system"]}
     roots, args = open_roots({**inherited, **given, **system})
-    args |= {key: stored[key] for key in ("random_seed", "select") if key in stored}  # facts of its training
     fabric = make_fabric({**args, "devices": 1}, training=False)
     classes = common_classes(roots, args["class_num"])
 

@@ -20,9 +20,9 @@ from job.data import TrainingData, default_lists, labels_of, open_roots
 from job.machine import make_fabric
 from job.statistics import gather_statistics
 from system import SYSTEMS, system_named
-from util.arguments import DEFAULTS
 from util.errors import InputError
 from util.files import read_json, write_json, written_whole
+from util.flags import DEFAULTS
 
 MARKER = "extract.json"
 

@@ -25,12 +25,12 @@ from report.player import write_player
 from report.shown import Shown
 from report.tracks import link_events, write_audacity_labels, write_events_json
 from seld_predictor import Inference
-from util.arguments import DEFAULTS
 from util.boxes import BoxTrack
 from util.dialects import write_events
 from util.errors import InputError
 from util.events import EventTable
 from util.files import write_json, written_whole
+from util.flags import DEFAULTS
 
 PLAYER_LIMIT_S = 1800.0  # a page with sound and picture of more is too heavy for a browser
 

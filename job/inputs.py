@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from dataset.layouts import AUDIO_SUFFIXES, LAYOUTS
-from job.data import FRAMING_FLAGS, check_framing
+from job.data import check_framing
 from seld_predictor import Inference, load
-from util.arguments import DEFAULTS
 from util.arrays import array_named
 from util.checkpoint import load_checkpoint
 from util.errors import InputError
+from util.flags import DEFAULTS, FRAMING
 from util.runs import newest_run, result_checkpoint
 
 VIDEO_SUFFIXES = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v")
@@ -60,7 +60,7 @@ def open_checkpoint(args: dict[str, Any]) -> tuple[Inference, Path]:
         batch_size=args["batch_size"],
         workers=args["workers"],
     )
-    changed = {name: args[name] for name in FRAMING_FLAGS if args[name] != DEFAULTS[name]}
+    changed = {name: args[name] for name in FRAMING if args[name] != DEFAULTS[name]}
     check_framing(changed, inference.model.sampler.framing, checkpoint)
     return inference, checkpoint
 

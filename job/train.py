@@ -40,6 +40,7 @@ from util.arrays import Array
 from util.checkpoint import load_checkpoint
 from util.errors import InputError
 from util.files import read_json, write_json
+from util.flags import RESUMABLE
 from util.runs import (
     SELECTED,
     checkpoints_of,
@@ -51,7 +52,6 @@ from util.runs import (
 )
 from util.thresholds import read_thresholds
 
-CHANGEABLE_ON_RESUME = ("train", "val", "max_iter", "epochs", "patience", "device", "devices", "precision", "workers")
 CLIPS_DRAWN = 3  # clips whose azimuth is drawn at every validation
 
 
@@ -65,7 +65,7 @@ def train(given: dict[str, Any], command: str, *, run_folder: Path | None = None
     """
     resumed = Path(given["resume"]) if given.get("resume") else None
     if resumed is not None:
-        changed = {name: value for name, value in given.items() if name in CHANGEABLE_ON_RESUME}
+        changed = {name: value for name, value in given.items() if name in RESUMABLE}
         ignored = sorted(given.keys() - changed.keys() - {"resume"})
         if ignored:
             print(f"--resume goes on with the run's own settings; ignored: {', '.join(ignored)}", file=sys.stderr)

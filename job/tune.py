@@ -16,24 +16,21 @@ from typing import Any
 
 from dcase2022_task3_seld_metrics.score_table import SCORES, SCORES_BY_KEY
 from family.presets import preset_of, with_changes
-from family.tuning import BUDGET, FILE, FLAGS, Plan, Point, Stage, as_text, changed, changes, read_plan
+from family.tuning import BUDGET, FILE, GRID_FLAGS, Plan, Point, Stage, as_text, changed, changes, read_plan
 from job.data import common_classes, open_roots, training_data
 from job.folds import cross_validate
 from job.train import score_line, train
 from report.tuning import TrialRow, best_row, markdown, winners, write_tables, write_tuning_page
 from system import Model, system_named
-from util.arguments import DEFAULTS
 from util.errors import InputError
 from util.files import read_json, write_json
+from util.flags import DEFAULTS, FLAGS, names_of
 from util.runs import iteration_of
 
-# Flags that decide nothing that is compared: a search may go on with others.
-FREE = {
-    *("train", "val", "tune", "ids", "monitor_path", "data_root", "device", "devices", "workers", "out", "storage"),
-    *("stages", "set", "resume", "net", "job_id", "task_settings", "train_wav_txt", "val_wav_txt", "eval_wav_txt"),
-}
-OWN = ("tune", "stages", "storage", "out")  # of the search, not of a trial
-MACHINE = ("device", "devices", "workers", "monitor_path")  # flags that decide no result
+# Arguments that a search may go on with others of: recordings and settings are compared as what they stand for.
+FREE = {*names_of(lambda flag: flag.role != "setting"), "job_id", "task_settings"}
+OWN = names_of(lambda flag: "tune" in flag.jobs and "train" not in flag.jobs)  # of the search, not of a trial
+MACHINE = names_of(lambda flag: flag.role == "machine")  # flags that decide no result
 DATABASE = "tuning.db"
 
 
@@ -263,10 +260,10 @@ class Search:
         for name, value in self.final_flags().items():
             if name in ("train", "val", "net", "ids", "select") or value is None or value is False:
                 continue
-            if name in FLAGS and value == preset_of(self.args["net"]).arguments.get(name):
+            if name in GRID_FLAGS and value == preset_of(self.args["net"]).arguments.get(name):
                 continue
             for one in value if isinstance(value, list) else [value]:
-                words += ["--" + name.replace("_", "-"), *([] if one is True else [as_text(one)])]
+                words += [FLAGS[name].options[-1], *([] if one is True else [as_text(one)])]
         given = self.given.get("ids", [])
         return shlex.join([*words[:3], *given, *words[3:]])
 
@@ -376,7 +373,7 @@ class Search:
             name, _, value = text.partition("=")
             self.system.stages[0].settings({**self.args, "set": [text]}, self.data.train[0].array)
             settings |= self._from_text(name, value)
-        return Point(settings, {name: self.args[name] for name in FLAGS})
+        return Point(settings, {name: self.args[name] for name in GRID_FLAGS})
 
     def _from_text(self, name: str, text: str) -> dict[str, Any]:
         return {name: with_changes({name: self.defaults[name]}, [f"{name}={text}"])[name]}
