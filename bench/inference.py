@@ -21,6 +21,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -29,6 +30,9 @@ import soundfile
 
 from bench.machine import machine
 from util.processors import share_processors
+
+if TYPE_CHECKING:
+    from seld_predictor import Inference
 
 TARGETS = {"cached boxes, bfloat16": 200, "detection": 8}
 
@@ -70,7 +74,7 @@ def _material(folder: Path, seconds: int) -> tuple[Path, Path]:
     return untrained(folder / "av.pth", visual=True), path
 
 
-def _inference(args: argparse.Namespace, checkpoint: Path, precision: str):
+def _inference(args: argparse.Namespace, checkpoint: Path, precision: str) -> Inference:
     from seld_predictor import load
 
     return load(checkpoint, device=args.device, precision=precision, batch_size=args.batch_size)
@@ -111,7 +115,8 @@ def _streaming(args: argparse.Namespace, checkpoint: Path, audio: Path, precisio
     from util.audio import read_audio
 
     inference = _inference(args, checkpoint, precision)
-    waveform, latency_ms = read_audio(audio), []
+    waveform = read_audio(audio)
+    latency_ms: list[float] = []
 
     def run() -> None:
         predictor = StreamPredictor(inference)

@@ -16,6 +16,7 @@ import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -59,7 +60,7 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
-def _prepared(args: argparse.Namespace, folder: Path, precision: str, *, clips: int = 20, training: bool = True):
+def _prepared(args: argparse.Namespace, folder: Path, precision: str, *, clips: int = 20, training: bool = True) -> Any:
     """Fabric, arguments, recordings, plan and model for clips of noise with labels and boxes."""
     import torch
 
@@ -211,7 +212,7 @@ def _timed(body: Callable[[], object], device: object) -> float:
     return time.perf_counter() - start
 
 
-def _wait(device: object) -> None:
+def _wait(device: Any) -> None:
     import torch
 
     if device.type == "cuda":

@@ -181,7 +181,7 @@ def _file_name(name: str) -> str:
 def _item(name: str, entry: Any, source: Path) -> Item:
     if not isinstance(entry, dict):
         raise InputError("its entry is no json object")
-    bounds = [entry.get("start"), entry.get("stop")]
+    bounds: list[Any] = [entry.get("start"), entry.get("stop")]
     if not all(isinstance(bound, int | float) and not isinstance(bound, bool) for bound in bounds):
         raise InputError(f"start and stop must be numbers of seconds, found {bounds[0]!r} and {bounds[1]!r}")
     start_s, stop_s = (float(bound) for bound in bounds)
@@ -199,7 +199,8 @@ def _item(name: str, entry: Any, source: Path) -> Item:
     if "foa" not in files and "binaural" not in files:
         raise InputError("has neither foa_fn nor wav_fn")
     class_of_item(entry["item_name"], MRSAUDIO_CLASS_INDEX)
-    return Item(name, entry["item_name"], start_s, stop_s, **files)
+    track = files.pop("track")
+    return Item(name, entry["item_name"], start_s, stop_s, track, **files)  # type: ignore[arg-type]  # keys of _FIELDS
 
 
 def _locate(text: str, source: Path) -> Path:
@@ -222,7 +223,7 @@ def _open_root(out: Path, split: dict[str, Any], *, synthetic: bool = False) -> 
         raise InputError("is no folder of prepared data and not empty; give another --out", path=out)
     else:
         write_text(out / "classes.txt", "".join(f"{name}\n" for name in MRSAUDIO_CLASSES))
-        described = {"name": "MRSAudio", "layout": "starss23", "prepared": split}
+        described: dict[str, Any] = {"name": "MRSAudio", "layout": "starss23", "prepared": split}
         if synthetic:
             described |= {"name": "synthetic scenes in the form of MRSAudio", "synthetic": True}
             write_text(out / SYNTHETIC_MARKER, "Everything in this folder is made of synthetic scenes.\n")
@@ -279,10 +280,10 @@ def _do(job: list[Item], options: Options) -> dict[str, str | None]:
             result[item.name] = str(error)
     due = [item for item in job if "video" in _targets(item, options)]
     due = [item for item in due if not _targets(item, options)["video"].exists()]
-    if due:
+    if due and (video := due[0].video) is not None:
         try:
             missed = cut_video(
-                due[0].video,
+                video,
                 [(item.start_s, item.stop_s, _targets(item, options)["video"]) for item in due],
                 width=360 if options.video == "small" else None,
             )

@@ -171,7 +171,7 @@ def main(argv: list[str] | None = None) -> None:
     shown = _Warnings()
     with warnings.catch_warnings():
         warnings.simplefilter("always", MetricWarning)
-        warnings.showwarning = shown.show
+        warnings.showwarning = shown.show  # type: ignore[assignment]  # it takes what it does not read as *rest
         try:
             if argv[:1] == ["compare"]:
                 _compare(argv[1:])

@@ -76,7 +76,7 @@ def check_rows(
         refuse(np.isnan(batch.onscreen), "has no onscreen flag, and it is required to agree")
     negative = batch.frame < 0
     outside = (batch.class_index < 0) | (batch.class_index >= classes)
-    if edition.unit == "block":
+    if edition.unit == "block" and edition.fixed_frames is not None:
         refuse(outside, f"class must be between 0 and {classes - 1}")
         refuse(batch.frame < -edition.fixed_frames, f"frame must be {-edition.fixed_frames} or more")
         if reference:

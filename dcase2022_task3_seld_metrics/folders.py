@@ -73,7 +73,7 @@ def read_folders(
         batches, lines, words = _read(paths, chosen, settings, notices)
     for batch, line, some in zip(batches, lines, paths):
         check_rows(batch, settings, notices, [str(path) for path in some], line, "line", reference=some is paths[0])
-    return Folders(names, *batches, unscored, words)
+    return Folders(names, batches[0], batches[1], unscored, words)
 
 
 def _read(

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from dcase2022_task3_seld_metrics.counting import Components
 from dcase2022_task3_seld_metrics.jackknife import Interval, jackknife, leave_one_out_sums
@@ -190,12 +191,14 @@ class Result:
         if not self.files:
             return Jackknife((), significance, {}, {})
         left_out = self._scores({name: leave_one_out_sums(value) for name, value in self.components.items()})
-        value = self.overall, (self.classwise if self.settings.average == "macro" else {})
-        overall, classwise = (
-            {name: jackknife(whole[name], part[name], significance) for name in whole}
-            for whole, part in zip(value, left_out)
+
+        def intervals_of(whole: Mapping[str, ArrayLike], part: Values) -> dict[str, Interval]:
+            return {name: jackknife(value, part[name], significance) for name, value in whole.items()}
+
+        classwise = self.classwise if self.settings.average == "macro" else {}
+        return Jackknife(
+            self.files, significance, intervals_of(self.overall, left_out[0]), intervals_of(classwise, left_out[1])
         )
-        return Jackknife(self.files, significance, overall, classwise)
 
     def __add__(self, other: Result) -> Result:
         """Both sets of recordings together, as if scored in one call.

@@ -20,12 +20,16 @@ from dcase2022_task3_seld_metrics.counting import (
     labelled_frames,
     labelled_segments,
 )
-from dcase2022_task3_seld_metrics.distances import CartesianDistance, FoldedDistance, PolarDistance
+from dcase2022_task3_seld_metrics.distances import CartesianDistance, Distance, FoldedDistance, PolarDistance
 from dcase2022_task3_seld_metrics.editions import DEFAULT, Edition, edition_named
 from dcase2022_task3_seld_metrics.grid import count_grid
 from util.errors import InputError
 
-_DISTANCES = {"polar": PolarDistance(), "cartesian": CartesianDistance(), "folded": FoldedDistance()}
+_DISTANCES: dict[str, Distance] = {
+    "polar": PolarDistance(),
+    "cartesian": CartesianDistance(),
+    "folded": FoldedDistance(),
+}
 
 
 @dataclass(frozen=True)
@@ -53,13 +57,15 @@ class Settings:
         """The formulas of the scores."""
         if self.edition.rates is scores.frame_rates_2024 and not self.distance:
             return scores.frame_rates_2024_without_distance
+        if self.edition.rates is None:
+            raise ValueError(f"edition {self.edition.name} scores arrays, not components")
         return self.edition.rates
 
     def count(self, reference: Batch, estimated: Batch) -> Components:
         """Components of every recording of two batches (the same recordings in both)."""
         edition, classes, angle = self.edition, len(self.classes), _DISTANCES[self.coordinates]
         files = len(reference.last_frame)
-        if edition.unit == "block":
+        if edition.unit == "block" and edition.fixed_frames is not None:
             return count_grid(reference, estimated, classes, edition.fixed_frames, two_stage=self.two_stage)
         if edition.unit == "frame":
             frames = labelled_frames(reference)
@@ -127,7 +133,7 @@ def make_settings(
     with_distance = row.distance if distance is None else distance
     relative = row.relative_distance if relative_distance_threshold is None else relative_distance_threshold
     limits = Limits(angle_threshold_deg)
-    if with_distance:
+    if with_distance and relative is not None:
         limits = replace(limits, distance=distance_threshold, relative_distance=relative)
     limits = replace(limits, onscreen=onscreen_required and modality != "audio")
     return Settings(row, average, names, coordinates, limits, with_distance, variant == "two-stage")

@@ -93,7 +93,8 @@ def class_table(result: Result, intervals: Jackknife | None) -> str:
         row = [label, f"{int(expected[index])}"]
         for name in names:
             row.append(_value(name, result.classwise[name][index]))
-            row += [_interval(name, intervals.classwise[name], (index,))] if with_intervals else []
+            if intervals is not None and with_intervals:
+                row.append(_interval(name, intervals.classwise[name], (index,)))
         rows.append(row)
     return table(rows)
 

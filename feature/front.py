@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -31,7 +32,8 @@ class WindowFront(nn.Module):
 
     def __init__(self, audio: nn.Module, visual: Callable[[Tensor], Tensor] | None = None):
         super().__init__()
-        self.audio, self.visual = audio, visual
+        self.audio: Any = audio
+        self.visual = visual
 
     def training_features(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
         """(audio feature, visual feature or None) of training windows."""
@@ -77,7 +79,7 @@ class SequenceFront(nn.Module):
         return picked, index < 0
 
 
-def no_gradients(front: nn.Module, batch: Batch, *, training: bool) -> tuple[Tensor, Tensor | None]:
+def no_gradients(front: Any, batch: Batch, *, training: bool) -> tuple[Tensor, Tensor | None]:
     """Features of a batch without gradients, in the precision of the feature whatever the network's is."""
     waveform = batch["waveform"]
     with torch.no_grad(), torch.autocast(waveform.device.type, enabled=False):

@@ -62,7 +62,7 @@ def submit(given: dict[str, Any], command: str) -> int:
     ):
         for recording in progress:
             boxes = None
-            if visual:
+            if visual and recording.video is not None:
                 times_s = inference.window_times_s(recording.samples)
                 track = boxes_of_video(recording.video, inference.detector, times_s, Placement(), out / "boxes")
                 boxes = PlacedBoxes(track, Placement())
@@ -97,8 +97,8 @@ def evaluation_recordings(args: dict[str, Any], array: str) -> list[Recording]:
         return recordings_from_list(list_file(args["eval_wav_txt"], roots), roots, rate_hz=rate_hz)
     files = roots[0].audio_files(array, "eval")
     if not files:
-        folder = roots[0].audio_folder(array, "eval")
-        raise InputError("holds no recordings; -evalwt LIST names others", path=folder)
+        rule = "holds no recordings; -evalwt LIST names others"
+        raise InputError(rule, path=roots[0].audio_folder(array, "eval"))
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "evaluation.txt"
         path.write_text("".join(f"{file.resolve()}\n" for file in files), encoding="utf-8")

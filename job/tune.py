@@ -100,7 +100,8 @@ class Search:
         self.folder.mkdir(parents=True, exist_ok=True)
         self.url = given.get("storage") or f"sqlite:///{self.folder / DATABASE}"
         self._storage = self._open_storage()
-        self._rows = self._read()
+        self._rows: list[TrialRow] = []
+        self._read()
 
     # ---- what is known -----------------------------------------------------------------------------------------------
 
@@ -324,10 +325,9 @@ class Search:
         study.set_user_attr("about", due)
         return study
 
-    def _read(self) -> list[TrialRow]:
+    def _read(self) -> None:
         """Rows of the finished trials of the database; it must be of this search."""
         names = {summary.study_name for summary in self._optuna.get_all_study_summaries(self._storage)}
-        self._rows: list[TrialRow] = []
         for stage in self.stages:
             if self._name(stage) in names:
                 study = self._study(stage, self.begins_at(stage))
@@ -339,7 +339,6 @@ class Search:
         if strange:
             rule = f"holds another search (a stage '{strange[0]}'): name another folder with --out"
             raise InputError(rule, path=self.url)
-        return self._rows
 
     def _repeat_interrupted(self, study: Any) -> None:
         """Trials that were running when the search was stopped or killed wait to be tried again."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -79,8 +79,8 @@ class Evaluation:
     args: dict[str, Any]
 
     @property
-    def edition(self) -> dict[str, str]:
-        """The metrics' settings: those that the raw output names, else those of the run's training.
+    def edition(self) -> tuple[str, str]:
+        """Edition and average of the metrics: as the raw output names them, else as of the run's training.
 
         Editions that know no scores of classes (2018, 2019) are shown by the joint metrics of 2023.
         """
@@ -88,13 +88,14 @@ class Evaluation:
         edition, average = (about.get(name) or self.args.get(name) for name in ("edition", "average"))
         known = EDITIONS.get(str(edition))
         name = known.name if known is not None and known.has_classes else DEFAULT
-        return {"edition": name, "average": str(average or "macro")}
+        return name, str(average or "macro")
 
     def score(self, estimate: Callable[[ClipResult], EventTable] | None = None) -> Result:
         """Official scores of the clips, of the run's own events or of those that `estimate` gives."""
         reference = {clip.name: clip.reference for clip in self.clips}
         estimated = {clip.name: clip.estimated if estimate is None else estimate(clip) for clip in self.clips}
-        return score(reference, estimated, classes=self.classes, **self.edition)
+        edition, average = self.edition
+        return score(reference, estimated, classes=self.classes, edition=edition, average=average)
 
     @cached_property
     def result(self) -> Result:
@@ -125,7 +126,7 @@ def load_evaluation(path: Path, *, name: str | None = None, only: str | None = N
     run_dir = folder.parent
     args = read_json(run_dir / "args.json") if (run_dir / "args.json").is_file() else {}
     result_file = run_dir / f"result_{folder.name.removeprefix('raw_')}.txt"
-    remarks = ()
+    remarks: tuple[str, ...] = ()
     if result_file.is_file():
         lines = result_file.read_text(encoding="utf-8").splitlines()
         remarks = tuple(line[1:].strip() for line in lines if line.startswith("#"))
@@ -296,10 +297,9 @@ def _is_foa(clip: ClipResult) -> bool:
 
 def _intensity(clip: ClipResult) -> EventTable:
     """The labels' activity at the direction of the active intensity of each frame, 100 Hz to 5 kHz."""
-    table = clip.reference
-    if not len(table):
+    table, audio = clip.reference, clip.path("recording")
+    if not len(table) or audio is None:
         return table
-    audio = clip.path("recording")
     rate = 24000
     hop = round(table.frame_s * rate)
     count = int(table.frame.max()) + 1
@@ -410,7 +410,9 @@ def errors_by_place(evaluation: Evaluation) -> dict[str, Binned]:
 
     "azimuth", "elevation", "sources" (sounding at once), and "distance" where the labels know it.
     """
-    angles, values, every = [], {}, {}
+    angles: list[np.ndarray] = []
+    values: dict[str, list[np.ndarray]] = {}
+    every: dict[str, list[np.ndarray]] = {}
     for clip in evaluation.clips:
         table = clip.reference
         found = match(table, clip.estimated)
@@ -469,12 +471,17 @@ def _binned(
     )
 
 
+def _table_of(tables: Mapping[str, EventTable], clip: ClipResult) -> EventTable:
+    return tables[clip.name]
+
+
 def by_threshold(evaluation: Evaluation, thresholds: Sequence[float]) -> dict[str, np.ndarray]:
     """Scores with one threshold for all classes: score -> (thresholds,), and "precision", "recall" of frame rows."""
     out: dict[str, list[float]] = {name: [] for name in (*JOINT_SCORES, "precision", "recall")}
     for threshold in thresholds:
-        tables = {clip.name: merge(clip.candidates, threshold, evaluation.unification_deg) for clip in evaluation.clips}
-        result = evaluation.score(lambda clip, tables=tables: tables[clip.name])
+        common, limit_deg = np.array(threshold), evaluation.unification_deg
+        tables = {clip.name: merge(clip.candidates, common, limit_deg) for clip in evaluation.clips}
+        result = evaluation.score(partial(_table_of, tables))
         for name in JOINT_SCORES:
             out[name].append(float(result.overall[name]))
         correct = predicted = expected = 0

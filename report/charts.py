@@ -72,6 +72,7 @@ def score_figure(runs: Sequence[tuple[str, Result]], bounds: Sequence[tuple[str,
             # the interval stands around the bias-corrected score, which may leave the score itself outside
             error = {"type": "data", "symmetric": False, "array": [max(0, sides[1])], "arrayminus": [max(0, sides[0])]}
             colour = RUN_COLOURS[index % len(RUN_COLOURS)] if own else _GREY
+            own_error: Figure = {"error_x": {**error, "color": colour, "thickness": 2, "width": 5}} if own else {}
             data.append(
                 {
                     "type": "scatter",
@@ -87,7 +88,7 @@ def score_figure(runs: Sequence[tuple[str, Result]], bounds: Sequence[tuple[str,
                         "symbol": RUN_SYMBOLS[index % len(RUN_SYMBOLS)] if own else "line-ns-open",
                         "line": {"width": 2},
                     },
-                    **({"error_x": {**error, "color": colour, "thickness": 2, "width": 5}} if own else {}),
+                    **own_error,
                     "hovertemplate": f"{name}<br>{title}: %{{x:.2f}}"
                     + (f"<br>95 % interval {low:.2f} to {high:.2f}" if own else "")
                     + "<extra></extra>",
@@ -155,7 +156,7 @@ def class_figure(runs: Sequence[tuple[str, Result]], classes: Sequence[str]) -> 
 
 def confusion_figure(matrix: np.ndarray, classes: Sequence[str], title: str) -> Figure:
     """A heat map, rows as percentages of what is in the reference; classes that nobody mentions are left out."""
-    kept = np.flatnonzero((matrix.sum(axis=0)[:-1] + matrix.sum(axis=1)[:-1]) > 0)
+    kept = np.flatnonzero((matrix.sum(axis=0)[:-1] + matrix.sum(axis=1)[:-1]) > 0).tolist()
     rows, columns = [*kept, len(classes)], [*kept, len(classes)]
     part = matrix[np.ix_(rows, columns)].astype(np.float64)
     total = part.sum(axis=1, keepdims=True)

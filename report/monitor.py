@@ -14,6 +14,7 @@ from util.events import EventTable
 if TYPE_CHECKING:
     from util.camera import Camera
 
+
 class Monitor:
     """Writer of one run folder.
 
@@ -129,8 +130,8 @@ class Monitor:
         wide = max(720, picture.shape[1])
         size = (wide, round(picture.shape[0] * wide / picture.shape[1]))
         picture = cv2.resize(picture, size, interpolation=cv2.INTER_CUBIC)
-        now = [table[table.frame == int(time_s / table.frame_s + 1e-6)] for table in (reference, estimated)]
-        drawn = draw_directions(picture, *now, classes, boxes=boxes, camera=camera)
+        there, found = (table[table.frame == int(time_s / table.frame_s + 1e-6)] for table in (reference, estimated))
+        drawn = draw_directions(picture, there, found, classes, boxes=boxes, camera=camera)
         self._writer.add_image(f"Frame/{clip}", np.ascontiguousarray(drawn[..., ::-1]), step, dataformats="HWC")
 
     def clip_frame(

@@ -139,7 +139,7 @@ def _check(evaluations: Sequence[Evaluation]) -> None:
         if one.classes != first.classes:
             raise InputError("runs with other classes cannot stand beside each other", path=one.folder)
         if not one.result.classwise:
-            raise InputError(f"scores of edition {one.edition['edition']} have no classes; a report needs them")
+            raise InputError(f"scores of edition {one.edition[0]} have no classes; a report needs them")
     names = [one.name for one in evaluations]
     if len(set(names)) != len(names):
         raise InputError(f"runs must have different names, found {', '.join(names)}")
@@ -176,13 +176,13 @@ def _header(evaluations: Sequence[Evaluation]) -> str:
     badge = '<span class="badge">synthetic data</span>' if synthetic else ""
     first = evaluations[0]
     minutes = sum(float(clip.about.get("duration_s", 0)) for clip in first.clips) / 60
-    edition = first.edition
+    edition, average = first.edition
     about = (
         f"{len(first.clips)} recordings, {minutes:.1f} minutes, {len(first.classes)} classes. "
-        f"Scores of DCASE {html.escape(edition['edition'])}, {html.escape(edition['average'])} average."
+        f"Scores of DCASE {html.escape(edition)}, {html.escape(average)} average."
     )
-    own = first.clips[0].about.get("edition") or edition["edition"]
-    if own != edition["edition"]:
+    own = first.clips[0].about.get("edition") or edition
+    if own != edition:
         about += f" (The run itself was scored by edition {html.escape(own)}, which has no scores of classes.)"
     rows = []
     for index, one in enumerate(evaluations):

@@ -270,9 +270,15 @@ def progress_figure(rows: Sequence[TrialRow]) -> Figure:
         lowest = min(lowest, row.seld)
         best.append(lowest)
     order = list(range(1, len(scored) + 1))
-    step = {"type": "scatter", "mode": "lines", "x": order, "y": best, "name": "best so far"}
+    step: Figure = {"type": "scatter", "mode": "lines", "x": order, "y": best, "name": "best so far"}
     step |= {"line": {"color": _BEST, "width": 2, "shape": "hv"}, "hoverinfo": "skip"}
-    dots = {"type": "scatter", "mode": "markers", "x": order, "y": [row.seld for row in scored], "name": "trial"}
+    dots: Figure = {
+        "type": "scatter",
+        "mode": "markers",
+        "x": order,
+        "y": [row.seld for row in scored],
+        "name": "trial",
+    }
     dots |= {"text": [_hover(row) for row in scored], "hovertemplate": "%{text}<extra></extra>"}
     dots |= {"marker": {"color": [RUN_COLOURS[(row.number - 1) % len(RUN_COLOURS)] for row in scored], "size": 9}}
     layout = _layout(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -27,7 +28,7 @@ SIZE_M, LISTENER_M, SOURCE_M = (6.2, 5.1, 2.9), (2.8, 2.3, 1.4), (1.6, 1.1, 0.2)
 INK, EARLY, LATE = "#222222", "#1f6fb4", "#c05a1e"
 
 
-def impulse_response(room: Room, source_m: tuple[float, float, float], seconds: float, **options) -> np.ndarray:
+def impulse_response(room: Room, source_m: tuple[float, float, float], seconds: float, **options: Any) -> np.ndarray:
     """Sound pressure (samples,) at the listener after a click of unit pressure at 1 m, from its emission."""
     click = np.eye(1, 16, dtype=np.float32)[0]
     path = Trajectory(np.zeros(1), np.array([source_m], dtype=np.float64))

@@ -126,7 +126,7 @@ def ended(capsys, *argv: str) -> tuple[int, str]:
 
 @pytest.mark.parametrize("flag", FLAGS.values(), ids=lambda flag: flag.name)
 def test_every_row_is_a_flag_that_some_job_takes(flag):
-    assert flag.about and flag.jobs and set(flag.jobs) <= set(JOBS)
+    assert flag.description and flag.jobs and set(flag.jobs) <= set(JOBS)
     assert flag.role in ("setting", "machine", "data", "system", "job") and flag.search in ("", "grid", "budget")
     values = flag.default if flag.many else [] if flag.default is None else [flag.default]
     assert [flag.trouble(value) for value in values] == [None] * len(values)
@@ -144,8 +144,8 @@ def test_help_of_a_job_names_the_flags_that_it_takes_and_no_other(job, capsys):
         if not flag.options:
             continue
         assert (flag.options[-1] in words) == (job.name in flag.jobs), flag.name
-    for command, about in job.examples:
-        assert f"python seld.py {command}" in shown and about in shown
+    for command, meaning in job.examples:
+        assert f"python seld.py {command}" in shown and meaning in shown
         seld.parse(shlex.split(command))  # what the help teaches is understood
     assert f"  {job.usage} " in ended(capsys, "--help")[1]
 

@@ -126,7 +126,7 @@ def _explain(jobs: Sequence[Job]) -> NoReturn:
 
 def _examples(job: Job) -> str:
     """Command lines, what they do below each: some are long."""
-    return "\n".join(f"  {_PROGRAM} {command}\n      {about}" for command, about in job.examples)
+    return "\n".join(f"  {_PROGRAM} {command}\n      {meaning}" for command, meaning in job.examples)
 
 
 def resolve(

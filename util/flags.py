@@ -127,7 +127,7 @@ class Flag:
     name : in the arguments
     kind : type of the value, or of the values of a list
     default : where nobody says anything
-    about : help; the default is added to it
+    description : help; the default is added to it
     group : heading of the help
     jobs : that take it
     short, long : how it is typed; None: `long` is made of the name, and "" is a word without a flag
@@ -149,7 +149,7 @@ class Flag:
     name: str
     kind: type
     default: Any
-    about: str
+    description: str
     group: str
     jobs: tuple[str, ...]
     short: str = ""
@@ -185,7 +185,7 @@ class Flag:
         shown = self.shown
         if shown is None and not (self.many or self.default is None or self.default is False):
             shown = f"{self.default:g}" if isinstance(self.default, float) else str(self.default)
-        return f"{self.about} [{shown}]" if shown else self.about
+        return f"{self.description} [{shown}]" if shown else self.description
 
     @property
     def annotation(self) -> Any:
@@ -200,7 +200,10 @@ class Flag:
             return f"must be of type {self.kind.__name__}, found {value!r}"
         if self.choices and value not in self.choices:
             return f"must be one of {', '.join(self.choices)}, found {value!r}"
-        if self.kind is float and not math.isfinite(value):
+        return self._trouble_of(value) if isinstance(value, int | float) else None
+
+    def _trouble_of(self, value: float) -> str | None:
+        if not math.isfinite(value):
             return f"must be a finite number, found {value:g}"
         if self.above is not None and not value > self.above:
             return f"must be above {self.above:g}, found {value:g}"
@@ -215,7 +218,8 @@ def _rows() -> tuple[Flag, ...]:
 
 # fmt: off
 def _jobs() -> tuple[Flag, ...]:
-    group, do = "what to do", {"role": "job"}
+    group = "what to do"
+    do: dict[str, Any] = {"role": "job"}
     return (
         Flag("ids", str, [],
              "task and job of systems that have presets, in the order of their seeds: --system seldnet2019 TASK JOB, "
@@ -237,7 +241,7 @@ def _jobs() -> tuple[Flag, ...]:
 
 def _data() -> tuple[Flag, ...]:
     group = "data"
-    lists = {"kind": str, "default": None, "group": group, "metavar": "LIST", "role": "data"}
+    lists: dict[str, Any] = {"kind": str, "default": None, "group": group, "metavar": "LIST", "role": "data"}
     return (
         Flag("data_root", str, [DEFAULT_DATA_ROOT],
              "folder of foa_dev, metadata_dev, video_dev ...; may be given several times", group, ALL, metavar="DIR",
@@ -251,12 +255,13 @@ def _data() -> tuple[Flag, ...]:
              group, SCORING, metavar="N", shown="the data set's", inherited=True),
         Flag("mix", str, None, "with several data roots: share of the training windows of each, as 0.5,0.5", group,
              TRAINING, metavar="SHARES"),
-        Flag("train_wav_txt", about="training list", jobs=TRAINING, short="-twt",
+        Flag("train_wav_txt", description="training list", jobs=TRAINING, short="-twt",
              shown="list_dataset/dcase2023t3_foa_devtrain_audiovisual.txt; --no-video: ..._foa_devtrain.txt", **lists),
-        Flag("val_wav_txt", about="validation list", jobs=TRAINING, short="-valwt",
+        Flag("val_wav_txt", description="validation list", jobs=TRAINING, short="-valwt",
              shown="list_dataset/dcase2023t3_foa_devtest.txt", **lists),
-        Flag("eval_wav_txt", about="evaluation list", jobs=("eval", "submit", "check_submission"), short="-evalwt",
-             shown="-eval: the default of -valwt; an entry: the evaluation folder of the data root", **lists),
+        Flag("eval_wav_txt", description="evaluation list", jobs=("eval", "submit", "check_submission"),
+             short="-evalwt", shown="-eval: the default of -valwt; an entry: the evaluation folder of the data root",
+             **lists),
         Flag("class_num", int, None, "number of classes", group, SCORING, metavar="N", least=1,
              shown="from the data root: classes.txt, else 13"),
         Flag("sampling_frequency", int, 24000, "sampling rate in Hz", group, (*TRAINING, *PREDICTING), short="-fs",

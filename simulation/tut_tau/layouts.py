@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -68,7 +69,7 @@ class Layout:
 _STATIC = ("sound_event_recording", "start_time", "end_time", "ele", "azi", "dist")
 _ROTATING = (*_STATIC[:-1], "ele_dir", "azi_dir", "ang_vel", "dist")
 _TURNING = (*_STATIC[:-1], "ang_vel", "dist")
-_URBAN = {"classes": URBAN, "splits": (1, 8, 9)}
+_URBAN: dict[str, Any] = {"classes": URBAN, "splits": (1, 8, 9)}
 LAYOUTS = {
     row.key: row
     for row in (

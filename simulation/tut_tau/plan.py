@@ -116,11 +116,10 @@ def _rooms(settings: SetSettings, name: str, count: int) -> list[Room]:
     order = rng.permutation(count)
     rooms = []
     for index in range(count):
-        size = tuple(round(float(rng.uniform(*limits)), 2) for limits in ROOM_M)
-        listener = (
-            *(round(float(side * (0.5 + rng.uniform(-1, 1) * OFF_CENTRE)), 2) for side in size[:2]),
-            round(float(rng.uniform(*LISTENER_HEIGHT_M)), 2),
-        )
+        length, width, height = (round(float(rng.uniform(*limits)), 2) for limits in ROOM_M)
+        size = (length, width, height)
+        x, y = (round(float(side * (0.5 + rng.uniform(-1, 1) * OFF_CENTRE)), 2) for side in (length, width))
+        listener = (x, y, round(float(rng.uniform(*LISTENER_HEIGHT_M)), 2))
         low, high = settings.rt60_s
         # one room out of every part of the range, so that dry and reverberant ones are there
         rt60_s = round(float(low + (high - low) * (order[index] + rng.uniform()) / count), 3)

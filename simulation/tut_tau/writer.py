@@ -97,7 +97,7 @@ def recorded(scene: Scene, settings: SetSettings, formats: Sequence[str]) -> dic
 
     Sounds and rooms are those of the simulator at 24 kHz; nothing is above 12 kHz but the rounding to 16 bit.
     """
-    free = {"max_order": 0, "tail": False} if settings.row.anechoic else {}
+    free: dict[str, Any] = {"max_order": 0, "tail": False} if settings.row.anechoic else {}
     waveforms = render(scene, [array_named(name) for name in formats], **free)
     samples = round(scene.duration_s * settings.row.rate_hz)
     resampled = {}
