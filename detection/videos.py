@@ -23,7 +23,7 @@ from detection.yolox import letterbox_into, person_boxes
 from util.boxes import MAX_BOXES, TIME_ROUNDING_S, BoxTrack, box_path, read_meta, write_boxes
 from util.errors import InputError
 from util.files import companion, sha256_of
-from util.partials import sweep_partials
+from util.leftovers import sweep_leftovers
 from util.processors import cpu_count
 from util.video import VideoInfo, decoded_frames, video_info
 
@@ -260,7 +260,7 @@ def detect_videos(
     if rate_hz != "native" and not (isinstance(rate_hz, int | float) and 0 < rate_hz <= 1000):
         raise InputError(f'box rate {rate_hz!r}: give boxes per second (10), or "native" for every frame')
     paths = [box_path(video, detector.label) for video in videos]
-    sweep_partials(paths)
+    sweep_leftovers(paths)
     broken: list[InputError] = []
     todo: list[tuple[Path, Path, int, VideoInfo]] = []
     for video, path in zip(videos, paths):
