@@ -15,9 +15,9 @@ from av.video.reformatter import Interpolation, VideoReformatter
 from tqdm import tqdm
 
 from util.cli import run_main
+from util.cpus import cpu_count
 from util.errors import InputError
 from util.leftovers import sweep_leftovers
-from util.processors import cpu_count
 from util.video import VideoWriter, decoded_frames, fitted_size, video_info
 
 DEFAULT_DATA_ROOT = "data_dcase2023_task3"

@@ -29,7 +29,7 @@ import numpy as np
 import soundfile
 
 from bench.machine import machine
-from util.processors import share_processors
+from util.cpus import share_cpus
 
 if TYPE_CHECKING:
     from seld_predictor import Inference
@@ -48,7 +48,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--only", choices=["boxes", "detection", "stream"], help="one of the three")
     parser.add_argument("--hour", action="store_true", help="instead: -infer of a one-hour file, against one minute")
     args = parser.parse_args(argv)
-    share_processors()
+    share_cpus()
     print(f"{machine(args.device)}; audio-visual CRNN, FOA, 13 classes")
     with tempfile.TemporaryDirectory() as folder:
         if args.hour:

@@ -25,8 +25,8 @@ from report.media import browser_media
 from report.player import write_player
 from report.screenshots import find_browser
 from util.arrays import ARRAYS
+from util.cpus import cpu_count
 from util.errors import InputError
-from util.processors import cpu_count
 
 ARGUMENTS = [
     "--no-sandbox",

@@ -27,7 +27,7 @@ from detection.detector import Detector
 from detection.videos import BATCH, GPU_BATCH, detect_video
 from resize_video import CRF, PRESET, resize_video
 from util.boxes import BoxTrack, read_boxes, write_boxes
-from util.processors import cpu_count
+from util.cpus import cpu_count
 from util.video import VideoWriter, decoded_frames, video_info
 
 MOVIEPY = """

@@ -18,7 +18,7 @@ from detection.detector import Detector
 from detection.videos import NMS_IOU, SCORE_THRESHOLD, _identity
 from detection.yolox import person_boxes
 from util.boxes import HOLD_S, MAX_BOXES, TIME_ROUNDING_S, BoxTrack
-from util.processors import cpu_count
+from util.cpus import cpu_count
 from util.video import decoded_frames, video_info
 
 Picture = TypeVar("Picture")

@@ -21,10 +21,10 @@ from tqdm import tqdm
 from detection.detector import Detector
 from detection.yolox import letterbox_into, person_boxes
 from util.boxes import MAX_BOXES, TIME_ROUNDING_S, BoxTrack, box_path, read_meta, write_boxes
+from util.cpus import cpu_count
 from util.errors import InputError
 from util.files import companion, sha256_of
 from util.leftovers import sweep_leftovers
-from util.processors import cpu_count
 from util.video import VideoInfo, decoded_frames, video_info
 
 NMS_IOU = 0.65
