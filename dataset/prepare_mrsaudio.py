@@ -24,7 +24,7 @@ from util.audio import RATE_HZ, audio_info, read_audio, write_audio
 from util.dialects import write_events
 from util.errors import InputError
 from util.files import read_json, write_json, write_text
-from util.tracks import class_of_item, read_track, track_events
+from util.position_tracks import class_of_item, read_track, track_events
 
 LABEL_FRAMES_PER_S = 10
 _FIELDS = {"foa": "foa_fn", "binaural": "wav_fn", "video": "vid_fn", "track": "pos_fn"}
