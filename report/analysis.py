@@ -58,7 +58,7 @@ class ClipResult:
 
 
 @dataclass(frozen=True, eq=False)
-class Evaluation:
+class EvaluatedRun:
     """One evaluation of one run: the clips of a raw_* folder and what is known of the run.
 
     Attributes
@@ -103,7 +103,7 @@ class Evaluation:
         return self.score()
 
 
-def load_evaluation(path: Path, *, name: str | None = None, only: str | None = None) -> Evaluation:
+def load_evaluation(path: Path, *, name: str | None = None, only: str | None = None) -> EvaluatedRun:
     """Read an evaluation.
 
     Parameters
@@ -130,7 +130,7 @@ def load_evaluation(path: Path, *, name: str | None = None, only: str | None = N
     if result_file.is_file():
         lines = result_file.read_text(encoding="utf-8").splitlines()
         remarks = tuple(line[1:].strip() for line in lines if line.startswith("#"))
-    return Evaluation(
+    return EvaluatedRun(
         name=name or run_dir.name,
         folder=folder,
         clips=tuple(clips),
@@ -162,7 +162,7 @@ def raw_folder(path: Path, only: str | None = None) -> Path:
     return max(own, key=lambda folder: folder.stat().st_mtime)
 
 
-def with_other_boxes(evaluation: Evaluation) -> list[Evaluation]:
+def with_other_boxes(evaluation: EvaluatedRun) -> list[EvaluatedRun]:
     """The same checkpoint on the same list with other person boxes, where it was evaluated so."""
     folders = sorted(evaluation.folder.parent.glob(f"{evaluation.folder.name}_*-boxes"))
     others = []
@@ -235,7 +235,7 @@ def paired(first: Result, second: Result) -> Comparison:
 # ---- floors and ceilings ---------------------------------------------------------------------------------------------
 
 
-def bounds(evaluation: Evaluation) -> list[tuple[str, str, Result]]:
+def bounds(evaluation: EvaluatedRun) -> list[tuple[str, str, Result]]:
     """Scores that say what the run's scores are worth: (name, explanation, result), floors before ceilings."""
     rows = [
         (
@@ -269,7 +269,7 @@ def bounds(evaluation: Evaluation) -> list[tuple[str, str, Result]]:
     return [(name, text, evaluation.score(rule)) for name, text, rule in rows if rule is not None]
 
 
-def _always_the_same(evaluation: Evaluation) -> Callable[[ClipResult], EventTable]:
+def _always_the_same(evaluation: EvaluatedRun) -> Callable[[ClipResult], EventTable]:
     count = np.zeros(len(evaluation.classes))
     frames = 0
     for clip in evaluation.clips:
@@ -346,7 +346,7 @@ def _true_direction(clip: ClipResult) -> EventTable:
 # ---- where the errors are --------------------------------------------------------------------------------------------
 
 
-def confusion(evaluation: Evaluation, *, within_deg: float = 20.0) -> np.ndarray:
+def confusion(evaluation: EvaluatedRun, *, within_deg: float = 20.0) -> np.ndarray:
     """Rows of the reference by what stands at their place: (classes + 1, classes + 1) counts.
 
     In every frame references and predictions of any class are assigned to each other within `within_deg`, those of one
@@ -405,7 +405,7 @@ class Binned:
         return self.count / np.where(self.references > 0, self.references, np.nan)
 
 
-def errors_by_place(evaluation: Evaluation) -> dict[str, Binned]:
+def errors_by_place(evaluation: EvaluatedRun) -> dict[str, Binned]:
     """Angular error of matched pairs (same frame and class) against what the reference says of the source.
 
     "azimuth", "elevation", "sources" (sounding at once), and "distance" where the labels know it.
@@ -475,7 +475,7 @@ def _table_of(tables: Mapping[str, EventTable], clip: ClipResult) -> EventTable:
     return tables[clip.name]
 
 
-def by_threshold(evaluation: Evaluation, thresholds: Sequence[float]) -> dict[str, np.ndarray]:
+def by_threshold(evaluation: EvaluatedRun, thresholds: Sequence[float]) -> dict[str, np.ndarray]:
     """Scores with one threshold for all classes: score -> (thresholds,), and "precision", "recall" of frame rows."""
     out: dict[str, list[float]] = {name: [] for name in (*JOINT_SCORES, "precision", "recall")}
     for threshold in thresholds:

@@ -19,7 +19,7 @@ from dcase2022_task3_seld_metrics.score_table import JOINT_SCORES, SCORES
 from report import charts
 from report.analysis import (
     ClipResult,
-    Evaluation,
+    EvaluatedRun,
     bounds,
     by_threshold,
     confusion,
@@ -55,7 +55,7 @@ class ClipRow:
 
 
 def write_report(
-    path: str | os.PathLike[str], evaluations: Sequence[Evaluation], *, players: int = 3, progress: bool = True
+    path: str | os.PathLike[str], evaluations: Sequence[EvaluatedRun], *, players: int = 3, progress: bool = True
 ) -> int:
     """Write the page, and the players of the best and worst clips into a folder beside it.
 
@@ -133,7 +133,7 @@ def write_report(
     return write_page(path, title, "\n".join(body), figures)
 
 
-def _check(evaluations: Sequence[Evaluation]) -> None:
+def _check(evaluations: Sequence[EvaluatedRun]) -> None:
     first = evaluations[0]
     for one in evaluations:
         if one.classes != first.classes:
@@ -171,7 +171,7 @@ def _dot(index: int) -> str:
     return f'<span class="dot" style="background:{charts.RUN_COLOURS[index % len(charts.RUN_COLOURS)]}"></span>'
 
 
-def _header(evaluations: Sequence[Evaluation]) -> str:
+def _header(evaluations: Sequence[EvaluatedRun]) -> str:
     synthetic = any("synthetic" in remark for one in evaluations for remark in one.remarks)
     badge = '<span class="badge">synthetic data</span>' if synthetic else ""
     first = evaluations[0]
@@ -254,7 +254,7 @@ def _score_section(
     )
 
 
-def _paired_section(evaluations: Sequence[Evaluation]) -> str:
+def _paired_section(evaluations: Sequence[EvaluatedRun]) -> str:
     first = evaluations[0]
     header = "".join(f'<th class="number">{_TITLES[score]}</th>' for score in JOINT_SCORES)
     rows = []
@@ -303,7 +303,7 @@ def _figure_section(figure: str, title: str, about: str) -> str:
     )
 
 
-def _confusion_section(evaluations: Sequence[Evaluation]) -> str:
+def _confusion_section(evaluations: Sequence[EvaluatedRun]) -> str:
     maps = "".join(f'<div id="confusion{index}" class="figure"></div>' for index in range(len(evaluations)))
     return (
         '<section id="s-confusion"><h2>Confusion between classes</h2><p class="about">Per frame, what was predicted '
@@ -313,7 +313,7 @@ def _confusion_section(evaluations: Sequence[Evaluation]) -> str:
     )
 
 
-def clip_rows(evaluation: Evaluation) -> list[ClipRow]:
+def clip_rows(evaluation: EvaluatedRun) -> list[ClipRow]:
     """The clips of an evaluation, best frame-wise F first."""
     rows = []
     for clip in evaluation.clips:
@@ -333,7 +333,7 @@ def clip_rows(evaluation: Evaluation) -> list[ClipRow]:
     return sorted(rows, key=lambda row: (np.isnan(row.frame_f), -row.frame_f))
 
 
-def _clip_section(path: Path, evaluations: Sequence[Evaluation], players: int, steps: Any) -> str:
+def _clip_section(path: Path, evaluations: Sequence[EvaluatedRun], players: int, steps: Any) -> str:
     folder = path.with_name(f"{path.stem}_players")
     tables = []
     header = "".join(f'<th class="number">{name}</th>' for name in ("frame F", "mean angle", "detected", "SELD error"))
@@ -362,7 +362,7 @@ def _clip_section(path: Path, evaluations: Sequence[Evaluation], players: int, s
     )
 
 
-def _configuration_section(evaluations: Sequence[Evaluation]) -> str:
+def _configuration_section(evaluations: Sequence[EvaluatedRun]) -> str:
     keys = list(dict.fromkeys(key for one in evaluations for key in one.args))
     header = "".join(f"<th>{html.escape(one.name)}</th>" for one in evaluations)
 
@@ -385,7 +385,7 @@ def _configuration_section(evaluations: Sequence[Evaluation]) -> str:
     return f'<section id="s-configuration"><h2>How the scores were made</h2>{remarks}{table if keys else ""}</section>'
 
 
-def _common_threshold(evaluation: Evaluation) -> float:
+def _common_threshold(evaluation: EvaluatedRun) -> float:
     """The threshold of the run where it is one for all classes, else NaN."""
     first = float(evaluation.thresholds[0])
     return first if np.all(evaluation.thresholds == first) else float("nan")
@@ -394,7 +394,7 @@ def _common_threshold(evaluation: Evaluation) -> float:
 # ---- players ---------------------------------------------------------------------------------------------------------
 
 
-def write_clip_player(path: Path, clip: ClipResult, *, evaluation: Evaluation | None = None) -> int:
+def write_clip_player(path: Path, clip: ClipResult, *, evaluation: EvaluatedRun | None = None) -> int:
     """The player of one raw output; recording, video and boxes are embedded as `report.shown` finds them."""
     about = clip.about
     checkpoint = Path(about["checkpoint"]).name if about.get("checkpoint") else None
