@@ -35,12 +35,12 @@ class ClipResult:
 
     Attributes
     ----------
-    about : the json beside the raw output
+    description : the json beside the raw output
     raw : path of the raw output
     """
 
     name: str
-    about: dict[str, Any]
+    description: dict[str, Any]
     raw: Path
     candidates: Candidates
     estimated: EventTable
@@ -48,13 +48,13 @@ class ClipResult:
 
     def path(self, kind: str) -> Path | None:
         """The recording's file of a kind ("recording", "video", "labels") if it is still there."""
-        given = self.about.get(kind)
+        given = self.description.get(kind)
         return find_file(given, self.raw) if given else None
 
     @property
     def array(self) -> Array | None:
         """What the channels of its audio are."""
-        return Array.from_dict(self.about["array"]) if self.about.get("array") else None
+        return Array.from_dict(self.description["array"]) if self.description.get("array") else None
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,7 +84,7 @@ class EvaluatedRun:
 
         Editions that know no scores of classes (2018, 2019) are shown by the joint metrics of 2023.
         """
-        about = self.clips[0].about
+        about = self.clips[0].description
         edition, average = (about.get(name) or self.args.get(name) for name in ("edition", "average"))
         known = EDITIONS.get(str(edition))
         name = known.name if known is not None and known.has_classes else DEFAULT
@@ -122,7 +122,7 @@ def load_evaluation(path: Path, *, name: str | None = None, only: str | None = N
     clips = [clip for clip in map(_load_clip, files) if clip is not None]
     if not clips:
         raise InputError("no recording of it has labels: there is nothing to compare with", path=folder)
-    about = clips[0].about
+    about = clips[0].description
     run_dir = folder.parent
     args = read_json(run_dir / "args.json") if (run_dir / "args.json").is_file() else {}
     result_file = run_dir / f"result_{folder.name.removeprefix('raw_')}.txt"
@@ -212,9 +212,9 @@ def find_file(given: str, raw: Path) -> Path | None:
 
 def _load_clip(raw: Path) -> ClipResult | None:
     clip = load_clip(raw)
-    if clip.about.get("labels") and clip.path("labels") is None:
+    if clip.description.get("labels") and clip.path("labels") is None:
         raise InputError("the labels of a recording are not there any more; run this where they are", path=clip.raw)
-    return clip if clip.about.get("labels") else None
+    return clip if clip.description.get("labels") else None
 
 
 def paired(first: Result, second: Result) -> Comparison:
@@ -320,7 +320,7 @@ def _true_activity(clip: ClipResult) -> EventTable:
     azimuth_deg, elevation_deg = np.zeros(len(table)), np.zeros(len(table))
     inside = table.frame < len(candidates.activity)
     order = np.lexsort((table.class_index, table.frame))
-    keys = table.frame[order] * len(clip.about["classes"]) + table.class_index[order]
+    keys = table.frame[order] * len(clip.description["classes"]) + table.class_index[order]
     for rows in np.split(order, np.flatnonzero(np.diff(keys)) + 1) if len(order) else []:
         if not inside[rows[0]]:
             continue

@@ -100,11 +100,11 @@ def write_clip_overlay(path: Path, clip: ClipResult) -> None:
         write_overlay(
             path,
             estimated=clip.estimated,
-            classes=clip.about["classes"],
-            reference=clip.reference if clip.about.get("labels") else None,
+            classes=clip.description["classes"],
+            reference=clip.reference if clip.description.get("labels") else None,
             **shown.files,
             array=clip.array,
-            duration_s=clip.about.get("duration_s"),
+            duration_s=clip.description.get("duration_s"),
             title=clip.name,
         )
 

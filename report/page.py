@@ -175,13 +175,13 @@ def _header(evaluations: Sequence[EvaluatedRun]) -> str:
     synthetic = any("synthetic" in remark for one in evaluations for remark in one.remarks)
     badge = '<span class="badge">synthetic data</span>' if synthetic else ""
     first = evaluations[0]
-    minutes = sum(float(clip.about.get("duration_s", 0)) for clip in first.clips) / 60
+    minutes = sum(float(clip.description.get("duration_s", 0)) for clip in first.clips) / 60
     edition, average = first.edition
     about = (
         f"{len(first.clips)} recordings, {minutes:.1f} minutes, {len(first.classes)} classes. "
         f"Scores of DCASE {html.escape(edition)}, {html.escape(average)} average."
     )
-    own = first.clips[0].about.get("edition") or edition
+    own = first.clips[0].description.get("edition") or edition
     if own != edition:
         about += f" (The run itself was scored by edition {html.escape(own)}, which has no scores of classes.)"
     rows = []
@@ -396,7 +396,7 @@ def _common_threshold(evaluation: EvaluatedRun) -> float:
 
 def write_clip_player(path: Path, clip: ClipResult, *, evaluation: EvaluatedRun | None = None) -> int:
     """The player of one raw output; recording, video and boxes are embedded as `report.shown` finds them."""
-    about = clip.about
+    about = clip.description
     checkpoint = Path(about["checkpoint"]).name if about.get("checkpoint") else None
     said = [about.get("system"), clip.array.name.upper() if clip.array else None, checkpoint]
     synthetic = evaluation is not None and any("synthetic" in remark for remark in evaluation.remarks)
