@@ -13,7 +13,7 @@ from dcase2022_task3_seld_metrics import layout2019
 from dcase2022_task3_seld_metrics.batch import Batch
 from dcase2022_task3_seld_metrics.checks import check_rows, matched_names
 from dcase2022_task3_seld_metrics.csvrows import Grammar, read_csv_rows
-from dcase2022_task3_seld_metrics.layouts import AUTO_FORMS, Layout, layout_for, read_side
+from dcase2022_task3_seld_metrics.layouts import AUTO_FORMS, CsvLayout, layout_for, read_side
 from dcase2022_task3_seld_metrics.notices import Notices
 from dcase2022_task3_seld_metrics.settings import Settings
 from util.errors import InputError
@@ -77,7 +77,7 @@ def read_folders(
 
 
 def _read(
-    paths: tuple[list[Path], list[Path]], layout: Layout | None, settings: Settings, notices: Notices
+    paths: tuple[list[Path], list[Path]], layout: CsvLayout | None, settings: Settings, notices: Notices
 ) -> tuple[list[Batch], list[np.ndarray], dict[str, str]]:
     batches, lines, words = [], [], {}
     for side, some in zip(("reference", "prediction"), paths):
@@ -118,7 +118,7 @@ def find_csv(folder: Folder, notices: Notices, *, nested: bool = False) -> dict[
     return found
 
 
-def _named_officially(predictions: dict[str, Path], layout: Layout, notices: Notices) -> dict[str, Path]:
+def _named_officially(predictions: dict[str, Path], layout: CsvLayout, notices: Notices) -> dict[str, Path]:
     kept = {name: path for name, path in predictions.items() if name.startswith(layout.prefixes)}
     left_out: Sequence[str] = sorted(set(predictions) - set(kept))
     if left_out:

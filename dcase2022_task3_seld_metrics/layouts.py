@@ -46,7 +46,7 @@ STEREO = Form("frame,class,source,azimuth,distance,onscreen", distance=1, stereo
 
 
 @dataclass(frozen=True)
-class Layout:
+class CsvLayout:
     """One official pair of readers.
 
     Attributes
@@ -80,19 +80,21 @@ _SALSA = {4: POLAR_4, 5: POLAR, 6: VECTOR}
 LAYOUTS = {
     layout.name: layout
     for layout in (
-        Layout("m20", "DCASE2020 in SALSA", _SALSA, vector_references=True, prefixes=("fold", "mix")),
-        Layout("m21", "DCASE2021 in SALSA", _SALSA, vector_references=True, prefixes=("fold", "mix")),
-        Layout("m22", "DCASE2022 baseline", {5: POLAR, 6: VECTOR}, vectors="only"),
-        Layout("m23", "DCASE2023 baseline", _M23, vectors="only"),
-        Layout("m23s", "audio-visual baseline 2023", {4: POLAR_4, 6: POLAR_FAR, 7: VECTOR_FAR}, vectors="as degrees"),
-        Layout("m24", "DCASE2024 baseline", {4: POLAR_4, **_M23}, vector_references=True),
-        Layout("m25", "DCASE2025 stereo baseline", {6: STEREO}, header="always"),
+        CsvLayout("m20", "DCASE2020 in SALSA", _SALSA, vector_references=True, prefixes=("fold", "mix")),
+        CsvLayout("m21", "DCASE2021 in SALSA", _SALSA, vector_references=True, prefixes=("fold", "mix")),
+        CsvLayout("m22", "DCASE2022 baseline", {5: POLAR, 6: VECTOR}, vectors="only"),
+        CsvLayout("m23", "DCASE2023 baseline", _M23, vectors="only"),
+        CsvLayout(
+            "m23s", "audio-visual baseline 2023", {4: POLAR_4, 6: POLAR_FAR, 7: VECTOR_FAR}, vectors="as degrees"
+        ),
+        CsvLayout("m24", "DCASE2024 baseline", {4: POLAR_4, **_M23}, vector_references=True),
+        CsvLayout("m25", "DCASE2025 stereo baseline", {6: STEREO}, header="always"),
     )
 }
 AUTO_FORMS = {4: POLAR_4, 5: POLAR, 6: POLAR_FAR, 7: VECTOR_FAR}  # six columns are looked at more closely
 
 
-def layout_for(name: str, settings: Settings) -> Layout | None:
+def layout_for(name: str, settings: Settings) -> CsvLayout | None:
     """The layout of that name; None for "auto".
 
     Raises
@@ -111,7 +113,7 @@ def layout_for(name: str, settings: Settings) -> Layout | None:
 
 
 def read_side(
-    rows: CsvRows, layout: Layout | None, settings: Settings, notices: Notices, *, reference: bool
+    rows: CsvRows, layout: CsvLayout | None, settings: Settings, notices: Notices, *, reference: bool
 ) -> tuple[Batch, str]:
     """Rows of references or predictions in the form the counting rules want, and what was understood, in words."""
     side = "references" if reference else "predictions"
@@ -174,7 +176,7 @@ def _distances(rows: CsvRows, forms: dict[int, Form], unit_m: float, edition_uni
     return distance / 100.0 if unit_m < edition_unit_m else distance * 100.0
 
 
-def _refuse_unfit(rows: CsvRows, layout: Layout, settings: Settings, notices: Notices, reference: bool) -> None:
+def _refuse_unfit(rows: CsvRows, layout: CsvLayout, settings: Settings, notices: Notices, reference: bool) -> None:
     """What the official scorer would crash on."""
     vector = np.isin(rows.width, [width for width, form in layout.forms.items() if form.vector])
     if reference:
@@ -195,7 +197,7 @@ def _refuse_unfit(rows: CsvRows, layout: Layout, settings: Settings, notices: No
         rows.refuse(vector, "is Cartesian (x,y,z): compare Cartesian coordinates, or use layout auto, which converts")
 
 
-def _vector_title(layout: Layout) -> str:
+def _vector_title(layout: CsvLayout) -> str:
     return " or ".join(f"{width} columns: {form.title}" for width, form in layout.forms.items() if form.vector)
 
 
