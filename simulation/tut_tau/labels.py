@@ -9,13 +9,13 @@ from pathlib import Path
 from simulation.streams import stream
 from simulation.tut_tau.classes import URBAN, URBAN_IDS
 from simulation.tut_tau.compose import Placed
-from simulation.tut_tau.layouts import Layout
+from simulation.tut_tau.layouts import SetLayout
 from simulation.tut_tau.plan import ClipPlan
 from simulation.tut_tau.settings import SetSettings
 from util.files import write_text
 
 
-def recording_name(layout: Layout, one: Placed, number: int, clip: int) -> str:
+def recording_name(layout: SetLayout, one: Placed, number: int, clip: int) -> str:
     """First column: the class, and where the data set has it the number of an example.
 
     "knock007.wav" in the office sets of 2018, "100012-3-7-0.wav" (recording, UrbanSound8K class, occurrence, slice) in
