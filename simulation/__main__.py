@@ -8,14 +8,12 @@ import os
 import sys
 import time
 
-from simulation.dataset_writer import Summary as DatasetSummary
-from simulation.dataset_writer import write_dataset
+from simulation.dataset_writer import Summary, write_dataset
 from simulation.settings import Settings
 from simulation.tut_tau import command
 from simulation.tut_tau.layouts import LAYOUTS, layout_named
 from simulation.tut_tau.settings import SetSettings
-from simulation.tut_tau.writer import Summary as SetSummary
-from simulation.tut_tau.writer import write_set
+from simulation.tut_tau.writer import SetSummary, write_set
 from util.arrays import ARRAYS
 from util.cli import run_main
 from util.errors import InputError
@@ -267,7 +265,7 @@ def main(argv: list[str] | None = None) -> int:
     layout = _layout_of(argv)
     started = time.perf_counter()
     settings: Settings | SetSettings
-    summary: DatasetSummary | SetSummary
+    summary: Summary | SetSummary
     if layout == STARSS23:
         arguments = parser().parse_args(argv)
         settings, processes = (single := settings_from(arguments)), _processes(arguments.processes)

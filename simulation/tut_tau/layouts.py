@@ -78,12 +78,12 @@ LAYOUTS = {
         SetLayout("cansim", "TUT Sound Events 2018 CANSIM: anechoic, circular array", ("circular8",), anechoic=True),
         SetLayout("cresim", "TUT Sound Events 2018 CRESIM: rooms, circular array", ("circular8",)),
         SetLayout("real", "TUT Sound Events 2018 REAL: rooms, street sounds, Ambisonics", ("foa",), **_URBAN),
-        SetLayout("mansim", "TUT Sound Events 2018 MANSIM: anechoic, moving sources, Ambisonics", ("foa",), anechoic=True,
-               motion="rotation", columns=_ROTATING),
+        SetLayout("mansim", "TUT Sound Events 2018 MANSIM: anechoic, moving sources, Ambisonics", ("foa",),
+                  anechoic=True, motion="rotation", columns=_ROTATING),
         SetLayout("mreal", "TUT Sound Events 2018 MREAL: rooms, moving street sounds, Ambisonics", ("foa",),
-               distance_m=(1.0, 2.0), motion="azimuth", columns=_TURNING, **_URBAN),
+                  distance_m=(1.0, 2.0), motion="azimuth", columns=_TURNING, **_URBAN),
         SetLayout("tau2019", "TAU Spatial Sound Events 2019", ("foa", "mic"), rate_hz=48000, clip_s=60.0,
-               elevation_deg=(-40, 40), distance_m=None, splits=(1, 2, 3, 4), overlaps=(1, 2)),
+                  elevation_deg=(-40, 40), distance_m=None, splits=(1, 2, 3, 4), overlaps=(1, 2)),
     )
 }  # fmt: skip
 
