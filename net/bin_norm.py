@@ -74,7 +74,9 @@ def conv_binnorm_relu_pool(x: Tensor, conv: nn.Conv2d, norm: BinNorm, pool: int)
         inverse = torch.rsqrt(variance + norm.eps)
         if not gradients:
             return _pooled(x, conv.weight, conv.bias, *_affine(norm.weight, norm.bias, mean, inverse), pool, made)[0]
-        return _ConvPool.apply(x, conv.weight, conv.bias, norm.weight, norm.bias, mean, inverse, pool, count, made)
+        return _ConvBinNormPool.apply(
+            x, conv.weight, conv.bias, norm.weight, norm.bias, mean, inverse, pool, count, made
+        )
 
 
 def _pieces(x: Tensor, filters: int) -> Iterator[tuple[slice, slice]]:
@@ -179,7 +181,7 @@ def _pooled(
     return out.permute(0, 3, 1, 2), kept
 
 
-class _ConvPool(torch.autograd.Function):
+class _ConvBinNormPool(torch.autograd.Function):
     """Normalised, clipped and pooled convolution with the given statistics, which are functions of it in training."""
 
     @staticmethod
@@ -206,7 +208,7 @@ class _ConvPool(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         with torch.autocast("cpu", enabled=False):
-            return _ConvPool._backward(ctx, grad)
+            return _ConvBinNormPool._backward(ctx, grad)
 
     @staticmethod
     def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
