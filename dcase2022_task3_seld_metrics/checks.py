@@ -9,7 +9,7 @@ import numpy as np
 from dcase2022_task3_seld_metrics.batch import LARGEST_FRAME, Batch
 from dcase2022_task3_seld_metrics.grid import AZIMUTHS, ELEVATIONS, grid_cell
 from dcase2022_task3_seld_metrics.notices import Notices
-from dcase2022_task3_seld_metrics.settings import Settings
+from dcase2022_task3_seld_metrics.settings import ScoringSettings
 from util.errors import InputError
 from util.events import ANY_CLASS
 
@@ -42,7 +42,7 @@ def some(names: list[str]) -> str:
 
 def check_rows(
     batch: Batch,
-    settings: Settings,
+    settings: ScoringSettings,
     notices: Notices,
     names: list[str],
     line: np.ndarray,

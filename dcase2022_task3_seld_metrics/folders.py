@@ -15,7 +15,7 @@ from dcase2022_task3_seld_metrics.checks import check_rows, matched_names
 from dcase2022_task3_seld_metrics.csvrows import Grammar, read_csv_rows
 from dcase2022_task3_seld_metrics.layouts import AUTO_FORMS, CsvLayout, layout_for, read_side
 from dcase2022_task3_seld_metrics.notices import Notices
-from dcase2022_task3_seld_metrics.settings import Settings
+from dcase2022_task3_seld_metrics.settings import ScoringSettings
 from util.errors import InputError
 
 Folder = str | os.PathLike[str]
@@ -35,7 +35,7 @@ class Folders:
 def read_folders(
     reference: Folder,
     estimated: Folder,
-    settings: Settings,
+    settings: ScoringSettings,
     layout: str,
     notices: Notices,
     skip_unmatched: bool = False,
@@ -77,7 +77,7 @@ def read_folders(
 
 
 def _read(
-    paths: tuple[list[Path], list[Path]], layout: CsvLayout | None, settings: Settings, notices: Notices
+    paths: tuple[list[Path], list[Path]], layout: CsvLayout | None, settings: ScoringSettings, notices: Notices
 ) -> tuple[list[Batch], list[np.ndarray], dict[str, str]]:
     batches, lines, words = [], [], {}
     for side, some in zip(("reference", "prediction"), paths):
@@ -88,7 +88,7 @@ def _read(
     return batches, lines, words
 
 
-def _auto_grammar(settings: Settings) -> Grammar:
+def _auto_grammar(settings: ScoringSettings) -> Grammar:
     if settings.coordinates == "folded":
         return Grammar({6: (0, 1, 2, 5)}, "maybe", narrow="edition 2025 needs 6")
     narrow = "the known layouts have 4 to 7"

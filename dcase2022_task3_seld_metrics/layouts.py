@@ -14,7 +14,7 @@ from dcase2022_task3_seld_metrics.batch import Batch
 from dcase2022_task3_seld_metrics.csvrows import CsvRows, Grammar
 from dcase2022_task3_seld_metrics.distances import cartesian_to_polar, polar_to_cartesian
 from dcase2022_task3_seld_metrics.notices import Notices
-from dcase2022_task3_seld_metrics.settings import Settings
+from dcase2022_task3_seld_metrics.settings import ScoringSettings
 from util.errors import InputError
 
 _IDS = (0, 1, 2)
@@ -94,7 +94,7 @@ LAYOUTS = {
 AUTO_FORMS = {4: POLAR_4, 5: POLAR, 6: POLAR_FAR, 7: VECTOR_FAR}  # six columns are looked at more closely
 
 
-def layout_for(name: str, settings: Settings) -> CsvLayout | None:
+def layout_for(name: str, settings: ScoringSettings) -> CsvLayout | None:
     """The layout of that name; None for "auto".
 
     Raises
@@ -113,7 +113,7 @@ def layout_for(name: str, settings: Settings) -> CsvLayout | None:
 
 
 def read_side(
-    rows: CsvRows, layout: CsvLayout | None, settings: Settings, notices: Notices, *, reference: bool
+    rows: CsvRows, layout: CsvLayout | None, settings: ScoringSettings, notices: Notices, *, reference: bool
 ) -> tuple[Batch, str]:
     """Rows of references or predictions in the form the counting rules want, and what was understood, in words."""
     side = "references" if reference else "predictions"
@@ -148,7 +148,7 @@ def read_side(
     return batch, _words(rows, forms, unit_m if settings.distance else None)
 
 
-def _coordinates(values: np.ndarray, is_vector: np.ndarray, settings: Settings, *, stereo: bool) -> np.ndarray:
+def _coordinates(values: np.ndarray, is_vector: np.ndarray, settings: ScoringSettings, *, stereo: bool) -> np.ndarray:
     """Values (n, 4) -> what the edition compares: (n, 2) degrees or (n, 3) vectors."""
     if stereo:
         return np.stack([values[:, 0], np.zeros(len(values))], axis=-1)
@@ -176,7 +176,9 @@ def _distances(rows: CsvRows, forms: dict[int, Form], unit_m: float, edition_uni
     return distance / 100.0 if unit_m < edition_unit_m else distance * 100.0
 
 
-def _refuse_unfit(rows: CsvRows, layout: CsvLayout, settings: Settings, notices: Notices, reference: bool) -> None:
+def _refuse_unfit(
+    rows: CsvRows, layout: CsvLayout, settings: ScoringSettings, notices: Notices, reference: bool
+) -> None:
     """What the official scorer would crash on."""
     vector = np.isin(rows.width, [width for width, form in layout.forms.items() if form.vector])
     if reference:
@@ -220,7 +222,7 @@ def _tell_unit(rows: CsvRows, distance_m: np.ndarray, notices: Notices) -> None:
         notices.tell(rule, path=rows.paths[0].parent)
 
 
-def _understand(rows: CsvRows, settings: Settings, side: str) -> tuple[dict[int, Form], float]:
+def _understand(rows: CsvRows, settings: ScoringSettings, side: str) -> tuple[dict[int, Form], float]:
     """Meaning of the rows of one side and unit of its distances, found out from the values.
 
     Raises

@@ -15,7 +15,7 @@ from dcase2022_task3_seld_metrics.counting import Components
 from dcase2022_task3_seld_metrics.jackknife import Interval, jackknife, leave_one_out_sums
 from dcase2022_task3_seld_metrics.score_table import ANGLES
 from dcase2022_task3_seld_metrics.scores import Values, over_classes, scores
-from dcase2022_task3_seld_metrics.settings import Settings
+from dcase2022_task3_seld_metrics.settings import ScoringSettings
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -98,7 +98,7 @@ class Result:
     unscored : references without a prediction; they count for nothing (Q5)
     """
 
-    settings: Settings
+    settings: ScoringSettings
     files: tuple[str, ...]
     components: Components
     unscored: tuple[str, ...] = ()

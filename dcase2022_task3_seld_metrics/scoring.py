@@ -14,7 +14,7 @@ from dcase2022_task3_seld_metrics.editions import DEFAULT
 from dcase2022_task3_seld_metrics.folders import read_folders
 from dcase2022_task3_seld_metrics.notices import Notices
 from dcase2022_task3_seld_metrics.result import Result
-from dcase2022_task3_seld_metrics.settings import Settings, make_settings
+from dcase2022_task3_seld_metrics.settings import ScoringSettings, make_settings
 from dcase2022_task3_seld_metrics.tracks import limit_tracks
 from util.errors import InputError
 from util.events import EventTable
@@ -101,7 +101,7 @@ def score(
 def _score_tables(
     reference: Mapping[str, EventTable],
     estimated: Mapping[str, EventTable],
-    settings: Settings,
+    settings: ScoringSettings,
     notices: Notices,
     skip_unmatched: bool,
 ) -> Result:
@@ -122,7 +122,7 @@ def _score_tables(
     return _score_batches(names, batches[0], batches[1], settings, notices, unscored, {})
 
 
-def _batch(tables: list[EventTable], settings: Settings) -> Batch:
+def _batch(tables: list[EventTable], settings: ScoringSettings) -> Batch:
     """Event tables in the form the counting rules want."""
 
     def column(name: str) -> np.ndarray:
@@ -149,7 +149,7 @@ def _score_batches(
     names: list[str],
     reference: Batch,
     estimated: Batch,
-    settings: Settings,
+    settings: ScoringSettings,
     notices: Notices,
     unscored: Sequence[str],
     layout: dict[str, str],

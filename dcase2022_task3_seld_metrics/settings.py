@@ -33,7 +33,7 @@ _DISTANCES: dict[str, Distance] = {
 
 
 @dataclass(frozen=True)
-class Settings:
+class ScoringSettings:
     """One way to score.
 
     Attributes
@@ -105,7 +105,7 @@ def make_settings(
     onscreen_required: bool = False,
     modality: str = "audio_visual",
     variant: str | None = None,
-) -> Settings:
+) -> ScoringSettings:
     """Settings from what a user says; see `score` for the arguments.
 
     Raises
@@ -136,7 +136,7 @@ def make_settings(
     if with_distance and relative is not None:
         limits = replace(limits, distance=distance_threshold, relative_distance=relative)
     limits = replace(limits, onscreen=onscreen_required and modality != "audio")
-    return Settings(row, average, names, coordinates, limits, with_distance, variant == "two-stage")
+    return ScoringSettings(row, average, names, coordinates, limits, with_distance, variant == "two-stage")
 
 
 def _class_names(edition: Edition, class_count: int | None, classes: Sequence[str] | None) -> tuple[str, ...]:

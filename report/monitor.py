@@ -131,8 +131,8 @@ class Monitor:
         size = (wide, round(picture.shape[0] * wide / picture.shape[1]))
         picture = cv2.resize(picture, size, interpolation=cv2.INTER_CUBIC)
         there, found = (table[table.frame == int(time_s / table.frame_s + 1e-6)] for table in (reference, estimated))
-        drawn = draw_directions(picture, there, found, classes, boxes=boxes, camera=camera)
-        self._writer.add_image(f"Frame/{clip}", np.ascontiguousarray(drawn[..., ::-1]), step, dataformats="HWC")
+        seen = draw_directions(picture, there, found, classes, boxes=boxes, camera=camera)
+        self._writer.add_image(f"Frame/{clip}", np.ascontiguousarray(seen[..., ::-1]), step, dataformats="HWC")
 
     def clip_frame(
         self,
