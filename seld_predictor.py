@@ -23,11 +23,11 @@ from dataset.samplers import BoxesAt
 from feature.front import on_device
 from output_format.candidates import Candidates, merge
 from system import Model, model_from_checkpoint
-from util.arrays import Array
 from util.audio import resample_stretch, resampled_frames
 from util.checkpoint import load_checkpoint
 from util.errors import InputError
 from util.events import EventTable
+from util.microphone_arrays import Array
 from util.runs import result_checkpoint
 from util.thresholds import Thresholds, read_thresholds
 

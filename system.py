@@ -15,8 +15,8 @@ from family import audio_visual, seldnet
 from family.base import Stage, System
 from feature.front import Batch, no_gradients
 from net.weights import load_weights
-from util.arrays import Array, array_named
 from util.errors import InputError
+from util.microphone_arrays import Array, array_named
 
 SYSTEMS = {system.name: system for system in (*audio_visual.SYSTEMS, *seldnet.SYSTEMS)}
 

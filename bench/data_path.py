@@ -131,11 +131,11 @@ def make_clips(folder: Path, format: str, clips: int, seconds: float, rate_hz: i
     """A data root of clips that are hard links of one, with labels and boxes; the path of its training list."""
     import numpy as np
 
-    from util.arrays import ARRAYS
     from util.audio import write_audio
     from util.boxes import BoxTrack, box_path, write_boxes
     from util.dialects import write_events
     from util.events import EventTable
+    from util.microphone_arrays import ARRAYS
 
     rng = np.random.default_rng(0)
     waveform = 0.1 * rng.standard_normal((ARRAYS[format].channels, round(seconds * rate_hz)))

@@ -24,9 +24,9 @@ from bench.machine import processor
 from report.media import browser_media
 from report.player import write_player
 from report.screenshots import find_browser
-from util.arrays import ARRAYS
 from util.cpus import cpu_count
 from util.errors import InputError
+from util.microphone_arrays import ARRAYS
 
 ARGUMENTS = [
     "--no-sandbox",

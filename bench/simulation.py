@@ -26,8 +26,8 @@ from simulation.receivers import receiver_for
 from simulation.render import MAX_ORDER, render
 from simulation.room import absorption_for_rt60, image_sources
 from simulation.scene import Event, Room, Scene, Trajectory
-from util.arrays import ARRAYS
 from util.cli import run_main
+from util.microphone_arrays import ARRAYS
 
 RATE_HZ, SECONDS = 24000, 30.0
 RECORDED = [ARRAYS[name] for name in ("foa", "mic", "binaural")]  # what a default clip is recorded by

@@ -27,10 +27,10 @@ from dataset.check_directions import (
 from dataset.check_sound import CHANNEL_NAMES, FRAME_S, Directions, Intensity, Levels, scan
 from dataset.layouts import AUDIO_SUFFIXES, LAYOUTS, DataRoot
 from dataset.recordings import Labels, Recording, recording_of_file
-from util.arrays import ARRAYS, Array, array_named
 from util.boxes import BoxTrack, box_path, read_boxes
 from util.errors import InputError
 from util.events import EventTable
+from util.microphone_arrays import ARRAYS, Array, array_named
 
 DETECTORS = ("yolox_tiny", "yolox_nano", "yolox_s", "builtin")
 _SILENT_RMS, _QUIET_RMS = 1e-5, 1e-3

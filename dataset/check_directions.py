@@ -11,8 +11,8 @@ import numpy as np
 
 from dataset.check_sound import CHANNEL_NAMES, Delays, Directions, Intensity, lag_index, pair_delays_s
 from util.angles import angle_between_deg, direction_from_degrees, wrap_azimuth_deg
-from util.arrays import Array
 from util.boxes import BoxTrack
+from util.microphone_arrays import Array
 
 LEAST_FRAMES = 20  # two seconds of evidence
 MOST_FRAMES = 400  # of one recording

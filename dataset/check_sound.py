@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from util.angles import degrees_from_direction, direction_from_degrees
-from util.arrays import SPEED_OF_SOUND_M_S, Array
 from util.audio import RATE_HZ, audio_info, read_audio
+from util.microphone_arrays import SPEED_OF_SOUND_M_S, Array
 
 FRAME_S = 0.1
 FRAME = round(FRAME_S * RATE_HZ)

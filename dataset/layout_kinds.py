@@ -52,7 +52,7 @@ class Layout:
     name : key of the row
     classes : names of the classes, unless the root names its own
     dialect : csv dialect of the labels, of `util.dialects` or `util.interval_csv`
-    audio : formats, each an array of `util.arrays` (or "stereo"), and what their folders are called
+    audio : formats, each an array of `util.microphone_arrays` (or "stereo"), and what their folders are called
     list_formats : the formats that lists are written for
     rate_hz, clip_s : of the recordings; clip_s None: they have any length
     edition : of the metrics that the data set is scored by

@@ -18,11 +18,11 @@ from dataset.layout_kinds import (
     StageLayout,
     sounds_under,
 )
-from util.arrays import ARRAYS
 from util.audio import audio_info
 from util.errors import InputError
 from util.files import read_json
 from util.interval_csv import INTERVAL_DIALECTS, IntervalDialect
+from util.microphone_arrays import ARRAYS
 
 __all__ = ["AUDIO_SUFFIXES", "LAYOUTS", "DataRoot", "Layout", "ListNames", "layout_of_file"]
 

@@ -19,11 +19,11 @@ from tqdm import tqdm
 from dataset.classes import MRSAUDIO_CLASS_INDEX, MRSAUDIO_CLASSES
 from dataset.layouts import DataRoot
 from dataset.lists import write_lists
-from util.arrays import ARRAYS
 from util.audio import RATE_HZ, audio_info, read_audio, write_audio
 from util.dialects import write_events
 from util.errors import InputError
 from util.files import read_json, write_json, write_text
+from util.microphone_arrays import ARRAYS
 from util.position_tracks import class_of_item, read_track, track_events
 
 LABEL_FRAMES_PER_S = 10

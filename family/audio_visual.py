@@ -21,9 +21,9 @@ from net.vis_transformer import VisTransformer
 from net.vit import VisionTransformer
 from output_format.formats import MultiAccdoa
 from output_format.multi_accdoa import FRAME_S, HOP_FRAMES, LEADING_FRAMES
-from util.arrays import Array
 from util.errors import InputError
 from util.files import read_json
+from util.microphone_arrays import Array
 
 MAX_RATE_HZ = 192000
 WINDOW_FRAMES = HOP_FRAMES + 2 * LEADING_FRAMES  # that the networks take

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import nn
 
-from util.arrays import Array
+from util.microphone_arrays import Array
 
 Settings = dict[str, Any]  # plain values, stored in the checkpoint
 

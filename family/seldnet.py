@@ -19,8 +19,8 @@ from feature.magnitude_phase import SELDNET2018, SELDNET2019, MagnitudePhase
 from feature.statistics import Standardise
 from net.seldnet import SELDnet
 from output_format.formats import SedDoa
-from util.arrays import Array
 from util.errors import InputError
+from util.microphone_arrays import Array
 
 # Per family: the analysis of the published feature, and how its labels are encoded.
 ANALYSIS = {"seldnet2018": (SELDNET2018, "2018"), "seldnet2019": (SELDNET2019, "2019")}

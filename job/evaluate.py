@@ -28,11 +28,11 @@ from job.machine import make_fabric
 from seld_predictor import SELDPredictor
 from seld_validator import SELDValidator, Validation, check_edition, write_result
 from system import Model, model_from_checkpoint
-from util.arrays import Array
 from util.checkpoint import load_checkpoint
 from util.errors import InputError
 from util.files import read_json
 from util.flags import INHERITED
+from util.microphone_arrays import Array
 from util.runs import SELECTED, newest_run, result_checkpoint
 from util.thresholds import Thresholds, read_thresholds
 

@@ -11,10 +11,10 @@ from typing import Any
 from dataset.layouts import AUDIO_SUFFIXES, LAYOUTS
 from job.data import check_framing
 from seld_predictor import Inference, load
-from util.arrays import array_named
 from util.checkpoint import load_checkpoint
 from util.errors import InputError
 from util.flags import DEFAULTS, FRAMING
+from util.microphone_arrays import array_named
 from util.runs import newest_run, result_checkpoint
 
 VIDEO_SUFFIXES = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v")

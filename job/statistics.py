@@ -14,7 +14,7 @@ from family.base import Settings, Stage
 from feature.front import on_device
 from feature.statistics import RunningStatistics
 from job.data import TrainingData
-from util.arrays import Array
+from util.microphone_arrays import Array
 
 
 def gather_statistics(

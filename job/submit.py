@@ -19,12 +19,12 @@ from dataset.lists import list_file
 from dataset.recordings import Recording, recordings_from_list
 from dcase2022_task3_seld_metrics.editions import DEFAULT, EDITIONS, Edition, Entry
 from job.picture import PlacedBoxes, Placement, boxes_of_video
-from util.arrays import Array
 from util.dialects import read_events, write_events
 from util.errors import InputError
 from util.events import EventTable
 from util.files import folder_written_whole, write_text, written_whole
 from util.flags import DEFAULTS
+from util.microphone_arrays import Array
 
 _LABEL = re.compile(r"[A-Za-z-]+_[A-Za-z0-9-]+_task3[ab]?_[1-4]")  # a, b: tracks without and with video, from 2023 on
 _TO_FILL_IN = "TO FILL IN"

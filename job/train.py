@@ -36,11 +36,11 @@ from report.monitor import Monitor
 from seld_trainer import SELDTrainer, TrainingSettings
 from seld_validator import Validation, check_edition, result_text
 from system import Model, initialise, system_named
-from util.arrays import Array
 from util.checkpoint import load_checkpoint
 from util.errors import InputError
 from util.files import read_json, write_json
 from util.flags import RESUMABLE
+from util.microphone_arrays import Array
 from util.runs import (
     SELECTED,
     checkpoints_of,

@@ -21,12 +21,12 @@ from output_format.formats import OUTPUT_FORMATS
 from output_format.multi_accdoa import LABEL_FRAME_S
 from report.matching import match
 from util.angles import angle_between_deg, degrees_from_direction, direction_from_degrees
-from util.arrays import Array
 from util.audio import audio_info, read_audio
 from util.errors import InputError
 from util.events import EventTable
 from util.files import read_json
 from util.labels import read_label_events
+from util.microphone_arrays import Array
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,8 +15,8 @@ import numpy as np
 import soundfile
 import soxr
 
-from util.arrays import Array
 from util.audio import audio_info
+from util.microphone_arrays import Array
 from util.video import decoded_frames, fitted_size, video_info
 
 _BLOCK = 1 << 16

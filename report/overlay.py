@@ -21,11 +21,11 @@ from report.figures import draw_directions
 from report.matching import match
 from report.media import stereo_blocks
 from report.shown import shown_of
-from util.arrays import Array
 from util.audio import audio_info
 from util.boxes import BoxTrack
 from util.camera import Camera, Equirectangular
 from util.events import EventTable
+from util.microphone_arrays import Array
 from util.video import VideoWriter, read_frames, video_info
 
 _WIDTH, _PANEL = 1280, 296

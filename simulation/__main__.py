@@ -14,9 +14,9 @@ from simulation.tut_tau import command
 from simulation.tut_tau.layouts import LAYOUTS, layout_named
 from simulation.tut_tau.settings import SetSettings
 from simulation.tut_tau.writer import SetSummary, write_set
-from util.arrays import ARRAYS
 from util.cli import run_main
 from util.errors import InputError
+from util.microphone_arrays import ARRAYS
 
 log = logging.getLogger(__name__)
 _DEFAULT = Settings()

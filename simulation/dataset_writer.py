@@ -28,11 +28,11 @@ from simulation.set_folder import (
 )
 from simulation.settings import RATE_HZ, Settings
 from simulation.sounds import CLASS_NAMES
-from util.arrays import array_named
 from util.audio import write_audio
 from util.dialects import write_events
 from util.errors import InputError
 from util.files import read_json, write_json, write_text
+from util.microphone_arrays import array_named
 
 log = logging.getLogger(__name__)
 

@@ -16,9 +16,9 @@ from simulation.render import GAIN, MAX_ORDER, direct_delay_s, render
 from simulation.room import absorption_for_rt60, image_sources, rt60_per_frequency
 from simulation.scene import Event, Room, Scene, Trajectory
 from simulation.scene_figures import draw_scene, draw_sounds
-from util.arrays import ARRAYS, SPEED_OF_SOUND_M_S
 from util.cli import run_main
 from util.files import written_whole
+from util.microphone_arrays import ARRAYS, SPEED_OF_SOUND_M_S
 
 matplotlib.use("Agg")  # before pyplot comes in: a back end that needs no screen
 from matplotlib import pyplot as plt

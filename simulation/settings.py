@@ -7,9 +7,9 @@ from dataclasses import asdict, dataclass, fields
 from fractions import Fraction
 from typing import Any
 
-from util.arrays import array_named
 from util.camera import Camera, Equirectangular, Perspective
 from util.errors import InputError
+from util.microphone_arrays import array_named
 
 WALL_MARGIN_M = 0.35  # nearer to a wall nobody stands
 LISTENER_OFF_CENTRE = 0.1  # share of the room's length and width

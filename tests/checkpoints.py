@@ -11,9 +11,9 @@ import torch
 from dataset.classes import STARSS23_CLASSES
 from system import Model, system_named
 from util.angles import direction_from_degrees
-from util.arrays import ARRAYS
 from util.audio import write_audio
 from util.checkpoint import save_checkpoint
+from util.microphone_arrays import ARRAYS
 
 RATE_HZ = 24000
 

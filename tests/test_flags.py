@@ -15,11 +15,11 @@ from family.audio_visual import framing_of
 from seld_predictor import load
 from tests.tiny import tiny_root
 from util.arguments import resolve
-from util.arrays import ARRAYS
 from util.cli import run_main
 from util.errors import InputError
 from util.files import read_json
 from util.flags import DEFAULTS, FLAGS, FRAMING, JOBS
+from util.microphone_arrays import ARRAYS
 from util.runs import checkpoints_of
 from util.thresholds import read_thresholds
 

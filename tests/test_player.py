@@ -34,11 +34,11 @@ from tests.report_material import (
     make_run,
 )
 from util.angles import angle_between_deg, direction_from_degrees
-from util.arrays import ARRAYS
 from util.boxes import BoxTrack, write_boxes
 from util.camera import Perspective
 from util.errors import InputError
 from util.events import EventTable
+from util.microphone_arrays import ARRAYS
 from util.video import VideoWriter, read_frames
 
 

@@ -15,9 +15,9 @@ from dataset.sequences import ClipLoader, SequenceFraming, StreamLoader, StreamP
 from feature.front import PADDING, SequenceFront
 from feature.magnitude_phase import SELDNET2018, SELDNET2019, MagnitudePhase
 from tests.golden import find
-from util.arrays import ARRAYS
 from util.audio import write_audio
 from util.errors import InputError
+from util.microphone_arrays import ARRAYS
 
 FRAMINGS = {
     "2018": SequenceFraming(44100, 256, 512, frames=16),

@@ -16,7 +16,7 @@ from simulation.tut_tau.layouts import DB
 from simulation.tut_tau.plan import SetClipPlan, reach_m
 from simulation.tut_tau.settings import SetSettings
 from util.angles import direction_from_degrees
-from util.arrays import SPEED_OF_SOUND_M_S
+from util.microphone_arrays import SPEED_OF_SOUND_M_S
 
 GAP_S = (0.2, 1.7)  # between two events of a lane: more than arrival delays differ by
 FIRST_S = 1.5  # the latest start of a lane

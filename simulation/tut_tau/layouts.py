@@ -21,7 +21,7 @@ class SetLayout:
     ----------
     key : as on the command line and in dataset.json
     title : of what set this is the layout
-    formats : arrays that it has recordings of, names of `util.arrays`
+    formats : arrays that it has recordings of, names of `util.microphone_arrays`
     elevation_deg : lowest and highest elevation of the direction grid; azimuth goes all round from -180
     distance_m : nearest and farthest source; None: 1 m, or 2 m where |elevation| is at most 20 degrees
     anechoic : no walls

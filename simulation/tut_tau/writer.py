@@ -22,9 +22,9 @@ from simulation.tut_tau.labels import write_labels
 from simulation.tut_tau.layouts import DB
 from simulation.tut_tau.plan import SetClipPlan, clip_files, make_plan
 from simulation.tut_tau.settings import SetSettings
-from util.arrays import array_named
 from util.audio import write_audio
 from util.files import read_json, write_json, write_text
+from util.microphone_arrays import array_named
 
 log = logging.getLogger(__name__)
 
