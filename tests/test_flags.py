@@ -130,6 +130,8 @@ def test_every_row_is_a_flag_that_some_job_takes(flag):
     assert flag.role in ("setting", "machine", "data", "system", "job") and flag.search in ("", "grid", "budget")
     values = flag.default if flag.many else [] if flag.default is None else [flag.default]
     assert [flag.trouble(value) for value in values] == [None] * len(values)
+    due = list[flag.kind] if flag.many else flag.kind if flag.default is not None else flag.kind | None
+    assert flag.annotation == due and isinstance(DEFAULTS[flag.name], due if not flag.many else list)
     if flag.dataset or flag.search:
         assert "train" in flag.jobs and not flag.many and flag.role == "setting"
     assert flag.framing is None or {"train", "eval", "infer"} <= set(flag.jobs)
