@@ -17,7 +17,7 @@ from tqdm import tqdm
 from util.cli import run_main
 from util.cpus import cpu_count
 from util.errors import InputError
-from util.leftovers import sweep_partials
+from util.leftovers import sweep_leftovers
 from util.video import VideoWriter, decoded_frames, fitted_size, video_info
 
 DEFAULT_DATA_ROOT = "data_dcase2023_task3"
@@ -81,7 +81,7 @@ def resize_folder(
     """
     source, target = Path(source), Path(target)
     names = _videos(source)
-    sweep_partials(target / name for name in names)
+    sweep_leftovers(target / name for name in names)
     broken: list[InputError] = []
     todo: list[Path] = []
     frames = skipped = 0

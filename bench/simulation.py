@@ -13,6 +13,7 @@ import multiprocessing
 import resource
 import tempfile
 import time
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
@@ -68,7 +69,7 @@ def sound_floor_s(scene: Scene) -> float:
     return flop / flop_s + points * point_s
 
 
-def _best(work, rounds: int = 5) -> float:
+def _best(work: Callable[[], object], rounds: int = 5) -> float:
     """Shortest of several runs, in seconds of processor time."""
     taken = []
     for _ in range(rounds):

@@ -41,8 +41,10 @@ def held_at(
     for time_s in times_s:
         while coming is not None and coming[0] <= time_s + TIME_ROUNDING_S:
             held, coming = coming, next(source, None)
-        over = held is None or (coming is None and time_s >= held[0] + frame_s + HOLD_S)
-        yield time_s, None if over else held[1]
+        if held is None or (coming is None and time_s >= held[0] + frame_s + HOLD_S):
+            yield time_s, None
+        else:
+            yield time_s, held[1]
 
 
 def detected(

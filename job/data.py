@@ -15,24 +15,18 @@ from dataset.loader import Augment, Loader
 from dataset.plans import Mixed, Plan
 from dataset.recordings import Labels, Recording, recordings_from_list, split_by_room
 from dataset.source import Source, Visual
-from seld_validator import EDITIONS
+from dcase2022_task3_seld_metrics.editions import EDITIONS
 from system.model import StageModel
 from system.presets import ids_of, preset_of
 from system.row import Plans
 from system.table import system_named
-from util.arguments import DEFAULTS, resolve
+from util.arguments import resolve
 from util.errors import InputError
+from util.flags import DEFAULTS, FLAGS, FRAMING
 from util.microphone_arrays import Array, array_of_flag
 
 FLAG_OF_ARRAY = {"foa": "foa", "mic": "mic", "binaural": "bin"}
 VIDEO_FOLDERS = ("video_360x180_dev", "video_dev")
-FRAMING_FLAGS = {
-    "sampling_frequency": "-fs",
-    "fft_size": "--fft-size",
-    "stft_hop_size": "--stft-hop-size",
-    "train_wav_length": "--train-wav-length",
-    "eval_wav_hop_length": "--eval-wav-hop-length",
-}
 
 
 @dataclass(frozen=True)
@@ -82,8 +76,8 @@ def check_framing(args: Mapping[str, Any], plans: Plans, checkpoint: Path) -> No
     ------
     InputError : they do
     """
-    for name, flag in FRAMING_FLAGS.items():
-        trained = plans.flags.get(name)
+    for name in FRAMING:
+        flag, trained = FLAGS[name].option, plans.flags.get(name)
         if name in args and trained is None:
             raise InputError(f"{flag} means nothing to its system", path=checkpoint)
         if name in args and not math.isclose(args[name], trained):

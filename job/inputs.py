@@ -12,8 +12,8 @@ from dataset.layouts import AUDIO_SUFFIXES, LAYOUTS
 from job.data import check_framing
 from seld_predictor import Inference, load
 from system.checkpoint import load_checkpoint
-from util.arguments import DEFAULTS
 from util.errors import InputError
+from util.flags import DEFAULTS
 from util.microphone_arrays import array_of_flag
 from util.runs import newest_run, result_checkpoint
 

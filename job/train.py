@@ -19,6 +19,8 @@ from dataset.layouts import DataRoot
 from dataset.plans import Plan
 from dataset.recordings import Boxes, Recording, no_boxes
 from dataset.source import Source
+from dcase2022_task3_seld_metrics.editions import EDITIONS
+from dcase2022_task3_seld_metrics.score_table import SCORES
 from job.data import (
     FLAG_OF_ARRAY,
     TrainingData,
@@ -46,6 +48,7 @@ from system.row import Stage, System
 from system.table import system_named
 from util.errors import InputError
 from util.files import read_json, write_json, written_whole
+from util.flags import RESUMABLE
 from util.microphone_arrays import Array
 from util.runs import (
     SELECTED,
@@ -59,7 +62,6 @@ from util.runs import (
 from util.thresholds import Thresholds, read_thresholds
 
 FINISHED = "finished.json"  # in the folder of a stage that is trained to its end
-CHANGEABLE_ON_RESUME = ("train", "val", "max_iter", "epochs", "patience", "device", "devices", "precision", "workers")
 CLIPS_DRAWN = 3  # clips whose azimuth is drawn at every validation
 
 
@@ -100,7 +102,7 @@ def train(given: dict[str, Any], command: str, *, run_folder: Path | None = None
 
 def _given_before(given: dict[str, Any], run_dir: Path) -> dict[str, Any]:
     """Arguments of a run that is to go on, with the changes that are allowed."""
-    changed = {name: value for name, value in given.items() if name in CHANGEABLE_ON_RESUME}
+    changed = {name: value for name, value in given.items() if name in RESUMABLE}
     ignored = sorted(given.keys() - changed.keys() - {"resume"})
     if ignored:
         print(f"--resume goes on with the run's own settings; ignored: {', '.join(ignored)}", file=sys.stderr)
@@ -427,8 +429,8 @@ class _Results:
         make: Callable[[StageState], Checkpoint],
     ):
         self.evaluation, self.data, self.run_dir, self.make = evaluation, data, run_dir, make
-        self.choice = stage.recipe.choice
         self.args, self.classes = evaluation.args, evaluation.model.classes
+        self.score = SCORES[stage.recipe.choice or EDITIONS[self.args["edition"]].best]
         self.last: tuple[Path, Validation] | None = None
         self.train_loss = float("nan")
 
@@ -484,7 +486,7 @@ class _Results:
         best = iteration_of(Path(read_json(selected)["checkpoint"]))
         since = (iteration - best) // self.args["model_save_interval"]
         if since > patience:
-            tqdm.write(f"stopped: no better {self.choice.score} score since iteration {best} (--patience {patience})")
+            tqdm.write(f"stopped: no better {self.score.label} since iteration {best} (--patience {patience})")
         return since > patience
 
     def _keep_few(self, newest: Path) -> None:
@@ -506,7 +508,7 @@ class _Results:
         if validation.scores is None:
             return
         s = validation.scores.overall
-        scores = {"SELD_error" if name == "SELD" else name: value for name, value in s.items()}
+        scores = {SCORES[name].key: value for name, value in s.items()}
         self._remember(iteration, {"val_loss": validation.loss, **scores})
         occurs = validation.scores.occurs
         self.monitor.validation(iteration, scores, validation.scores.classwise, self.classes, occurs=occurs)
@@ -527,16 +529,16 @@ class _Results:
             file.write(json.dumps(line) + "\n")
 
     def _offer(self, path: Path, validation: Validation) -> None:
-        """Remember the checkpoint if it is the best one so far, by the score of its stage."""
-        selected, score = self.run_dir / SELECTED, self.choice.score
-        value, name = validation.scores.overall[score], "SELD_error" if score == "SELD" else score
-        best = read_json(selected)[name] if selected.is_file() else None
+        """Remember the checkpoint if it is the best one so far, by the score of its stage or of the edition."""
+        score, selected = self.score, self.run_dir / SELECTED
+        value = validation.scores.overall[score.name]
+        best = read_json(selected)[score.key] if selected.is_file() else None
         # 2019 gives no error where nothing is predicted: that is worse than any
-        if best is None or (value < best if self.choice.low else value > best):
+        if best is None or score.beats(value, best):
             value = value if math.isfinite(value) else None
             rule = self.args["select"]
             apart = self.data.selection_name if rule == "val" else self.data.validation_name
-            about = {"checkpoint": path.name, name: value, "selected_on": rule, "recordings": apart}
+            about = {"checkpoint": path.name, score.key: value, "selected_on": rule, "recordings": apart}
             write_json(selected, about)
 
     def print_end(self) -> None:
@@ -582,12 +584,7 @@ def _set_iterations(args: dict[str, Any], given: Mapping[str, Any], plan: Plan) 
 
 def score_line(scores: Mapping[str, float]) -> str:
     """Scores in one line: fractions that users know as percent are given so."""
-    forms = {"F": "F {:.1f} %", "LR": "LR {:.1f} %", "frame_recall": "frame recall {:.1f} %"}
-    plain = {"ER": "ER {:.2f}", "LE": "LE {:.1f} deg", "DOA_error": "DOA error {:.1f} deg", "SELD": "SELD error {:.3f}"}
-    return "  ".join(
-        forms[name].format(100 * value) if name in forms else plain[name].format(value)
-        for name, value in scores.items()
-    )
+    return "  ".join(SCORES[name].line(value) for name, value in scores.items())
 
 
 def _run_dir(

@@ -68,7 +68,8 @@ class Settings:
         known = {field.name for field in fields(cls)}
         if set(values) != known:
             raise InputError(f"settings missing or unknown: {', '.join(sorted(set(values) ^ known))}")
-        return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})
+        given: dict[str, Any] = {key: tuple(one) if isinstance(one, list) else one for key, one in values.items()}
+        return cls(**given)
 
     @property
     def frames_per_second(self) -> Fraction:

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 
-def sweep_partials(paths: Iterable[str | os.PathLike[str]]) -> None:
+def sweep_leftovers(paths: Iterable[str | os.PathLike[str]]) -> None:
     """Delete the half-written files of these files whose process is gone; those of a running process stay."""
     names: dict[Path, set[tuple[str, str]]] = {}
     for path in map(Path, paths):
