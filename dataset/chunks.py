@@ -6,23 +6,13 @@ seed gives the same batches.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import numpy as np
 
+from dataset.framing import Framing
+from dataset.plans import Item, Piece, Plan, whole_frames
 from util.errors import InputError
-
-QUIET = 1e-4  # sum of |samples| per channel below which a recording is skipped
-
-
-@dataclass(frozen=True)
-class Chunk:
-    """Frames first .. first + count - 1 of a recording; those behind its end are padding."""
-
-    recording: int
-    first: int
-    count: int
 
 
 def chunk_starts(frames: Sequence[int], *, length: int, hop: int) -> tuple[np.ndarray, np.ndarray]:
@@ -54,19 +44,18 @@ def chunk_starts(frames: Sequence[int], *, length: int, hop: int) -> tuple[np.nd
     return recording, np.concatenate(firsts) if firsts else np.zeros(0, dtype=np.int64)
 
 
-class ChunkPlan:
-    """Which chunks each optimisation step takes.
+class Chunks(Plan):
+    """Chunks of recordings in the order of the reference.
 
     The chunks are shuffled before the first pass and again, from the order that they are in, before every other. The
-    last batch of a pass is topped up with the first chunks of the same order (a quirk, kept). The chunks of a step are
-    a pure function of (seed, step).
+    last batch of a pass is topped up with the first chunks of the same order (a quirk, kept).
 
     Parameters
     ----------
-    frames : frames of each recording
-    length, hop : of the chunks, in frames; 200 and 50, 2 s and 0.5 s, as published
+    frames, hop : of the chunks; 200 and 50 frames of 10 ms, 2 s and 0.5 s, as published
     batch_size : chunks per step, over all processes
     seed : of the order
+    members : indices of the recordings to cut; None: all
 
     Attributes
     ----------
@@ -78,12 +67,25 @@ class ChunkPlan:
     """
 
     def __init__(
-        self, frames: Sequence[int], *, length: int = 200, hop: int = 50, batch_size: int = 32, seed: int = 10
+        self,
+        framing: Framing,
+        lengths: Sequence[int],
+        *,
+        frames: int = 200,
+        hop: int = 50,
+        batch_size: int = 32,
+        seed: int = 10,
+        members: np.ndarray | None = None,
+        visual_hop: int | None = None,
     ):
-        self.recording, self.first = chunk_starts(frames, length=length, hop=hop)
-        if not len(self.first):
+        super().__init__(framing, lengths, frames, visual_hop=visual_hop)
+        taken = np.arange(len(self.lengths)) if members is None else np.asarray(members)
+        if not len(taken):
             raise InputError("no recordings to cut chunks from")
-        self.length, self.batch_size, self.seed = length, batch_size, seed
+        self._frames = framing.clip_frames(self.lengths)
+        recording, self.first = chunk_starts(self._frames[taken].tolist(), length=frames, hop=hop)
+        self.recording = taken[recording]
+        self.batch_size, self.seed = batch_size, seed
         self.steps_per_pass = -(-len(self.first) // batch_size)
         self._held: tuple[int, np.ndarray, np.random.RandomState] | None = None
 
@@ -91,14 +93,22 @@ class ChunkPlan:
         """Number of chunks."""
         return len(self.first)
 
-    def items(self, step: int, rank: int = 0, world: int = 1) -> list[Chunk]:
-        """The chunks of an optimisation step that fall to process `rank` of `world`."""
-        number, inside = divmod(step, self.steps_per_pass)
-        order = self._order(number)
-        place = np.arange(inside * self.batch_size + rank, (inside + 1) * self.batch_size, world)
-        chosen = order[place % len(order)]
-        pairs = zip(self.recording[chosen].tolist(), self.first[chosen].tolist())
-        return [Chunk(recording, first, self.length) for recording, first in pairs]
+    def items(self, numbers: np.ndarray) -> list[Item]:
+        keep = (0, self.item_frames_out)
+        return [Item(number, (self._piece(number),), keep) for number in np.asarray(numbers).tolist()]
+
+    @property
+    def item_frames_out(self) -> int:
+        """Frames of the output of a chunk."""
+        return (self.frames or 0) // self.framing.frames_per_output
+
+    def _piece(self, number: int) -> Piece:
+        step, item = divmod(number, self.batch_size)
+        passed, inside = divmod(step, self.steps_per_pass)
+        order = self._order(passed)
+        chosen = order[(inside * self.batch_size + item) % len(order)]
+        recording, first = int(self.recording[chosen]), int(self.first[chosen])
+        return whole_frames(self, recording, first, min(self.frames or 0, int(self._frames[recording]) - first))
 
     def _order(self, number: int) -> np.ndarray:
         """Order of the chunks in a pass, from the last one that was asked for or from the beginning."""
@@ -136,29 +146,3 @@ def monitoring_draw(counts: Sequence[int], call: int, *, size: int = 30, seed: i
         order = np.arange(counts[number % len(counts)])
         generator.shuffle(order)
     return order[:size]
-
-
-def mirrored_stretch(read: Callable[[int, int], np.ndarray], samples: int, begin: int, count: int) -> np.ndarray:
-    """Samples [begin, begin + count) of a recording that is continued at both ends by its mirror image.
-
-    What centred frames need: those of a chunk from frame f on begin at sample hop f - n_fft / 2. The feature of the
-    stretch then is that of the whole recording (`feature.stft.SpectralFeature.whole`).
-
-    Parameters
-    ----------
-    read : (first sample, count) inside the recording -> (channels, count)
-    samples : of the recording
-    """
-    if begin >= 0 and begin + count <= samples:
-        return read(begin, count)
-    period = max(2 * (samples - 1), 1)
-    place = np.arange(begin, begin + count) % period
-    place = np.minimum(place, period - place) if samples > 1 else place
-    first = int(place.min())
-    return read(first, int(place.max()) + 1 - first)[:, place - first]
-
-
-def is_silent(waveform: np.ndarray) -> bool:
-    """Whether the reference leaves a recording (channels, samples) out: all samples together are next to nothing."""
-    waveform = np.asarray(waveform)
-    return bool(np.abs(waveform).sum(dtype=np.float64) < QUIET * len(waveform))

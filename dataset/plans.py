@@ -370,7 +370,7 @@ class Stream(Plan):
         while begin < end:
             start = int(ends[place]) - int(self._frames[order[place]])
             count = min(end, int(ends[place])) - begin
-            pieces.append(_whole_frames(self, int(order[place]), begin - start, count))
+            pieces.append(whole_frames(self, int(order[place]), begin - start, count))
             begin, place = begin + count, place + 1
         return tuple(pieces)
 
@@ -422,7 +422,7 @@ class Clips(Plan):
             length = int(self._length[recording])
             first = int(self._window[number]) * length
             count = min(length, int(self._frames[recording]) - first)
-            piece = _whole_frames(self, recording, first, count)
+            piece = whole_frames(self, recording, first, count)
             made.append(Item(number, (piece,), (0, -(-count // self.framing.frames_per_output))))
         return made
 
@@ -510,7 +510,7 @@ def _numbered(windows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return recording, np.arange(len(recording)) - np.repeat(first, windows)
 
 
-def _whole_frames(plan: Plan, recording: int, first: int, count: int) -> Piece:
+def whole_frames(plan: Plan, recording: int, first: int, count: int) -> Piece:
     """A piece of whole frames of a recording."""
     framing = plan.framing
     start = first * framing.hop - framing.left

@@ -4,5 +4,6 @@ from __future__ import annotations
 
 from output_format.multi_accdoa import MultiAccdoa
 from output_format.sed_doa import SedDoa
+from output_format.two_stage import TwoStage
 
-OUTPUT_FORMATS = {output_format.name: output_format for output_format in (MultiAccdoa, SedDoa)}
+OUTPUT_FORMATS = {output_format.name: output_format for output_format in (MultiAccdoa, SedDoa, TwoStage)}

@@ -7,7 +7,7 @@ Detection and Localization using a Two-Stage Strategy', DCASE 2019 workshop, arX
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -17,11 +17,11 @@ from torch import Tensor
 from torch.nn.functional import binary_cross_entropy
 
 from output_format.candidates import Candidates
-from util.angles import wrap_azimuth_deg
+from output_format.contract import Clip, LabelGrid
+from util.angles import direction_from_degrees, wrap_azimuth_deg
 from util.events import EventTable
 from util.intervals import IntervalTable, frames_per_second
 
-NAME = "two_stage"
 FRAME_S, LABEL_FRAME_S = 0.01, 0.02  # of the network, and of what is handed in and scored
 THRESHOLD = 0.3
 # Weight of the localisation loss; that of the detection loss is 1 - beta.
@@ -267,7 +267,7 @@ def decode(
 
 def submission_rows(
     raw: np.ndarray,
-    threshold: float = THRESHOLD,
+    threshold: np.ndarray | float = THRESHOLD,
     *,
     frame_s: float = FRAME_S,
     label_frame_s: float = LABEL_FRAME_S,
@@ -278,7 +278,7 @@ def submission_rows(
     Parameters
     ----------
     raw : (3, classes, frames)
-    threshold : a class is active above it
+    threshold : a class is active above it; one number, or (classes,)
     wrap : bring azimuths to [-180, 180); by default they are left beyond, where the scorer cuts them (a quirk, kept)
 
     Returns
@@ -314,15 +314,15 @@ class TwoStage:
     classes : number of classes
     beta : weight of the localisation loss, see `BETAS`
     kind : of the localisation loss, "MAE" or "MSE"
-    frame_s, label_frame_s : length in seconds of the frames of the output, and of those of the events
+    frame_s : length in seconds of the frames of the output
     on_grid : round and cut angles to the grid of TAU 2019, as published; else they stay as they are
 
     Raises
     ------
-    ValueError : a weight outside [0, 1], label frames that are no multiple of output frames
+    ValueError : a weight outside [0, 1], another kind of loss
     """
 
-    name = NAME
+    name = "two_stage"
     axes = ("output", "class", "frame")
     threshold: float | None = THRESHOLD
 
@@ -333,14 +333,17 @@ class TwoStage:
         beta: float,
         kind: Kind = "MAE",
         frame_s: float = FRAME_S,
-        label_frame_s: float = LABEL_FRAME_S,
         on_grid: bool = True,
     ):
         if not 0 <= beta <= 1 or kind not in ("MAE", "MSE"):
             raise ValueError(f"beta {beta}, kind {kind!r}: a weight from 0 to 1, 'MAE' or 'MSE'")
-        decimated(np.zeros(1), frame_s=frame_s, label_frame_s=label_frame_s)
         self.classes, self.beta, self.kind, self.on_grid = classes, float(beta), kind, on_grid
-        self.frame_s, self.label_frame_s = float(frame_s), float(label_frame_s)
+        self.frame_s = float(frame_s)
+
+    @property
+    def label_frame_s(self) -> float:
+        """Length of the label frames that it is trained on, those of the output."""
+        return self.frame_s
 
     def description(self) -> dict[str, Any]:
         """What is written beside a raw output, so that it can be decoded without the network."""
@@ -362,14 +365,28 @@ class TwoStage:
             beta=about["beta"],
             kind=about["kind"],
             frame_s=about["frame_s"],
-            label_frame_s=about["label_frame_s"],
             on_grid=bool(about["on_grid"]),
         )
 
-    def encode_intervals(self, table: IntervalTable, first_frame: int, frames: int, clip_frames: int) -> np.ndarray:
-        """Labels of a stretch of a clip: (3, classes, frames) float32; nothing outside of the clip."""
-        how = {"frame_s": self.frame_s, "clip_frames": clip_frames, "first_frame": first_frame, "frames": frames}
-        return label_maps(table, self.classes, **how)
+    def encode(self, clips: Sequence[Clip], grid: LabelGrid) -> Tensor:
+        """Labels of a batch: (batch, 3, classes, steps) float32; nothing outside of the recordings."""
+        made = np.zeros((len(grid.frame), 3, self.classes, grid.frame.shape[1]), dtype=np.float32)
+        for clip, span in zip(clips, grid.spans):
+            frame = grid.frame[span.item, span.first : span.end]
+            inside = np.flatnonzero(frame >= 0)
+            if not len(inside):
+                continue
+            first, count = int(frame[inside].min()), int(np.ptp(frame[inside])) + 1
+            maps = label_maps(
+                clip.intervals,
+                self.classes,
+                frame_s=self.frame_s,
+                clip_frames=span.clip_frames,
+                first_frame=first,
+                frames=count,
+            )
+            made[span.item, :, :, span.first + inside] = maps[..., frame[inside] - first].transpose(2, 0, 1)
+        return torch.from_numpy(made)
 
     def target(self, labels: Tensor, device: torch.device) -> Tensor:
         """Labels (batch, 3, classes, frames) on the device."""
@@ -379,8 +396,34 @@ class TwoStage:
         """Loss of the stage; reduction "mean", or "window" for one value per window."""
         return two_stage_loss(output, target, self.beta, kind=self.kind, reduction=reduction)
 
-    def candidates(self, raw: np.ndarray, *, frame_s: float | None = None) -> Candidates:
-        """Raw output of a clip (3, classes, frames) -> candidates per frame of `frame_s`, default the label frames."""
-        label_frame_s = self.label_frame_s if frame_s is None else frame_s
+    def published_rows(self, raw: np.ndarray, thresholds: np.ndarray | float, *, frame_s: float) -> EventTable | None:
+        """Raw output as rows of a DCASE2019 submission, see `submission_rows`; None for frames of another length."""
+        if not self.on_grid or not math.isclose(frame_s, LABEL_FRAME_S):
+            return None
+        return submission_rows(raw, thresholds, frame_s=self.frame_s, label_frame_s=frame_s)
+
+    def makes(self, frame_s: float) -> bool:
+        """Whether `candidates` makes label frames of a length in seconds: multiples of the output's."""
+        ratio = frame_s / self.frame_s
+        return ratio > 0.5 and math.isclose(ratio, round(ratio), rel_tol=1e-6)
+
+    def candidates(self, raw: np.ndarray, *, frame_s: float | None = None, first: int = 0) -> Candidates:
+        """Raw output of a clip (3, classes, frames) -> candidates per label frame.
+
+        Parameters
+        ----------
+        frame_s : length of the label frames; None: 20 ms
+        first : number of the first frame of `raw` inside its clip, a multiple of the frames of a label frame
+        """
         grid = TAU2019 if self.on_grid else None
-        return decode(raw, frame_s=self.frame_s, label_frame_s=label_frame_s, grid=grid)
+        return decode(raw, frame_s=self.frame_s, label_frame_s=LABEL_FRAME_S if frame_s is None else frame_s, grid=grid)
+
+    def detections(self, raw: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Raw output or encoded labels frame by frame: activity (frames, classes) bool, vectors (frames, 3 classes).
+
+        Vectors as SELDnet 2018 scores them: all x, then all y, then all z of the classes.
+        """
+        raw = _checked(raw)
+        azimuth, elevation = np.rad2deg(raw[1:].astype(np.float64))
+        vectors = np.moveaxis(direction_from_degrees(azimuth, elevation), -1, 0)
+        return raw[0].T > THRESHOLD, vectors.transpose(2, 0, 1).reshape(raw.shape[-1], -1)

@@ -6,7 +6,6 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import torch
 from torch import nn
 
 from dataset.framing import Framing
@@ -14,12 +13,12 @@ from dataset.plans import Clips, Stream
 from feature.front import PADDING, Front
 from feature.logmel_intensity import LogmelIntensity
 from feature.magnitude_phase import SELDNET2018, SELDNET2019, MagnitudePhase
-from feature.statistics import Standardise
 from net.seldnet import SELDnet
 from output_format.sed_doa import SedDoa
 from system.presets import Preset, presets, with_changes
 from system.recipes import keras_adam
 from system.row import Plans, Recipe, Settings, Stage, System
+from system.standardise import standardise_by
 from util.errors import InputError
 from util.microphone_arrays import Array
 
@@ -106,14 +105,7 @@ def _front(settings: Settings, array: Array, visual: bool, statistics: Mapping[s
         audio: nn.Module = MagnitudePhase(array.channels, layout=settings["layout"], **analysis)
     else:
         audio = LogmelIntensity(array.channels, rate_hz=settings["rate_hz"], layout=settings["layout"])
-    if statistics is None:
-        return Front(audio, padding=PADDING)
-    mean, scale = (torch.as_tensor(statistics[name], dtype=torch.float32) for name in ("mean", "scale"))
-    if tuple(mean.shape) != (audio.maps, audio.bins) or statistics.get("feature") != settings["feature"]:
-        found = f"{statistics.get('feature')} of {' x '.join(map(str, mean.shape))}"
-        due = f"{settings['feature']} of {audio.maps} x {audio.bins}"
-        raise InputError(f"holds statistics of another feature: {found}, due is {due}")
-    return Front(audio, Standardise(mean, scale), padding=PADDING)
+    return Front(audio, standardise_by(statistics, settings["feature"], audio.maps, audio.bins), padding=PADDING)
 
 
 def _network(settings: Settings, audio: nn.Module, classes: int, visual: bool) -> nn.Module:
@@ -169,4 +161,6 @@ _SOURCES = {
     "seldnet2019": "Adavanne et al., DCASE 2019, repository sharathadavanne/seld-dcase2019",
 }
 _TUNED = "tuning of the DCASE 2019 baseline, repository aru-2044922/aml_project_seld"
-SYSTEMS = tuple(_system(preset, _SOURCES.get(name, _TUNED)) for name, preset in presets().items())
+SYSTEMS = tuple(
+    _system(preset, _SOURCES.get(name, _TUNED)) for name, preset in presets().items() if preset.family in ANALYSIS
+)

@@ -5,11 +5,11 @@ A new system is a new row; trainer, validator and predictor know systems, not wh
 
 from __future__ import annotations
 
-from system import audio_visual, seldnet
+from system import audio_visual, seldnet, two_stage
 from system.row import System
 from util.errors import InputError
 
-SYSTEMS = {system.name: system for system in (*audio_visual.SYSTEMS, *seldnet.SYSTEMS)}
+SYSTEMS = {system.name: system for system in (*audio_visual.SYSTEMS, *seldnet.SYSTEMS, *two_stage.SYSTEMS)}
 
 
 def system_named(name: str) -> System:

@@ -8,10 +8,30 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dataset.chunks import ChunkPlan, chunk_starts, is_silent, mirrored_stretch, monitoring_draw
+from dataset.chunks import Chunks, chunk_starts, monitoring_draw
+from dataset.framing import Framing
+from dataset.loader import Loader
+from dataset.plans import Clips, numbers_of
+from dataset.recordings import Recording
+from dataset.source import Source
+from feature.front import Front
 from feature.logmel_gcc import TWO_STAGE, LogmelGCC
 from tests import golden
+from util.audio import write_audio
 from util.errors import InputError
+from util.microphone_arrays import ARRAYS
+
+PLAIN = Framing(rate_hz=1, hop=1, n_fft=1)  # a frame a sample
+
+
+def plan_of(counts: list[int], **options) -> Chunks:
+    return Chunks(PLAIN, counts, **options)
+
+
+def taken(plan: Chunks, step: int, rank: int = 0, world: int = 1) -> list[tuple[int, int, int]]:
+    """(recording, first, count) of the chunks of a step."""
+    items = plan.items(numbers_of(step, plan.batch_size // world, rank, world))
+    return [(piece.recording, piece.first, piece.count) for item in items for piece in item.pieces]
 
 
 def golden_batches() -> tuple[dict, dict]:
@@ -27,7 +47,7 @@ def test_golden_starts(fold: str) -> None:
     recording, first = chunk_starts(frames, length=200, hop=50)
     offset = np.cumsum(frames) - frames
     np.testing.assert_array_equal(offset[recording] + first, data[f"fold{fold}_chunk_starts"])
-    plan = ChunkPlan(frames, batch_size=8)
+    plan = plan_of(frames, batch_size=8)
     assert plan.steps_per_pass == info[f"fold{fold}_epoch_size"] and len(plan) == len(first)
     others = sorted(set(info["frames"]) - set(names))
     assert others == info[f"fold{fold}_test_files"] and names == sorted(names)
@@ -37,11 +57,11 @@ def test_golden_batches() -> None:
     """Three and a half passes: order, what a short batch is topped up with, labels and standardised features."""
     info, data = golden_batches()
     names = info["fold1_train_files"]
-    plan = ChunkPlan([info["frames"][name] for name in names], batch_size=8, seed=10)
+    plan = plan_of([info["frames"][name] for name in names], batch_size=8, seed=10)
     assert plan.steps_per_pass * 3 < len(data["fold1_batch_event_sum"])
     for step, (features, events) in enumerate(zip(data["fold1_batch_feature_sum"], data["fold1_batch_event_sum"])):
-        for item, chunk in enumerate(plan.items(step)):
-            name, part = names[chunk.recording], slice(chunk.first, chunk.first + chunk.count)
+        for item, (recording, first, count) in enumerate(taken(plan, step)):
+            name, part = names[recording], slice(first, first + count)
             assert data[f"{name}_events"][part].sum() == events[item]
             scaled = (data[f"{name}_feature"][:, part] - data["mean"][0]) / data["std"][0]
             np.testing.assert_allclose(scaled.sum(dtype=np.float64), features[item], atol=1e-2)
@@ -92,11 +112,11 @@ def test_recordings_of_a_minute() -> None:
 
 @pytest.mark.parametrize("batch_size", [1, 7, 8, 100])
 def test_every_chunk_occurs_in_every_pass(batch_size: int) -> None:
-    plan = ChunkPlan([437, 200, 90, 601], batch_size=batch_size, seed=3)
+    plan = plan_of([437, 200, 90, 601], batch_size=batch_size, seed=3)
     passes = []
     for number in range(3):
         steps = range(number * plan.steps_per_pass, (number + 1) * plan.steps_per_pass)
-        items = [(chunk.recording, chunk.first) for step in steps for chunk in plan.items(step)]
+        items = [(recording, first) for step in steps for recording, first, _ in taken(plan, step)]
         assert len(items) == plan.steps_per_pass * batch_size
         whole, topped = items[: len(plan)], items[len(plan) :]
         assert len(set(whole)) == len(plan) and set(whole) == set(zip(plan.recording.tolist(), plan.first.tolist()))
@@ -108,65 +128,47 @@ def test_every_chunk_occurs_in_every_pass(batch_size: int) -> None:
 def test_a_step_is_the_same_from_anywhere() -> None:
     """Resumed runs, steps asked for in any order, several processes."""
     frames, steps = [437, 601, 251], (0, 1, 40, 7, 41, 3, 0)
-    plan = ChunkPlan(frames, batch_size=6, seed=5)
+    plan = plan_of(frames, batch_size=6, seed=5)
     for step in steps:
-        expected = ChunkPlan(frames, batch_size=6, seed=5).items(step)
-        assert plan.items(step) == expected
-        parts = [plan.items(step, rank, 4) for rank in range(4)]
-        assert [parts[i % 4][i // 4] for i in range(6)] == expected
-    assert ChunkPlan(frames, batch_size=6, seed=6).items(0) != plan.items(0)
+        expected = taken(plan_of(frames, batch_size=6, seed=5), step)
+        assert taken(plan, step) == expected
+        parts = [taken(plan, step, rank, 3) for rank in range(3)]
+        assert [parts[i % 3][i // 3] for i in range(6)] == expected
+    assert taken(plan_of(frames, batch_size=6, seed=6), 0) != taken(plan, 0)
 
 
 def test_what_cannot_be_cut_is_refused() -> None:
     with pytest.raises(InputError, match="no recordings"):
-        ChunkPlan([])
-    for lengths in ({"length": 0}, {"hop": 0}):
+        plan_of([])
+    for lengths in ({"frames": 0}, {"hop": 0}):
         with pytest.raises(ValueError, match="chunks of"):
-            ChunkPlan([100], **lengths)
+            plan_of([100], **lengths)
     with pytest.raises(ValueError, match="recordings of 0"):
-        ChunkPlan([100, 0])
+        chunk_starts([100, 0], length=200, hop=50)
 
 
-@settings(deadline=None)
-@given(samples=st.integers(1, 40), begin=st.integers(-60, 60), count=st.integers(1, 60))
-def test_stretches_are_mirrored_at_both_ends(samples: int, begin: int, count: int) -> None:
-    recording = np.arange(2 * samples, dtype=np.float32).reshape(2, samples)
-
-    def read(first: int, number: int) -> np.ndarray:
-        assert first >= 0 and number >= 1 and first + number <= samples
-        return recording[:, first : first + number]
-
-    around = np.pad(recording, ((0, 0), (60, 120)), mode="reflect")  # numpy mirrors again and again, as is due
-    np.testing.assert_array_equal(
-        mirrored_stretch(read, samples, begin, count), around[:, 60 + begin : 60 + begin + count]
-    )
-
-
-def test_feature_of_a_chunk_is_a_part_of_that_of_the_recording() -> None:
+def test_features_of_chunks_are_parts_of_those_of_the_recording(tmp_path) -> None:
     """Both ends included, and a recording that is shorter than a chunk."""
     feature = LogmelGCC(4, **TWO_STAGE)
+    framing = Framing(32000, 320, feature.n_fft, left=feature.left, mirror="both", count="centred")
+    recordings, whole = [], []
     for samples in (32000 * 3 + 123, 320 * 260, 9000):
-        waveform = np.random.default_rng(0).standard_normal((4, samples)).astype(np.float32) * 0.1
-        whole = feature.whole(torch.from_numpy(waveform)[None])
-        frames = 1 + samples // feature.hop_length
-        _, firsts = chunk_starts([frames], length=200, hop=50)
-        for first in firsts.tolist():
-            stretch = mirrored_stretch(
-                lambda begin, count: waveform[:, begin : begin + count],  # noqa: B023
-                samples,
-                first * feature.hop_length - feature.left,
-                199 * feature.hop_length + feature.n_fft,
-            )
-            ours = feature(torch.from_numpy(stretch.copy())[None])
-            assert ours.shape[2] == 200
-            count = min(200, frames - first)
-            torch.testing.assert_close(ours[:, :, :count], whole[:, :, first : first + count], atol=1e-4, rtol=1e-5)
-
-
-def test_a_recording_of_nothing_is_skipped() -> None:
-    waveform = np.zeros((4, 1000), dtype=np.float32)
-    assert is_silent(waveform)
-    waveform[2, 3] = 3.9e-4
-    assert is_silent(waveform)
-    waveform[0, 5] = -2e-5
-    assert not is_silent(waveform)
+        waveform = np.random.default_rng(samples).standard_normal((4, samples)).astype(np.float32) * 0.1
+        path = tmp_path / f"{samples}.wav"
+        write_audio(path, waveform, 32000, subtype="FLOAT")
+        recordings.append(Recording(path.stem, path, None, None, ARRAYS["mic"], samples, 32000))
+        whole.append(feature.whole(torch.from_numpy(waveform)[None])[0])
+    source, front = Source(recordings), Front(feature)
+    lengths = source.lengths(32000)
+    plan = Chunks(framing, lengths, batch_size=4)
+    for batch in Loader(source, plan, batch_size=4, stop_step=plan.steps_per_pass):
+        features, _ = front(batch)
+        assert features.shape[2] == 200
+        for item, made in zip(plan.items(batch["number"].numpy()), features):
+            (piece,) = item.pieces
+            expected = whole[piece.recording][:, piece.first : piece.first + piece.count]
+            torch.testing.assert_close(made[:, : piece.count], expected, atol=1e-4, rtol=1e-5)
+            assert not made[:, piece.count :].any()
+            assert piece.count == (29 if piece.recording == 2 else 200)
+    for index, batch in enumerate(Loader(source, Clips(framing, lengths, frames=None), batch_size=4)):
+        torch.testing.assert_close(front(batch)[0][0], whole[index], atol=1e-4, rtol=1e-5)

@@ -23,6 +23,9 @@ SYSTEM_NAMES = (
     "seldnet2019_lstm",
     "seldnet2019_attention",
     "seldnet2019_final",
+    "two_stage",
+    "two_stage_scratch",
+    "two_stage_joint",
 )
 
 

@@ -1,0 +1,27 @@
+"""Standardisation of a stage's features by the statistics that its checkpoint holds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from feature.statistics import Standardise
+from util.errors import InputError
+
+
+def standardise_by(statistics: Mapping[str, Any] | None, feature: str, maps: int, bins: int) -> Standardise | None:
+    """What standardises a feature of so many maps and bins; None: its statistics are still to be gathered.
+
+    Raises
+    ------
+    InputError : they are those of another feature
+    """
+    if statistics is None:
+        return None
+    mean, scale = (torch.as_tensor(statistics[name], dtype=torch.float32) for name in ("mean", "scale"))
+    if tuple(mean.shape) != (maps, bins) or statistics.get("feature") != feature:
+        found = f"{statistics.get('feature')} of {' x '.join(map(str, mean.shape))}"
+        raise InputError(f"holds statistics of another feature: {found}, due is {feature} of {maps} x {bins}")
+    return Standardise(mean, scale)

@@ -1,0 +1,139 @@
+"""Two-stage SELD (DCASE 2019): detection first, then direction on its convolution blocks; and its joint baseline."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
+from dataset.chunks import Chunks
+from dataset.framing import Framing
+from dataset.plans import Clips
+from feature.front import Front
+from feature.logmel_gcc import TWO_STAGE, TWO_STAGE_INTENSITY, Logmel, LogmelGCC
+from feature.logmel_intensity import LogmelIntensity
+from net.two_stage import NETWORKS, transferred
+from output_format.two_stage import TwoStage, joined
+from system.presets import Preset, presets, with_changes
+from system.recipes import amsgrad
+from system.row import Init, Plans, Recipe, Settings, Stage, System
+from system.standardise import standardise_by
+from util.errors import InputError
+from util.microphone_arrays import Array
+
+SOURCE = "Cao et al., DCASE 2019 workshop (arXiv 1905.00268), repository of the Two-Stage strategy"
+CHOICES = {
+    "feature": ("logmel", "logmelgcc", "logmeliv"),
+    "network": tuple(NETWORKS),
+    "pool": ("avg", "max"),
+    "loss": ("MAE", "MSE"),
+}
+
+
+def _audio(settings: Settings, channels: int) -> nn.Module:
+    """The feature of that name."""
+    if settings["feature"] == "logmeliv":
+        return LogmelIntensity(channels, **TWO_STAGE, **TWO_STAGE_INTENSITY, precision=torch.float32)
+    return (LogmelGCC if settings["feature"] == "logmelgcc" else Logmel)(channels, **TWO_STAGE)
+
+
+def _settings_of(preset: Preset) -> Callable[[Mapping[str, Any], Array], Settings]:
+    """(arguments, array) -> settings of a stage: the preset's, the task's, those of --set."""
+
+    def settings(args: Mapping[str, Any], array: Array) -> Settings:
+        made = with_changes({**preset.settings, **args.get("task_settings", {})}, args.get("set") or [])
+        for name, choices in CHOICES.items():
+            if made[name] not in choices:
+                raise InputError(f"--set {name}={made[name]}: must be one of {', '.join(choices)}")
+        if made["chunk_frames"] < 16 or made["chunk_hop"] < 1:
+            raise InputError("--set chunk_frames must be 16 or more (the networks pool as many), chunk_hop 1 or more")
+        if not 0 <= made["beta"] <= 1:
+            raise InputError(f"--set beta={made['beta']}: the weight of the direction must be 0 to 1")
+        due = {"sampling_frequency": "rate_hz", "fft_size": "n_fft", "stft_hop_size": "hop_length"}
+        for name, key in due.items():
+            if args[name] != TWO_STAGE[key]:
+                flag = "--" + name.replace("_", "-")
+                raise InputError(f"{flag} {args[name]}: {preset.name} is made for {TWO_STAGE[key]}")
+        if made["feature"] == "logmeliv" and array.kind != "ambisonics":
+            rule = f"intensity vectors need Ambisonics, the recordings are {array.name}"
+            raise InputError(f"--set feature=logmeliv: {rule}")
+        # the published rounding to tens of degrees belongs to the data sets that are scored by it
+        return {**made, "channels": array.channels, "on_grid": args.get("edition") == "2019"}
+
+    return settings
+
+
+def _plans(settings: Settings) -> Plans:
+    audio = _audio(settings, settings["channels"])
+    framing = Framing(
+        TWO_STAGE["rate_hz"], TWO_STAGE["hop_length"], audio.n_fft, left=audio.left, mirror="both", count="centred"
+    )
+    return Plans(
+        framing,
+        training=lambda lengths, batch_size, seed, members: Chunks(
+            framing,
+            lengths,
+            frames=settings["chunk_frames"],
+            hop=settings["chunk_hop"],
+            batch_size=batch_size,
+            seed=seed,
+            members=members,
+        ),
+        evaluation=lambda lengths: Clips(framing, lengths, frames=None),
+        flags={
+            "sampling_frequency": framing.rate_hz,
+            "fft_size": TWO_STAGE["n_fft"],
+            "stft_hop_size": framing.hop,
+        },
+    )
+
+
+def _front(settings: Settings, array: Array, visual: bool, statistics: Mapping[str, Any] | None) -> nn.Module:
+    audio = _audio(settings, array.channels)
+    return Front(audio, standardise_by(statistics, settings["feature"], audio.maps, audio.bins))
+
+
+def _stage(name: str, preset: Preset, beta: float | None, init: Init | None = None, choice: str | None = None) -> Stage:
+    """One of the stages: the same feature and network, another weight of the direction (None: the preset's)."""
+    return Stage(
+        name,
+        settings=_settings_of(preset),
+        plans=_plans,
+        front=_front,
+        network=lambda settings, audio, classes, visual: NETWORKS[settings["network"]](
+            audio.maps, classes, bins=audio.bins, pool=settings["pool"]
+        ),
+        output_format=lambda settings, classes: TwoStage(
+            classes,
+            beta=settings["beta"] if beta is None else beta,
+            kind=settings["loss"],
+            on_grid=settings["on_grid"],
+        ),
+        recipe=Recipe(amsgrad, choice=choice),
+        statistics=True,
+        init=init,
+    )
+
+
+def _rows() -> tuple[System, ...]:
+    known = presets()
+    detection = {"beta": 0.0, "choice": "F"}
+    stages = {
+        "two_stage": lambda preset: (
+            _stage("sed", preset, **detection),
+            _stage("doa", preset, 1.0, Init("sed", transferred)),
+        ),
+        "two_stage_scratch": lambda preset: (_stage("sed", preset, **detection), _stage("doa", preset, 1.0)),
+        "two_stage_joint": lambda preset: (_stage("main", preset, None),),
+    }
+    made = []
+    for name, make in stages.items():
+        own = make(known[name])
+        several = {"join": joined} if len(own) > 1 else {}
+        made.append(System(name, known[name].title, SOURCE, own, streams=False, **several))
+    return tuple(made)
+
+
+SYSTEMS = _rows()
