@@ -133,7 +133,8 @@ class Loader(Prefetching):
             numbers = numbers[numbers < self.plan.count]
         plan, source, recordings = self.plan, self.source, self.source.recordings
         items = plan.items(numbers)
-        waveform, frames = self._waveforms(items)
+        samples, frames = self._waveforms(items)
+        waveform = samples.numpy()
         looks = None if source.visual is None else [self._look(item) for item in items]
         labels = None
         if source.labels is not None and self.encode is not None:
@@ -148,7 +149,7 @@ class Loader(Prefetching):
                     looks[row] = seen
         first = [item.pieces[0].recording for item in items]
         batch: dict[str, Any] = {
-            "waveform": torch.from_numpy(waveform),
+            "waveform": samples,
             "labels": None,
             "number": torch.from_numpy(numbers),
             "recording": torch.tensor(first),
@@ -165,11 +166,12 @@ class Loader(Prefetching):
             batch["labels"] = self.encode([labels[span.item][span.piece] for span in grid.spans], grid)
         return batch
 
-    def _waveforms(self, items: Sequence[Item]) -> tuple[np.ndarray, np.ndarray | None]:
+    def _waveforms(self, items: Sequence[Item]) -> tuple[torch.Tensor, np.ndarray | None]:
         """The pieces of each item behind each other, and which of their frames the item's frames are."""
         framing, gap = self.plan.framing, self.plan.framing.gap_frames
         held = max(sum(piece.count for piece in item.pieces) + gap * (len(item.pieces) - 1) for item in items)
-        waveform = np.zeros((len(items), self.source.channel_count, framing.samples_of(held)), dtype=np.float32)
+        samples = torch.zeros((len(items), self.source.channel_count, framing.samples_of(held)))
+        waveform = samples.numpy()
         index = np.full((len(items), max(map(self.plan.item_frames, items))), -1, dtype=np.int64)
         for row, item in enumerate(items):
             place = done = 0
@@ -180,7 +182,7 @@ class Loader(Prefetching):
                 index[row, done + low : done + high] = np.arange(place + low, place + high)
                 place, done = place + piece.count + gap, done + piece.count
         whole = index.shape[1] == held and bool((index == np.arange(held)).all())
-        return waveform, None if whole else index
+        return samples, None if whole else index
 
     def _stretch(self, piece: Piece, out: np.ndarray) -> None:
         """Read the samples that the frames of a piece cover into `out` (channels, samples), which holds zeros."""

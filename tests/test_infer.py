@@ -16,11 +16,11 @@ import torch
 
 import npy2csv
 import seld
-import system
 from detection.at_times import held_at
 from job.inputs import find_items, inference_arguments, open_checkpoint
 from job.picture import PlacedBoxes, Placement, placed_video
 from seld_predictor import Inference, load
+from system.model import StageModel
 from tests.checkpoints import RATE_HZ, bursts, recording, thresholds, untrained
 from tests.tiny import tiny_video
 from util.audio import write_audio
@@ -286,7 +286,7 @@ def test_library_call_takes_pictures(models, monkeypatch):
 
 def test_checkpoint_of_another_project_is_told_its_array(models, capsys):
     content = torch.load(models / "mic.pth", weights_only=True)
-    torch.save({"model_state_dict": content["stages"][0]["model"]}, "theirs.pth")
+    torch.save({"model_state_dict": content["stages"]["main"]["weights"]}, "theirs.pth")
     recording(Path("a.wav"), 1.2)
     flags = ["-infer", "a.wav", "-em", "theirs.pth", "--device", "cpu", "--player", "never"]
     assert run_main(seld.main, flags) == 0
@@ -299,8 +299,10 @@ def test_checkpoint_of_another_project_is_told_its_array(models, capsys):
 
 def test_checkpoints_of_the_first_layout_still_load(models, capsys):
     """They held the settings of the audio feature, and those of the command line, in place of the model's."""
-    content = torch.load(models / "av.pth", weights_only=True)
-    del content["model"]
+    made = torch.load(models / "av.pth", weights_only=True)
+    content = {name: made[name] for name in ("system", "array", "classes", "visual")}
+    content |= {"format": "seld-checkpoint-1", "iteration": 0, "settings": made["arguments"]}
+    content["stages"] = [{"name": "main", "model": made["stages"]["main"]["weights"]}]
     content["feature"] = {"name": "amp_phasediff", "base_channel": 0, "fft_size": 512, "stft_hop_size": 240}
     torch.save(content, "old.pth")
     recording(Path("a.wav"), 1.3)
@@ -404,7 +406,7 @@ def test_memory_is_bounded_on_long_recordings(models, monkeypatch):
         file.write(header)
         file.truncate(44 + 8 * long)
     empty = lambda self, batch: torch.zeros(len(batch["waveform"]), 3, 3, 13, 128)  # noqa: E731
-    monkeypatch.setattr(system.Model, "evaluate", empty)
+    monkeypatch.setattr(StageModel, "_output", empty)
     seen = []
     monkeypatch.setattr(Inference, "candidates", _watched(Inference.candidates, seen))
     tracemalloc.start()
@@ -419,8 +421,8 @@ def test_memory_is_bounded_on_long_recordings(models, monkeypatch):
 
 
 def _watched(function, seen: list[int]):
-    def watched(self, raw):
+    def watched(self, raw, first=0):
         seen.append(raw.shape[-1])
-        return function(self, raw)
+        return function(self, raw, first)
 
     return watched

@@ -87,7 +87,7 @@ def test_evaluation_writes_csv_raw_and_result_and_npy2csv_gives_the_same_csv(run
     for word in ("seed 0", "dev-test-tiny", "python seld.py -eval", "not chosen by any score", "audio only"):
         assert any(word in remark for remark in remarks)
     raw = np.load(run / f"raw_{name}" / "fold4_room1_mix001.npy", allow_pickle=False)
-    assert raw.shape == (3, 3, 13, 360) and raw.dtype == np.float32
+    assert raw.shape == (3, 3, 13, 300) and raw.dtype == np.float32
     assert npy2csv.main([str(run / f"raw_{name}"), "--out", str(tmp_path)]) == 0
     (csv,) = (run / f"pred_{name}").iterdir()
     assert (tmp_path / csv.name).read_bytes() == csv.read_bytes()
