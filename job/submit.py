@@ -69,7 +69,7 @@ def submit(given: dict[str, Any], command: str) -> int:
             table = with_sources(inference.recording_events(recording, visual=boxes))
             write_events(whole / f"{recording.name}.csv", table, entry.dialect)
             rows += len(table)
-    parameters = sum(parameter.numel() for parameter in model.network.parameters())
+    parameters = sum(parameter.numel() for parameter in model.parameters())
     about = (model.system.title, visual, model.array, inference.rate_hz, parameters)
     text = metadata(label, args["edition"], *about, checkpoint=checkpoint, command=command)
     write_text(folder / f"{label}.meta.yaml", text)

@@ -182,7 +182,7 @@ def test_any_file_can_be_a_recording(tmp_path):
     write_audio(tmp_path / "head.wav", np.zeros((2, 24000)), 24000)
     write_audio(tmp_path / "mono.wav", np.zeros((1, 24000)), 24000)
     foa = recording_of_file(tmp_path / "meeting.wav")
-    assert (foa.array.name, foa.samples, foa.rate_hz, foa.labels, foa.root) == ("foa", 24000, 48000, None, None)
+    assert (foa.array.name, foa.samples, foa.rate_hz, foa.labels, foa.root) == ("foa", 48000, 48000, None, None)
     with pytest.raises(InputError, match=r"has 2 channels, and nothing says of what: --format bin .* binaural_dev"):
         recording_of_file(tmp_path / "head.wav")
     assert recording_of_file(tmp_path / "head.wav", array=ARRAYS["binaural"]).array == ARRAYS["binaural"]
@@ -208,7 +208,7 @@ def test_pairs_of_channels_are_what_their_folder_or_a_flag_says(tmp_path):
         recordings_from_list(tmp_path / "loose.txt")
     assert recordings_from_list(tmp_path / "loose.txt", array=ears)[0].array == ears
     with pytest.raises(InputError, match="lies in a folder of stereo audio; the checkpoint is for binaural audio"):
-        open_sound(tmp_path / "stereo_dev" / "dev-train-tau" / "a.wav", ears, 24000)
+        open_sound(tmp_path / "stereo_dev" / "dev-train-tau" / "a.wav", ears)
     # what a folder says goes before the flag
     write_audio(tmp_path / "mic_dev" / "dev-train-tau" / "a.wav", np.zeros((4, 24000)), 24000)
     (tmp_path / "mic.txt").write_text(f"{tmp_path / 'mic_dev' / 'dev-train-tau' / 'a.wav'}\n")

@@ -72,7 +72,7 @@ def test_a_layout_is_told_by_what_lies_there(tmp_path, name, folder, found):
     root = DataRoot(make_set(tmp_path / folder, name, described=False, seconds=0.1))
     assert root.layout.name == found and root.clip_s == LAYOUTS[name].clip_s
     sound = root.audio_files()[0]
-    alone = recording_of_file(sound, rate_hz=root.layout.rate_hz)
+    alone = recording_of_file(sound)
     assert (alone.layout, alone.root, alone.dialect) == (found, root.path, root.layout.dialect)
     assert alone.labels == root.layout.labels_of(sound)
     assert len(Labels(None).intervals(alone)) == 2
@@ -130,9 +130,9 @@ def test_frames_of_labels_with_start_and_end(tau):
     assert set(coarse.frame) == {int(t * 10) for a, b in zip(table.start_s, table.end_s) for t in np.arange(a, b, 1e-3)}
     bare = Labels(11).intervals(recording)
     assert np.array_equal(bare.start_s, table.start_s)
-    unlabelled = recording_of_file(recording.audio, rate_hz=48000)
+    unlabelled = recording_of_file(recording.audio)
     unlabelled.labels.rename(unlabelled.labels.with_suffix(".away"))
-    gone = recording_of_file(recording.audio, rate_hz=48000)
+    gone = recording_of_file(recording.audio)
     assert len(Labels(11).intervals(gone)) == 0 and Labels(11, frame_s=0.02)(gone).frame_s == 0.02
     unlabelled.labels.with_suffix(".away").rename(unlabelled.labels)
     other = Labels(11, classes=[f"class {index}" for index in range(11)])

@@ -369,10 +369,10 @@ def test_angles_beyond_the_circle_stand_in_the_file_of_2019_and_nowhere_else(tmp
     read = read_events(tmp_path / "dcase2019" / "clip.csv", "dcase2019")
     np.testing.assert_array_equal(read.azimuth_deg, [207, -200, 45])
     # longer label frames, and vectors, are not what the baseline writes
-    assert baseline(label_frame_s=0.1).published_rows(raw, 0.5) is None
-    assert seldnet().published_rows(np.zeros((4, 11, 5)), 0.5) is None
+    assert format.published_rows(raw, 0.5, frame_s=0.1) is None
+    assert seldnet().published_rows(np.zeros((4, 11, 5)), 0.5, frame_s=FRAME_2018_S) is None
     # a threshold per class
-    assert len(format.published_rows(raw, np.where(np.arange(11) == 4, 0.95, 0.5))) == 0
+    assert len(format.published_rows(raw, np.where(np.arange(11) == 4, 0.95, 0.5), frame_s=0.02)) == 0
 
 
 @pytest.mark.parametrize(

@@ -180,7 +180,7 @@ def test_patience_stops_a_run(resim, capsys):
     made = run(resim, "--system", "seldnet2018", "patient", "1", "--epochs", "30", "--patience", "1", "-l", "1e-12")
     lines = (made / "history.jsonl").read_text().splitlines()
     shown = capsys.readouterr()
-    assert len(lines) < 30 and "no better SELD score" in shown.out + shown.err
+    assert len(lines) < 30 and "no better SELD" in shown.out + shown.err
 
 
 def test_statistics_of_the_development_set_are_said(resim):

@@ -451,7 +451,7 @@ def test_readers_know_the_sets(made, layout):
     labels = Labels(len(root.classes), classes=root.classes)
     for plan in plans:
         files = clip_files(out, plan)
-        recording = recording_of_file(files[form], rate_hz=LAYOUTS[layout].rate_hz)
+        recording = recording_of_file(files[form])
         assert recording.array == ARRAYS[form] and recording.labels == files["labels"]
         table, events = labels.intervals(recording), labels(recording)
         assert len(table) == len(read_rows(files["labels"])) and set(events.class_index) == set(table.class_index)

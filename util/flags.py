@@ -310,7 +310,8 @@ def _system() -> tuple[Flag, ...]:
              metavar="HZ", inherited=True),
         Flag("boxes", str, "own",
              "boxes that an audio-visual system is scored with: the clip's own, none, another clip's, or made from "
-             "the labels; -infer and -submit: own or empty", group, (*SCORING, *PREDICTING[1:]), choices=("own", "empty", "other", "true")),
+             "the labels; -infer and -submit: own or empty", group, (*SCORING, *PREDICTING[1:]),
+             choices=("own", "empty", "other", "true")),
     )
 
 
