@@ -82,7 +82,7 @@ def _prepared(args: argparse.Namespace, folder: Path, precision: str, *, clips: 
     roots = [DataRoot(folder)]
     recordings = recordings_from_list(listed, roots, need_labels=True)
     settings, array, system = {"base_channel": 0, "fft_size": 512, "stft_hop_size": 240}, recordings[0].array, "crnn"
-    stage = StageModel(system_named(system).stages[0], settings, array, len(roots[0].classes), visual=True)
+    stage = StageModel(system_named(system).stage("main"), settings, array, len(roots[0].classes), visual=True)
     model = Model(system_named(system), array, roots[0].classes, {"main": stage}, visual=True).to(fabric.device)
     source = source_of(options, recordings, roots[0].classes, Boxes("builtin"))
     plan = training_plan(options, source, roots, stage.plans)

@@ -35,7 +35,7 @@ def _train(fabric: Fabric, root: str, out: str) -> None:
     recordings = recordings_from_list(listed, roots, need_labels=True)
     array = recordings[0].array
     settings = {"base_channel": 0, "fft_size": 512, "stft_hop_size": 240}
-    model = StageModel(system_named("crnn").stages[0], settings, array, len(roots[0].classes), visual=False)
+    model = StageModel(system_named("crnn").stage("main"), settings, array, len(roots[0].classes), visual=False)
     trainer = SELDTrainer(fabric, model, SETTINGS, make_loader=lambda step: None)
     model.train()
     for module in model.modules():
