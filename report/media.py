@@ -12,11 +12,10 @@ from pathlib import Path
 
 import av
 import numpy as np
-import soundfile
 import soxr
 
 from util.arrays import Array
-from util.audio import audio_info
+from util.audio import audio_blocks, audio_info
 from util.video import decoded_frames, fitted_size, video_info
 
 _BLOCK = 1 << 16
@@ -62,16 +61,13 @@ def stereo_blocks(
     path: str | os.PathLike[str], array: Array | None, matrix: np.ndarray | None = None
 ) -> Iterator[np.ndarray]:
     """A recording as stereo, block by block (2, samples) float32 at its own rate, quiet ones made louder."""
-    info = audio_info(path)
-    gains = stereo_gains(info.channels, array, matrix).astype(np.float32)
-    with soundfile.SoundFile(path) as file:
-        peak = 1e-9
-        for block in file.blocks(_BLOCK, dtype="float32", always_2d=True):
-            peak = max(peak, float(np.abs(gains @ block.T).max(initial=0.0)))
-        file.seek(0)
-        gains *= min(_PEAK / peak, _MOST_GAIN)
-        for block in file.blocks(_BLOCK, dtype="float32", always_2d=True):
-            yield np.nan_to_num(gains @ block.T)
+    gains = stereo_gains(audio_info(path).channels, array, matrix).astype(np.float32)
+    peak = 1e-9
+    for block in audio_blocks(path, block=_BLOCK):
+        peak = max(peak, float(np.abs(gains @ block).max(initial=0.0)))
+    gains *= min(_PEAK / peak, _MOST_GAIN)
+    for block in audio_blocks(path, block=_BLOCK):
+        yield gains @ block
 
 
 def browser_media(
