@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
 from typing import Any
 
+from util.channel_names import capsule_corners, parse_channels
 from util.errors import InputError
 
 DEFAULT_DATA_ROOT = "data_dcase2023_task3"
@@ -88,8 +90,13 @@ DEFAULTS: dict[str, Any] = {
     "average": "macro",
     "out": None,
     "label": "Lastname_Institute_task3_1",
-    "channel_order": "acn",
+    "channel_order": None,
     "norm": None,
+    "channels_used": None,
+    "a_format": None,
+    "gain_db": None,
+    "person_class": None,
+    "detector_size": None,
     "video_yaw_deg": 0.0,
     "video_offset_s": 0.0,
     "player": "auto",
@@ -318,9 +325,29 @@ A value is taken from the flag, else from dataset.json in the data root, else fr
     add(
         "--channel-order",
         choices=["acn", "fuma"],
-        help="order of Ambisonics channels: acn W Y Z X; fuma W X Y Z, W 3 dB lower unless --norm says otherwise [acn]",
+        help="order of Ambisonics channels: acn W Y Z X; fuma W X Y Z, W 3 dB lower unless --norm says otherwise [what "
+        "the file says of itself, else acn]",
     )
     add("--norm", choices=["sn3d", "n3d"], help="weights of Ambisonics channels [sn3d; fuma: its own]")
+    add_sound_flags(add)
+    add(
+        "--gain-db",
+        type=_gain,
+        metavar="DB|auto",
+        help="make the recording louder, or as loud as the checkpoint's training recordings were [0]",
+    )
+    add(
+        "--person-class",
+        type=_class_index,
+        metavar="N",
+        help="class of the detector's model that is people, counted from 0 [its class list's 'person', else 0]",
+    )
+    add(
+        "--detector-size",
+        type=_detector_size,
+        metavar="N|WxH",
+        help="pixels of the detector's input, where its model leaves them free [416]",
+    )
     add(
         "--video-yaw-deg",
         type=_finite_float,
@@ -396,6 +423,56 @@ def resolve(
     if not 0 <= resolved["random_seed"] < 2**63:
         raise InputError(f"-rs {resolved['random_seed']}: the seed must be 0 to 2^63 - 1")
     return resolved
+
+
+def add_sound_flags(add: Callable[..., Any]) -> None:
+    """Flags about the channels of a recording, also of the doctor."""
+    add(
+        "--channels-used",
+        type=_channels_used,
+        metavar="LIST",
+        help="channels of the file to use, counted from 1, in the order of the array: 1-4, or 1,3,2,4 [all; of "
+        "higher-order Ambisonics the first four]",
+    )
+    add(
+        "--a-format",
+        type=_capsules,
+        metavar="CAPSULES",
+        help="the channels are the capsules of a tetrahedral microphone, in this order: FLU,FRD,BLD,BRU [none]",
+    )
+
+
+def _channels_used(text: str) -> tuple[int, ...]:
+    try:
+        return parse_channels(text)
+    except InputError as error:
+        raise argparse.ArgumentTypeError(error.rule) from None
+
+
+def _capsules(text: str) -> tuple[str, ...]:
+    try:
+        return capsule_corners(text)[0]
+    except InputError as error:
+        raise argparse.ArgumentTypeError(error.rule) from None
+
+
+def _gain(text: str) -> float | str:
+    return text if text == "auto" else _finite_float(text)
+
+
+def _class_index(text: str) -> int:
+    value = int(text)
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"must be 0 or more, found {text}")
+    return value
+
+
+def _detector_size(text: str) -> tuple[int, int]:
+    match = re.fullmatch(r"(\d{2,4})(?:x(\d{2,4}))?", text)
+    width, height = (int(match[1]), int(match[2] or match[1])) if match else (0, 0)
+    if not match or width % 32 or height % 32 or not width * height:
+        raise argparse.ArgumentTypeError(f"must be multiples of 32, as 416 or 640x320, found {text}")
+    return width, height
 
 
 def _positive_int(text: str) -> int:

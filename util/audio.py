@@ -43,6 +43,9 @@ class AudioInfo:
     header : where the samples lie and what the channels are, where they lie one after the other; else None
     note : what was understood otherwise than its header states, "" for nothing
     overlay : bytes of the file that are read as something else: (place, bytes)
+    ambisonics : what the file says of its Ambisonics: "fuma" (B-format), "acn", "acn n3d"; "": nothing
+    channel_map : channel of the file that holds each component of Ambisonics, where it says so
+    mask : loudspeakers that the channels are for, as in WAVE_FORMAT_EXTENSIBLE; 0: it does not say
     """
 
     path: Path
@@ -53,11 +56,9 @@ class AudioInfo:
     header: SoundHeader | None = None
     note: str = ""
     overlay: tuple[int, bytes] | None = None
-
-    @property
-    def ambisonics(self) -> str:
-        """What the file says of its Ambisonics: "fuma" (B-format), "acn", "acn n3d"; "": nothing."""
-        return "" if self.header is None else self.header.ambisonics
+    ambisonics: str = ""
+    channel_map: tuple[int, ...] = ()
+    mask: int = 0
 
     @property
     def duration_s(self) -> float:
@@ -229,7 +230,15 @@ def _header(path: str, size: int, modified_ns: int) -> AudioInfo:
         raise _of_file(error, path) from None
     if header is not None and header.coding:
         info = AudioInfo(
-            Path(path), header.channels, header.rate_hz, header.frames, header.subtype, header, header.note
+            Path(path),
+            header.channels,
+            header.rate_hz,
+            header.frames,
+            header.subtype,
+            header,
+            header.note,
+            ambisonics=header.ambisonics,
+            mask=header.mask,
         )
     else:
         info = _decoded_header(path, size, head)

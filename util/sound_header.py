@@ -64,6 +64,7 @@ _W64_TAILS = {
 }
 _MOST_CHUNKS = 4096
 _HEAD_BYTES = 4096
+_MOST_PIPED = 1 << 26  # bytes of a chunk before the samples
 # kAudioChannelLayoutTag_...: Ambisonic_B_Format, HOA_ACN_SN3D, HOA_ACN_N3D (their upper half)
 _CAF_AMBISONICS = {107: "fuma", 190: "acn", 191: "acn n3d"}
 
@@ -161,6 +162,62 @@ def sound_header(file: BinaryIO, size: int) -> SoundHeader | None:
     except _BreaksOff:
         raise InputError("breaks off inside its header") from None
     return None
+
+
+class PipedWav(NamedTuple):
+    """What the head of a WAV file says that comes through a pipe.
+
+    Attributes
+    ----------
+    coding, ambisonics, mask : as in `SoundHeader`
+    length : bytes of samples, None: up to the end
+    """
+
+    channels: int
+    rate_hz: int
+    coding: str
+    ambisonics: str
+    mask: int
+    length: int | None
+
+
+def piped_wav(head: bytes, read: Callable[[int], bytes]) -> PipedWav:
+    """Read a WAV file from a pipe up to its samples.
+
+    Parameters
+    ----------
+    head : its first 12 bytes
+    read : gives so many of the next bytes, fewer at the end
+
+    Raises
+    ------
+    InputError : ends before its samples, or says nothing that can be
+    """
+    order = ">" if head[:4] == b"RIFX" else "<"
+    form, long_size = None, None
+    for _ in range(_MOST_CHUNKS):
+        data = read(8)
+        if len(data) < 8:
+            break
+        name, length = struct.unpack(order + "4sI", data)
+        if name == b"data" and form is not None:
+            if length == 0xFFFFFFFF and long_size is not None:
+                length = long_size
+            is_open = length in (0, 2**64 - 1) or (length < 2**32 and _left_open(length))
+            return PipedWav(
+                form.channels, form.rate_hz, form.coding, form.ambisonics, form.mask, None if is_open else length
+            )
+        if not _printable(name) or length > _MOST_PIPED:
+            break
+        body = read(length + length % 2)
+        try:
+            if name == b"fmt " and form is None:
+                form = _wav_form(body[:40], order)
+            elif name == b"ds64" and head[:4] != b"RIFF" and len(body) >= 16:
+                long_size = struct.unpack(order + "QQ", body[:16])[1]
+        except _BreaksOff:
+            break
+    raise InputError("is a WAV file that breaks off, or is damaged, before its samples")
 
 
 def flac_length(head: bytes) -> tuple[int, int] | None:
