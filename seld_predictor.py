@@ -30,6 +30,7 @@ from util.errors import InputError
 from util.events import EventTable
 from util.runs import result_checkpoint
 from util.thresholds import Thresholds, read_thresholds
+from util.waveform import as_waveform
 
 Frames = str | os.PathLike[str] | Iterable[tuple[float, np.ndarray]]
 
@@ -202,7 +203,8 @@ class Inference:
 
         Parameters
         ----------
-        waveform : (channels, samples) in [-1, 1], channels as in the array of the checkpoint
+        waveform : (channels, samples), floats in [-1, 1] or integers of any size; channels as in the array of the
+            checkpoint
         rate_hz : its rate; resampled where the model has another
         frames : the 360-degree video: its path, or pairs (time in s, picture (height, width, 3) uint8 BGR) by time; an
             audio-visual model without it runs with empty boxes
@@ -275,19 +277,13 @@ class Inference:
         return merge(candidates, np.asarray(self.thresholds.presence), self.thresholds.unification_deg)
 
     def check_waveform(self, waveform: np.ndarray) -> np.ndarray:
-        """The samples as (channels, samples) float32.
+        """The samples as (channels, samples) float32 in [-1, 1], see `util.waveform.as_waveform`.
 
         Raises
         ------
         InputError : another number of channels than the checkpoint's array has, samples that are NaN or infinite
         """
-        waveform, array = np.asarray(waveform, dtype=np.float32), self.model.array
-        if waveform.ndim != 2 or waveform.shape[0] != array.channels:
-            due = f"(channels, samples) with {array.channels} channels, as {array.name}"
-            raise InputError(f"the waveform must be {due}, found {' x '.join(map(str, waveform.shape))}")
-        if not np.isfinite(waveform).all():
-            raise InputError("the waveform has samples that are NaN or infinite")
-        return waveform
+        return as_waveform(waveform, self.model.array.channels, self.model.array.name)
 
 
 def load(

@@ -36,6 +36,7 @@ from util.errors import InputError
 from util.events import EventTable
 from util.files import written_whole
 from util.sound_header import piped_wav
+from util.waveform import as_waveform
 
 DIALECT = "dcase2023"
 _CODINGS = {"s16le": "<i2", "f32le": "<f4"}
@@ -105,15 +106,18 @@ class StreamPredictor:
         return after * framing.hop / framing.rate_hz + margin_s
 
     def feed(self, waveform: np.ndarray) -> EventTable:
-        """The rows that the next samples (channels, n) complete; often none.
+        """The rows that the next samples (channels, n), floats in [-1, 1] or integers, complete; often none.
 
         Raises
         ------
         InputError : another number of channels, samples that are NaN or infinite (with the second)
         """
-        waveform = np.asarray(waveform, dtype=np.float32)
+        waveform = np.asarray(waveform)
         if waveform.shape[0] != len(self._held):
             raise InputError(f"{waveform.shape[0]} channels come in, {len(self._held)} are needed")
+        if waveform.dtype.kind in "iu":
+            waveform = as_waveform(waveform, len(self._held), self.inference.model.array.name)
+        waveform = waveform.astype(np.float32, copy=False)
         finite = np.isfinite(waveform).all(axis=0)
         if not finite.all():
             place = f"{(self.heard + int(np.argmin(finite))) / self.rate_hz:.3f} s"
