@@ -35,7 +35,7 @@ def resize_video(
     threads: int = 0,
     frame_done: Callable[[], object] | None = None,
 ) -> None:
-    """Write a copy of another size: same frame rate and frame count, H.264, no sound; whole or not at all.
+    """Write a copy of another size: same times and number of frames, upright, H.264, no sound; whole or not at all.
 
     Parameters
     ----------
@@ -50,10 +50,11 @@ def resize_video(
     info = video_info(source)
     width, height = fitted_size(info.width, info.height, width, height, multiple=2)
     scaler = VideoReformatter()
-    with VideoWriter(target, width, height, info.fps, crf=CRF, preset=PRESET, threads=threads) as writer:
-        for _, _, frame in decoded_frames(source, threads=threads):
+    with VideoWriter(target, width, height, info.fps, crf=CRF, preset=PRESET, threads=threads, timed=True) as writer:
+        for _, time_s, frame in decoded_frames(source, threads=threads):
             # Straight between planes of luma and colour: a way through BGR would cost more than the scaling.
-            writer.write(scaler.reformat(frame, width, height, "yuv420p", interpolation=Interpolation.AREA))
+            small = scaler.reformat(frame, width, height, "yuv420p", interpolation=Interpolation.AREA)
+            writer.write(small, max(time_s, 0.0))  # what lies before the sound is not kept apart
             if frame_done is not None:
                 frame_done()
 
