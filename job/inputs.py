@@ -13,6 +13,7 @@ from job.data import FRAMING_FLAGS, check_framing
 from seld_predictor import Inference, load
 from util.arguments import DEFAULTS
 from util.arrays import array_named
+from util.audio import FILM_SUFFIXES
 from util.checkpoint import load_checkpoint
 from util.errors import InputError
 from util.runs import newest_run, result_checkpoint
@@ -69,7 +70,8 @@ def find_items(files: Sequence[str]) -> list[Item]:
     """Recordings among files and folders, each with its video.
 
     One sound and one video file belong together whatever their names; else a video belongs to the sound file of the
-    same stem, in the same folder or among the files named; else what the layout of a data root says.
+    same stem, in the same folder or among the files named; else what the layout of a data root says. Videos alone are
+    films with their own sound.
 
     Raises
     ------
@@ -91,7 +93,7 @@ def find_items(files: Sequence[str]) -> list[Item]:
         else:
             sounds.append(path)
     if not sounds:
-        raise InputError("is a video: give the multichannel sound file too", path=videos[0])
+        return _films(videos)
     if len(sounds) == len(videos) == 1:
         return [Item(sounds[0], videos[0])]
     by_stem = {video.stem: video for video in videos}
@@ -103,6 +105,31 @@ def find_items(files: Sequence[str]) -> list[Item]:
     if left := by_stem.keys() - seen.keys():
         raise InputError("belongs to none of the sound files: none has its name", path=by_stem[min(left)])
     return [Item(sound, by_stem.get(sound.stem) or _video_beside(sound)) for sound in sounds]
+
+
+def _films(videos: Sequence[Path]) -> list[Item]:
+    """Films whose own sound is the recording.
+
+    Raises
+    ------
+    InputError : one without sound, two of one name
+    """
+    import av  # only where there are films
+
+    items: dict[str, Item] = {}
+    for path in videos:
+        try:
+            with av.open(path) as container:
+                sound, picture = bool(container.streams.audio), bool(container.streams.video)
+        except (av.error.FFmpegError, OSError) as error:
+            raise InputError(f"is a video that cannot be opened ({error.strerror})", path=path) from None
+        if not sound or path.suffix.lower() not in FILM_SUFFIXES:
+            raise InputError("is a video without sound of its own: give the multichannel sound file too", path=path)
+        if path.stem in items:
+            rule = f"has the name of {items[path.stem].audio}: predict them one after the other"
+            raise InputError(rule, path=path)
+        items[path.stem] = Item(path, path if picture else None)
+    return list(items.values())
 
 
 def _video_beside(sound: Path) -> Path | None:

@@ -20,11 +20,13 @@ import soxr
 
 from util.errors import InputError
 from util.files import written_whole
+from util.overlaid import Overlaid
 from util.sound_header import SoundHeader, flac_length, sound_header
 
 logger = logging.getLogger(__name__)
 
 RATE_HZ = 24000
+FILM_SUFFIXES = (".mp4", ".mov", ".mkv", ".webm", ".m4v", ".m4a", ".360")  # their sound is decoded by FFmpeg
 _SAID: set[tuple[str, str]] = set()  # what has been said of files, once each
 _SAID_LOCK = threading.Lock()
 _UNKNOWN_FRAMES = 2**61  # libsndfile's number of samples of a FLAC file that does not tell
@@ -46,6 +48,7 @@ class AudioInfo:
     ambisonics : what the file says of its Ambisonics: "fuma" (B-format), "acn", "acn n3d"; "": nothing
     channel_map : channel of the file that holds each component of Ambisonics, where it says so
     mask : loudspeakers that the channels are for, as in WAVE_FORMAT_EXTENSIBLE; 0: it does not say
+    samples : file that the samples of `header` lie in, where that is another (of a film); else None
     """
 
     path: Path
@@ -59,6 +62,7 @@ class AudioInfo:
     ambisonics: str = ""
     channel_map: tuple[int, ...] = ()
     mask: int = 0
+    samples: Path | None = None
 
     @property
     def duration_s(self) -> float:
@@ -141,7 +145,10 @@ def audio_info(path: str | os.PathLike[str], *, channels: int | None = None) -> 
         raise InputError("no such file", path=path) from None
     except OSError as error:
         raise InputError(f"cannot be read ({error.strerror})", path=path) from None
-    info = _header(os.fspath(path), status.st_size, status.st_mtime_ns)
+    if Path(path).suffix.lower() in FILM_SUFFIXES:
+        info = _of_film(os.fspath(path), status.st_size, status.st_mtime_ns)
+    else:
+        info = _header(os.fspath(path), status.st_size, status.st_mtime_ns)
     if channels is not None and info.channels != channels:
         raise InputError(f"has {info.channels} channels, the format needs {channels}", path=path)
     return info
@@ -249,6 +256,31 @@ def _header(path: str, size: int, modified_ns: int) -> AudioInfo:
     return info
 
 
+def _of_film(path: str, size: int, modified_ns: int) -> AudioInfo:
+    """As `_header`, of the sound of a film: its samples lie in a file beside."""
+    from util.film_sound import film_sound  # PyAV, only where there is a film
+
+    sound = film_sound(path, size, modified_ns)
+    width = 2 if sound.coding == "<i2" else 4
+    header = SoundHeader("film", sound.channels, sound.rate_hz, sound.coding, width * sound.channels, 0, sound.frames)
+    if sound.frames <= 0:
+        raise InputError("its sound has no samples", path=path)
+    if sound.note:
+        say_once(path, sound.note)
+    return AudioInfo(
+        Path(path),
+        sound.channels,
+        sound.rate_hz,
+        sound.frames,
+        header.subtype,
+        header,
+        sound.note,
+        ambisonics=sound.ambisonics,
+        channel_map=sound.channel_map,
+        samples=sound.samples,
+    )
+
+
 def _of_file(error: InputError, path: str) -> InputError:
     """The error of a header with its file, also in the command that it names."""
     rule = error.rule.replace("IN.wav", shlex.quote(path)).replace("OUT.wav", shlex.quote(f"{Path(path).stem}_ok.wav"))
@@ -308,37 +340,6 @@ def _counted(path: str) -> int:
         raise InputError(f"cannot be decoded ({error})", path=path) from None
 
 
-class _Overlaid:
-    """A file for libsndfile some bytes of which read as others."""
-
-    def __init__(self, file: BinaryIO, place: int, other: bytes):
-        self._file, self._place, self._other = file, place, other
-
-    def read(self, count: int = -1) -> bytes:
-        """The next bytes."""
-        start = self._file.tell()
-        data = self._file.read(count)
-        first, last = max(start, self._place), min(start + len(data), self._place + len(self._other))
-        if first >= last:
-            return data
-        middle = self._other[first - self._place : last - self._place]
-        return data[: first - start] + middle + data[last - start :]
-
-    def readinto(self, buffer: memoryview) -> int:
-        """The next bytes, into a buffer."""
-        data = self.read(len(buffer))
-        buffer[: len(data)] = data
-        return len(data)
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """As of a file."""
-        return self._file.seek(offset, whence)
-
-    def tell(self) -> int:
-        """As of a file."""
-        return self._file.tell()
-
-
 @contextmanager
 def _opened(info: AudioInfo) -> Iterator[soundfile.SoundFile]:
     """A file that libsndfile decodes."""
@@ -346,7 +347,7 @@ def _opened(info: AudioInfo) -> Iterator[soundfile.SoundFile]:
         with soundfile.SoundFile(info.path) as file:
             yield file
     else:
-        with open(info.path, "rb") as plain, soundfile.SoundFile(_Overlaid(plain, *info.overlay)) as file:
+        with open(info.path, "rb") as plain, soundfile.SoundFile(Overlaid(plain, *info.overlay)) as file:
             yield file
 
 
@@ -408,7 +409,7 @@ def _read_plain(info: AudioInfo, header: SoundHeader, first: int, frames: int) -
     libsndfile parses the header at each opening and its wrapper converts under the interpreter's lock; this way is
     several times as fast and lets threads work side by side.
     """
-    with open(info.path, "rb", buffering=0) as file:
+    with open(info.samples or info.path, "rb", buffering=0) as file:
         data = _bytes_at(file, header.offset + first * header.block_bytes, frames * header.block_bytes)
     if len(data) < frames * header.block_bytes:
         raise _breaks_off(info, first + len(data) // header.block_bytes)

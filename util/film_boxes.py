@@ -46,6 +46,7 @@ class SpatialAudio:
     kind : 0 periphonic
     head_locked : whether two channels of stereo follow
     channel_map : channel of the track that holds each component
+    place : byte of the file at which the name of the box stands
     """
 
     kind: int
@@ -54,6 +55,7 @@ class SpatialAudio:
     ordering: int
     norm: int
     channel_map: tuple[int, ...]
+    place: int = 0
 
 
 @dataclass
@@ -134,6 +136,8 @@ class _Reader:
                     self._entry(track, begin, stop)
             elif name in _READERS or (name == b"uuid" and self._bytes(first, first + 16) == _SPHERE_V1):
                 _READERS.get(name, _uuid)(track, self._bytes(first, last))
+                if name == b"SA3D":
+                    track.spatial = replace(track.spatial, place=first - 4)
 
     def _entry(self, track: Track, start: int, end: int) -> None:
         """Boxes inside a sample entry; of sound also those of QuickTime's longer entries."""
