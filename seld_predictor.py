@@ -180,6 +180,7 @@ class Inference:
     detector : of people, for audio-visual models
     batch_size : windows at a time
     workers : threads that read ahead
+    level_dbfs : of the recordings that the checkpoint was trained on (`dataset.levels`), None: unknown
     """
 
     def __init__(
@@ -189,11 +190,12 @@ class Inference:
         thresholds: Thresholds,
         *,
         detector: str = "yolox_tiny",
+        level_dbfs: float | None = None,
         batch_size: int = 16,
         workers: int = 1,
     ):
         self.fabric, self.model, self.thresholds, self.detector = fabric, model, thresholds, detector
-        self.batch_size, self.workers = batch_size, workers
+        self.batch_size, self.workers, self.level_dbfs = batch_size, workers, level_dbfs
         self.rate_hz = model.sampler.rate_hz
         about = model.output_format.description()
         self.frame_s, self.label_frame_s = float(about["frame_s"]), float(about["label_frame_s"])
@@ -337,6 +339,7 @@ def load(
         model,
         thresholds,
         detector=detector or stored.get("detector", "yolox_tiny"),
+        level_dbfs=content.get("level_dbfs"),
         batch_size=batch_size,
         workers=workers,
     )

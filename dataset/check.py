@@ -26,9 +26,13 @@ from dataset.check_directions import (
 )
 from dataset.check_sound import CHANNEL_NAMES, FRAME_S, Directions, Intensity, Levels, scan
 from dataset.layouts import AUDIO_SUFFIXES, LAYOUTS, DataRoot
+from dataset.levels import level_remark
 from dataset.recordings import Labels, Recording, recording_of_file
+from util.arguments import add_sound_flags
 from util.arrays import ARRAYS, Array, array_named
+from util.audio import audio_info
 from util.boxes import BoxTrack, box_path, read_boxes
+from util.channels import AS_THE_FILE_SAYS, Wanted, channels_of
 from util.errors import InputError
 from util.events import EventTable
 
@@ -42,6 +46,8 @@ _ALONE_DB = (2.3, 4.3)  # weights of one recording from which on they are said t
 _POOLED_FRAMES = 150  # of each recording
 _LEAST_SPREAD = 0.15  # of the directions along an axis, whose slope is told
 _GAIN_DB = 5.0
+_CAPSULES_OFF_DB = 3.0  # of the weights that their matrix makes
+_CAPSULES_APART_DB = 6.0  # levels of the capsules of one microphone over a whole recording
 _ARRAYS = {"foa": "foa", "mic": "mic", "bin": "binaural"}
 
 
@@ -79,6 +85,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--detector", metavar="NAME", help=f"whose box files to use [the first found of {', '.join(DETECTORS)}]"
     )
     parser.add_argument("--detect", action="store_true", help="detect people where there are no box files yet")
+    parser.add_argument(
+        "--channel-order", choices=["acn", "fuma"], help="as of seld.py -infer [what the file says, else acn]"
+    )
+    parser.add_argument("--norm", choices=["sn3d", "n3d"], help="as of seld.py -infer")
+    add_sound_flags(parser.add_argument)
+    parser.add_argument(
+        "-em", "--eval-model", metavar="CHECKPOINT", help="compare the level with that of its training recordings"
+    )
     parser.add_argument("--all", action="store_true", help=f"name every recording of a problem [the first {_SHOWN}]")
     parser.add_argument("--quiet", action="store_true", help="no progress bar, no notes")
 
@@ -86,11 +100,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Check, print; 1 where something is wrong, else 0."""
     array = array_named(_ARRAYS[args.format]) if args.format else None
+    wanted = Wanted(args.channel_order, args.norm, args.channels_used, args.a_format)
+    trained_dbfs = None
+    if args.eval_model is not None:
+        from util.checkpoint import load_checkpoint  # PyTorch, only where it is asked for
+
+        trained_dbfs = load_checkpoint(args.eval_model).get("level_dbfs")
+        if trained_dbfs is None:
+            print(f"{args.eval_model}: does not say how loud its training recordings were", file=sys.stderr)
     findings: list[Finding] = []
     checked = 0
     for given in map(Path, args.paths):
         found, count = check_path(
-            given, array=array, detector=args.detector, detect=args.detect, progress=not args.quiet
+            given,
+            array=array,
+            detector=args.detector,
+            detect=args.detect,
+            progress=not args.quiet,
+            wanted=wanted,
+            trained_dbfs=trained_dbfs,
         )
         findings += found
         checked += count
@@ -128,7 +156,14 @@ def lines_of(findings: Sequence[Finding], shown: int | None) -> list[str]:
 
 
 def check_path(
-    path: Path, *, array: Array | None = None, detector: str | None = None, detect: bool = False, progress: bool = False
+    path: Path,
+    *,
+    array: Array | None = None,
+    detector: str | None = None,
+    detect: bool = False,
+    progress: bool = False,
+    wanted: Wanted = AS_THE_FILE_SAYS,
+    trained_dbfs: float | None = None,
 ) -> tuple[list[Finding], int]:
     """Check a data root, a folder or a file: what was found, and how many recordings were looked at.
 
@@ -142,7 +177,15 @@ def check_path(
     pool = Pool()
     with tqdm(files, desc="checking", unit="clip", leave=False, disable=not progress, file=sys.stderr) as bar:
         for file in bar:
-            findings += check_recording(file, array=array, detector=detector, classes=classes, pool=pool)
+            findings += check_recording(
+                file,
+                array=array,
+                detector=detector,
+                classes=classes,
+                pool=pool,
+                wanted=wanted,
+                trained_dbfs=trained_dbfs,
+            )
     return findings + list(pool.findings(path)), len(files)
 
 
@@ -216,16 +259,28 @@ def check_recording(
     detector: str | None = None,
     classes: Sequence[str] | None = None,
     pool: Pool | None = None,
+    wanted: Wanted = AS_THE_FILE_SAYS,
+    trained_dbfs: float | None = None,
 ) -> list[Finding]:
-    """All that is wrong with one recording and what belongs to it; a pool gathers what it says of the whole root."""
+    """All that is wrong with one recording and what belongs to it; a pool gathers what it says of the whole root.
+
+    Parameters
+    ----------
+    wanted : what the user says of the channels
+    trained_dbfs : level of the training recordings of a checkpoint
+    """
     try:
-        recording = recording_of_file(file, array=array)
+        chosen = array or (ARRAYS["foa"] if wanted != AS_THE_FILE_SAYS else None)
+        recording = recording_of_file(file, array=chosen, as_it_is=True)
+        info = audio_info(file)
+        channels = channels_of(info, recording.array, wanted)
         if recording.video is None and file.with_suffix(".mp4").is_file():
             recording = replace(recording, video=file.with_suffix(".mp4"))
-        levels, evidence = scan(file, recording.array)
+        levels, evidence = scan(file, recording.array, matrix=channels.matrix)
     except InputError as error:
         return [Finding(file, error.rule, error.place or "")]
-    findings = list(_of_levels(recording, levels))
+    findings = list(of_levels(recording, levels, trained_dbfs=trained_dbfs))
+    findings += [Finding(file, line, note=True) for line in (info.note, *channels.said) if line]
     rate_hz = LAYOUTS[recording.layout].rate_hz
     if recording.file_rate_hz != rate_hz:
         rule = f"is at {recording.file_rate_hz} Hz: it is resampled to {rate_hz} Hz whenever it is read"
@@ -248,7 +303,13 @@ def _names(array: Array) -> tuple[str, ...]:
     return CHANNEL_NAMES.get(array.name, tuple(str(index + 1) for index in range(array.channels)))
 
 
-def _of_levels(recording: Recording, levels: Levels) -> Iterator[Finding]:
+def of_levels(recording: Recording, levels: Levels, *, trained_dbfs: float | None = None) -> Iterator[Finding]:
+    """What the levels of a recording say: silence, clipping, offsets, dead and doubled channels, too quiet or loud.
+
+    Parameters
+    ----------
+    trained_dbfs : level of the training recordings of a checkpoint, None: unknown
+    """
     file, names = recording.audio, _names(recording.array)
     level_db = 20 * np.log10(np.maximum(levels.rms, 1e-10))
     if (levels.rms <= _SILENT_RMS).all():
@@ -265,8 +326,64 @@ def _of_levels(recording: Recording, levels: Levels) -> Iterator[Finding]:
             yield Finding(file, f"channel {name} is clipped", detail)
         if abs(levels.mean[index]) > _OFFSET:
             yield Finding(file, f"channel {name} has a constant offset", f"{levels.mean[index]:+.3f}")
-    if levels.rms.max() < _QUIET_RMS:
-        yield Finding(file, "is very quiet", f"{level_db.max():.0f} dB below full scale")
+    for first, second in levels.doubled():
+        yield Finding(file, f"channels {names[first]} and {names[second]} hold the same signal")
+    if remark := level_remark(levels.level_dbfs, trained_dbfs):
+        yield Finding(file, remark)
+    elif levels.rms.max() < _QUIET_RMS:
+        yield Finding(file, "is very quiet", f"{-level_db.max():.0f} dB below full scale")
+
+
+def of_length(recording: Recording) -> Iterator[Finding]:
+    """A video that is not as long as the sound, or starts at another time; one that cannot be read."""
+    from util.video import video_info  # PyAV, only where there is a video
+
+    video = recording.video
+    try:
+        info = video_info(video)
+    except InputError as error:
+        yield Finding(video, error.rule, error.place or "")
+        return
+    if abs(info.start_s) > 0.05:
+        late = "later" if info.start_s > 0 else "earlier"
+        rule = f"its picture starts {abs(info.start_s):.2f} s {late} than the sound, as the file says"
+        yield Finding(video, rule, note=True)
+    if abs(info.start_s + info.duration_s - recording.duration_s) > 0.5:
+        detail = f"{info.start_s + info.duration_s:.1f} s, the sound {recording.duration_s:.1f} s"
+        yield Finding(video, "is not as long as the sound", detail)
+
+
+def of_ambisonics(path: Path, evidence: Intensity, *, w: int = 0) -> Iterator[Finding]:
+    """What the levels of Ambisonics say of weights, or that it is none: capsules of a tetrahedral microphone."""
+    if are_capsules(evidence):
+        rule = (
+            "the channels look like capsules, not like Ambisonics: A-format of a tetrahedral microphone? "
+            "(--a-format FLU,FRD,BLD,BRU, in the order of its channels)"
+        )
+        yield Finding(path, rule)
+        return
+    yield from _of_gains(path, weights_db(evidence, w), *_ALONE_DB)
+
+
+def are_capsules(evidence: Intensity) -> bool:
+    """Whether four channels are capsules that look apart from one place (A-format) rather than Ambisonics.
+
+    Cardioids hear everything with the same sign: every two of them go together in nearly every frame, all are about
+    equally loud, and what the matrix of a tetrahedral microphone makes of them has the weights of Ambisonics, whatever
+    their order: that needs their sum alone. Of W, Y, Z and X some two go apart, or (all sound in one eighth of the
+    sphere) they are too much alike for it.
+    """
+    covariance = evidence.covariance[evidence.loud()].astype(np.float64)
+    if len(covariance) < LEAST_FRAMES:
+        return False
+    power = np.diagonal(covariance, axis1=1, axis2=2)
+    together = covariance / np.sqrt(np.maximum(power[:, :, None] * power[:, None, :], 1e-30))
+    least = together[:, *np.triu_indices(4, 1)].min(axis=1)
+    levels_db = 10 * np.log10(np.maximum(power.sum(axis=0), 1e-30))
+    total, of_sum = power.sum(), covariance.sum()
+    dipoles_db = 10 * np.log10(max(0.75 * (4 * total - of_sum), 1e-30) / max(of_sum / 4, 1e-30))
+    alike = levels_db.max() - levels_db.min() < _CAPSULES_APART_DB
+    return bool(alike and np.mean(least > 0.1) > 0.8 and abs(dipoles_db) < _CAPSULES_OFF_DB)
 
 
 def _of_label_times(recording: Recording, table: EventTable) -> Iterator[Finding]:
@@ -284,16 +401,9 @@ def _boxes(recording: Recording, detector: str | None) -> tuple[BoxTrack | None,
     video = recording.video
     if video is None:
         return None, []
-    from util.video import video_info  # PyAV, only where there is a video
-
-    findings = []
-    try:
-        info = video_info(video)
-        if abs(info.duration_s - recording.duration_s) > 0.5:
-            detail = f"{info.duration_s:.1f} s, the sound {recording.duration_s:.1f} s"
-            findings.append(Finding(video, "is not as long as the sound", detail))
-    except InputError as error:
-        return None, [Finding(video, error.rule, error.place or "")]
+    findings = list(of_length(recording))
+    if any(finding.rule != "is not as long as the sound" and not finding.note for finding in findings):
+        return None, findings  # it cannot be read
     for name in [detector] if detector else DETECTORS:
         if (path := box_path(video, name)).is_file():
             try:
@@ -324,7 +434,10 @@ def _of_directions(
         verdict = judge(evidence, truth)
     if isinstance(evidence, Intensity):
         w = 0 if verdict is None else verdict.hypothesis.order.index(0)
-        yield from _of_gains(file, weights_db(evidence, w), *_ALONE_DB)
+        found = list(of_ambisonics(file, evidence, w=w))
+        yield from found
+        if found and are_capsules(evidence):
+            return
     if truth is None:
         return
     if verdict is not None and verdict.hypothesis.name:

@@ -14,7 +14,9 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from dataset.levels import gain_to_level_db
 from dataset.recordings import Recording
+from job.health import health, listen
 from job.inputs import VIDEO_SUFFIXES, Item, find_items, open_checkpoint
 from job.picture import PlacedBoxes, Placement, boxes_of_video, placed_track, placed_video
 from job.sound import file_reader, open_sound, wanted
@@ -28,7 +30,7 @@ from seld_predictor import Inference
 from util.arguments import DEFAULTS
 from util.audio import audio_info, say_once
 from util.boxes import BoxTrack
-from util.channels import Channels, channels_of
+from util.channels import Channels, channels_of, with_gain
 from util.dialects import write_events
 from util.errors import InputError
 from util.events import EventTable
@@ -99,6 +101,9 @@ class _Job:
         channels = channels_of(audio_info(item.audio), self.inference.model.array, self.wanted)
         for line in channels.said:
             say_once(item.audio, line)
+        heard = listen(item.audio, self.inference.model.array, channels)
+        gain_db = gain_to_level_db(heard[0].level_dbfs, self.inference.level_dbfs, self.args["gain_db"])
+        channels = with_gain(channels, self.inference.model.array, gain_db)
         video = self._video(item)
         _make_folder(out)
         track = None
@@ -106,7 +111,8 @@ class _Job:
             times_s = self.inference.window_times_s(recording.samples)
             track = self._boxes(video, times_s, out)
         result = self.predict(recording, channels, track, out / f"{item.name}.npy")
-        if trouble := self._write(result, video, track, out):
+        line = health(recording, video, heard, self.inference.level_dbfs, gain_db)
+        if trouble := self._write(result, video, track, out, line):
             raise trouble
 
     def _video(self, item: Item) -> Path | None:
@@ -174,7 +180,9 @@ class _Job:
             "video_offset_s": self.placement.offset_s,
         }
 
-    def _write(self, result: Result, video: Path | None, track: BoxTrack | None, out: Path) -> InputError | None:
+    def _write(
+        self, result: Result, video: Path | None, track: BoxTrack | None, out: Path, health_line: str
+    ) -> InputError | None:
         """Write everything about a result; what could not be shown is left out, and why is returned."""
         recording, classes, name = result.recording, self.inference.model.classes, result.recording.name
         write_json(out / f"{name}.json", self.description(result, video, track))
@@ -184,6 +192,7 @@ class _Job:
         write_events_json(out / "events.json", table, classes, events=linked, recording=str(recording.audio), **about)
         write_audacity_labels(out / "audacity_labels.txt", table, classes, events=linked)
         lines = [
+            ("health", health_line),
             ("csv", f"{name}.csv"),
             ("events", "events.json"),
             ("Audacity", "audacity_labels.txt"),
@@ -217,7 +226,7 @@ class _Job:
         frames = len(np.unique(result.events.frame))
         tqdm.write(f"{recording.audio}: {len(result.events)} rows in {frames} frames of {recording.duration_s:.1f} s")
         for what, file in lines:
-            tqdm.write(f"  {what:10s}{file if what in ('overlay', 'no player') else out / file}")
+            tqdm.write(f"  {what:10s}{file if what in ('health', 'overlay', 'no player') else out / file}")
         return trouble
 
     def _has_player(self, recording: Recording) -> bool:

@@ -14,6 +14,8 @@ from typing import Any, TextIO
 import numpy as np
 import torch
 
+from dataset.check_sound import level_dbfs
+from dataset.levels import gain_to_level_db
 from feature.front import on_device
 from job.inputs import Item, find_items, open_checkpoint
 from job.picture import Placement, boxes_as_needed
@@ -30,7 +32,7 @@ from util.audio import (
     samples_of_bytes,
     say_once,
 )
-from util.channels import channels_of
+from util.channels import channels_of, with_gain
 from util.dialects import dialect_named, format_events
 from util.errors import InputError
 from util.events import EventTable
@@ -267,6 +269,9 @@ def _of_file(inference: Inference, item: Item, args: dict[str, Any]) -> tuple[St
     channels = channels_of(audio_info(item.audio), inference.model.array, wanted(args))
     for line in channels.said:
         say_once(item.audio, line)
+    level = level_dbfs(item.audio, matrix=channels.matrix, most_s=20.0) if args["gain_db"] == "auto" else 0.0
+    gain_db = gain_to_level_db(level, inference.level_dbfs, args["gain_db"])
+    channels = with_gain(channels, inference.model.array, gain_db)
     predictor = StreamPredictor(inference, rate_hz=recording.file_rate_hz, matrix=channels.matrix, boxes=boxes)
     return predictor, _file_blocks(item.audio, recording.file_rate_hz)
 
@@ -280,6 +285,8 @@ def _of_standard_input(inference: Inference, args: dict[str, Any]) -> tuple[Stre
         header that contradicts the flags
     """
     array = inference.model.array
+    if args["gain_db"] == "auto":
+        raise InputError("--gain-db auto needs the whole recording, standard input has none: give a number of dB")
     raw = AudioInfo(_STANDARD_INPUT, args["channels"] or array.channels, args["rate"] or inference.rate_hz, 1, "")
     channels = channels_of(raw, array, wanted(args)) if args["channels"] else None  # refused before anything comes in
     if inference.model.visual and not args["no_video"]:
@@ -314,6 +321,7 @@ def _of_standard_input(inference: Inference, args: dict[str, Any]) -> tuple[Stre
     channels = channels_of(info, array, wanted(args))
     for line in channels.said:
         say_once(_STANDARD_INPUT, line)
+    channels = with_gain(channels, array, gain_to_level_db(0.0, inference.level_dbfs, args["gain_db"]))
     predictor = StreamPredictor(inference, rate_hz=info.rate_hz, matrix=channels.matrix)
     return predictor, _piped_blocks(read, coding, info.channels, length)
 

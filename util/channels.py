@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import isqrt
 
 import numpy as np
@@ -59,6 +59,9 @@ class Wanted:
     capsules: tuple[str, ...] | None = None
 
 
+AS_THE_FILE_SAYS = Wanted()
+
+
 @dataclass(frozen=True, eq=False)
 class Channels:
     """From the channels of a file to those of an array.
@@ -74,6 +77,14 @@ class Channels:
     order: str
     norm: str | None
     said: tuple[str, ...] = ()
+
+
+def with_gain(channels: Channels, array: Array, gain_db: float) -> Channels:
+    """The same channels, louder."""
+    if not gain_db:
+        return channels
+    matrix = np.eye(array.channels, dtype=np.float32) if channels.matrix is None else channels.matrix
+    return replace(channels, matrix=(matrix * 10 ** (gain_db / 20)).astype(np.float32))
 
 
 def channel_matrix(array: Array, order: str, norm: str | None) -> np.ndarray | None:
@@ -121,7 +132,7 @@ def capsule_matrix(capsules: Sequence[str]) -> np.ndarray:
     return np.stack([np.full(4, 0.5), y, z, x]).astype(np.float32)
 
 
-def channels_of(info: AudioInfo, array: Array, wanted: Wanted = Wanted()) -> Channels:
+def channels_of(info: AudioInfo, array: Array, wanted: Wanted = AS_THE_FILE_SAYS) -> Channels:
     """How a file's channels become those of an array: by what the user says, else by what the file says of itself.
 
     Raises
@@ -232,6 +243,6 @@ def _speakers(info: AudioInfo, wanted: Wanted, picks: Sequence[int]) -> list[str
     Many programs (FFmpeg among them) name loudspeakers by the number of channels alone, so this is no error.
     """
     named = [name for bit, name in enumerate(_SPEAKERS) if info.mask >> bit & 1]
-    if info.channels <= 2 or len(named) != info.channels or wanted != Wanted() or len(picks) != info.channels:
+    if info.channels <= 2 or len(named) != info.channels or wanted != AS_THE_FILE_SAYS or len(picks) != info.channels:
         return []
     return [f"its header names loudspeakers ({', '.join(named)}); the channels are taken for the array's all the same"]
