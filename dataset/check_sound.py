@@ -220,18 +220,18 @@ def scan(
     return gather.levels(), Delays(array, *joined)
 
 
-def level_dbfs(path: Path, *, matrix: np.ndarray | None = None, most_s: float | None = None) -> float:
-    """`Levels.level_dbfs` of a recording alone.
-
-    Raises
-    ------
-    InputError : as `util.audio.read_audio`
-    """
+def levels_of(path: Path, *, matrix: np.ndarray | None = None, most_s: float | None = None) -> Levels:
+    """Levels of a recording alone; parameters and errors as of `scan`."""
     info = audio_info(path)
     gather = _Levels(info.channels if matrix is None else len(matrix))
     for start, waveform in _blocks(path, info.frames_at(RATE_HZ), most_s):
-        gather.add(waveform if matrix is None else matrix @ waveform, start, clipping=False)
-    return gather.levels().level_dbfs
+        gather.add(waveform if matrix is None else matrix @ waveform, start)
+    return gather.levels()
+
+
+def level_dbfs(path: Path, *, matrix: np.ndarray | None = None, most_s: float | None = None) -> float:
+    """`Levels.level_dbfs` of a recording; parameters and errors as of `scan`."""
+    return levels_of(path, matrix=matrix, most_s=most_s).level_dbfs
 
 
 def _blocks(path: Path, total: int, most_s: float | None = None) -> Iterator[tuple[int, np.ndarray]]:
@@ -255,7 +255,7 @@ class _Levels:
         self.products = np.zeros((channels, channels))
         self.energy: list[np.ndarray] = []  # of the frames, mean over the channels
 
-    def add(self, waveform: np.ndarray, start: int, *, clipping: bool = True) -> None:
+    def add(self, waveform: np.ndarray, start: int) -> None:
         """Take the samples from `start` on."""
         whole = waveform.shape[1] // FRAME * FRAME
         framed = (waveform[:, :whole] if whole else waveform).reshape(
@@ -263,8 +263,6 @@ class _Levels:
         )
         if framed.size:
             self.energy.append(np.einsum("cfs,cfs->f", framed, framed) / (len(framed) * framed.shape[2]))
-        if not clipping:
-            return
         self.products += waveform @ waveform.T
         magnitude = np.abs(waveform)
         peak = magnitude.max(axis=1, initial=0.0)
