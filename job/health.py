@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from dataset.check import Finding, of_ambisonics, of_length, of_levels
-from dataset.check_sound import Directions, Intensity, Levels, scan
+from dataset.check_sound import Directions, Intensity, Levels, levels_of, scan
 from dataset.recordings import Recording
 from util.arrays import Array
 from util.channels import Channels
@@ -16,20 +16,22 @@ from util.channels import Channels
 _LOOKED_AT_S = 20.0  # of longer recordings, a second at a time: what it takes stays below a tenth of a second
 
 
-def listen(path: Path, array: Array, channels: Channels) -> tuple[Levels, Directions]:
-    """Levels and directions of a recording, of some seconds of a long one.
+def listen(path: Path, array: Array, channels: Channels) -> tuple[Levels, Directions | None]:
+    """Levels, and of Ambisonics directions, of a recording, of some seconds of a long one.
 
     Raises
     ------
     InputError : as `util.audio.read_audio`
     """
+    if array.kind != "ambisonics":  # delays between capsules take long, and say nothing here
+        return levels_of(path, matrix=channels.matrix, most_s=_LOOKED_AT_S), None
     return scan(path, array, matrix=channels.matrix, most_s=_LOOKED_AT_S)
 
 
 def health(
     recording: Recording,
     video: Path | None,
-    heard: tuple[Levels, Directions],
+    heard: tuple[Levels, Directions | None],
     trained_dbfs: float | None,
     gain_db: float,
 ) -> str:
