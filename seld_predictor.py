@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -178,6 +178,7 @@ class Inference:
     fabric : device and precision
     model : already on the device
     detector : of people, for audio-visual models
+    detector_options : keywords of `detection.detector.Detector`
     batch_size : windows at a time
     workers : threads that read ahead
     level_dbfs : of the recordings that the checkpoint was trained on (`dataset.levels`), None: unknown
@@ -190,11 +191,13 @@ class Inference:
         thresholds: Thresholds,
         *,
         detector: str = "yolox_tiny",
+        detector_options: Mapping[str, Any] | None = None,
         level_dbfs: float | None = None,
         batch_size: int = 16,
         workers: int = 1,
     ):
         self.fabric, self.model, self.thresholds, self.detector = fabric, model, thresholds, detector
+        self.detector_options = dict(detector_options or {})
         self.batch_size, self.workers, self.level_dbfs = batch_size, workers, level_dbfs
         self.rate_hz = model.sampler.rate_hz
         about = model.output_format.description()
@@ -226,10 +229,23 @@ class Inference:
         if frames is not None and self.model.visual:
             from detection.at_times import detect_at  # onnxruntime and PyAV, only where there are pictures
 
-            track = detect_at(frames, self.detector, self.window_times_s(recording.samples), progress=False)
+            track = detect_at(
+                frames, self.open_detector(progress=False), self.window_times_s(recording.samples), progress=False
+            )
             boxes = lambda _, time_s: track.at(time_s)  # noqa: E731
         raw = [block for _, block in self.blocks(recording, boxes=boxes, read=_reader_of(waveform))]
         return self.events(self.candidates(np.concatenate(raw, axis=-1)))
+
+    def open_detector(self, *, progress: bool = True) -> Any:
+        """The `detection.detector.Detector` of people.
+
+        Raises
+        ------
+        InputError : as it
+        """
+        from detection.detector import Detector  # onnxruntime, only where there are pictures
+
+        return Detector(self.detector, progress=progress, **self.detector_options)
 
     def blocks(
         self, recording: Recording, *, boxes: BoxesAt | None = None, read: Read | None = None
@@ -296,6 +312,8 @@ def load(
     array: Array | None = None,
     threshold_config: str | os.PathLike[str] | None = None,
     detector: str | None = None,
+    person_class: int | None = None,
+    detector_size: tuple[int, int] | None = None,
     batch_size: int = 16,
     workers: int = 1,
 ) -> Inference:
@@ -308,6 +326,7 @@ def load(
     array : for a file of another project, which does not tell FOA from MIC
     threshold_config : file of thresholds; None: those of the checkpoint
     detector : of people; None: the one that the checkpoint was trained with
+    person_class, detector_size : of the detector, see `detection.detector.Detector`
 
     Raises
     ------
@@ -339,6 +358,7 @@ def load(
         model,
         thresholds,
         detector=detector or stored.get("detector", "yolox_tiny"),
+        detector_options={"person_class": person_class, "size": detector_size},
         level_dbfs=content.get("level_dbfs"),
         batch_size=batch_size,
         workers=workers,

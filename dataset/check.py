@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 import sys
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
@@ -28,7 +29,7 @@ from dataset.check_sound import CHANNEL_NAMES, FRAME_S, Directions, Intensity, L
 from dataset.layouts import AUDIO_SUFFIXES, LAYOUTS, DataRoot
 from dataset.levels import level_remark
 from dataset.recordings import Labels, Recording, recording_of_file
-from util.arguments import add_sound_flags
+from util.arguments import add_detector_flags, add_sound_flags
 from util.arrays import ARRAYS, Array, array_named
 from util.audio import audio_info
 from util.boxes import BoxTrack, box_path, read_boxes
@@ -84,6 +85,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--detector", metavar="NAME", help=f"whose box files to use [the first found of {', '.join(DETECTORS)}]"
     )
+    add_detector_flags(parser.add_argument)
     parser.add_argument("--detect", action="store_true", help="detect people where there are no box files yet")
     parser.add_argument(
         "--channel-order", choices=["acn", "fuma"], help="as of seld.py -infer [what the file says, else acn]"
@@ -115,7 +117,7 @@ def run(args: argparse.Namespace) -> int:
             given,
             array=array,
             detector=args.detector,
-            detect=args.detect,
+            detect={"person_class": args.person_class, "size": args.detector_size} if args.detect else False,
             progress=not args.quiet,
             wanted=wanted,
             trained_dbfs=trained_dbfs,
@@ -160,20 +162,24 @@ def check_path(
     *,
     array: Array | None = None,
     detector: str | None = None,
-    detect: bool = False,
+    detect: bool | Mapping[str, Any] = False,
     progress: bool = False,
     wanted: Wanted = AS_THE_FILE_SAYS,
     trained_dbfs: float | None = None,
 ) -> tuple[list[Finding], int]:
     """Check a data root, a folder or a file: what was found, and how many recordings were looked at.
 
+    Parameters
+    ----------
+    detect : detect people where there are no boxes; keywords of `object_detection.ensure_boxes`
+
     Raises
     ------
     InputError : no such file or folder, no recording in it
     """
     files, findings, classes = _files_of(path)
-    if detect:
-        findings += _detect(files, detector or DETECTORS[0])
+    if detect is not False:
+        findings += _detect(files, detector or DETECTORS[0], detect if isinstance(detect, Mapping) else {})
     pool = Pool()
     with tqdm(files, desc="checking", unit="clip", leave=False, disable=not progress, file=sys.stderr) as bar:
         for file in bar:
@@ -232,12 +238,12 @@ def _companions(root: DataRoot, files: Sequence[Path]) -> Iterator[Finding]:
             yield Finding(path, "is a video of no recording")
 
 
-def _detect(files: Sequence[Path], detector: str) -> list[Finding]:
+def _detect(files: Sequence[Path], detector: str, options: Mapping[str, Any]) -> list[Finding]:
     from object_detection import ensure_boxes  # onnxruntime and PyAV, only where they are needed
 
     videos = sorted({video for file in files if (video := _video_of(file)) is not None})
     try:
-        ensure_boxes(videos, detector)
+        ensure_boxes(videos, detector, **options)
     except InputError as error:
         return [Finding(Path(error.path or videos[0]), error.rule)]
     return []

@@ -104,6 +104,7 @@ def detect_at(
         "rate_hz": key,
         "score_threshold": SCORE_THRESHOLD,
         "nms_iou": NMS_IOU,
+        **detector.settings,
     }
     if isinstance(pictures, str | os.PathLike):
         info = video_info(pictures)

@@ -219,6 +219,7 @@ def _made_with(detector: Detector, rate_hz: Rate) -> dict:
         "rate_hz": rate_hz,
         "score_threshold": SCORE_THRESHOLD,
         "nms_iou": NMS_IOU,
+        **detector.settings,
     }
 
 

@@ -130,7 +130,7 @@ class _Job:
     def _boxes(self, video: Path, times_s: np.ndarray, out: Path) -> BoxTrack:
         """Boxes of the video that the user gave; empty ones in place of a broken video would be another system's."""
         try:
-            return boxes_of_video(video, self.inference.detector, times_s, self.placement, out)
+            return boxes_of_video(video, self.inference.open_detector(), times_s, self.placement, out)
         except InputError as error:
             if error.path is None or Path(error.path).suffix.lower() not in VIDEO_SUFFIXES:
                 raise

@@ -58,6 +58,8 @@ def open_checkpoint(args: dict[str, Any]) -> tuple[Inference, Path]:
         array=array,
         threshold_config=args["threshold_config"],
         detector=args["detector"] if args["detector"] != DEFAULTS["detector"] else None,
+        person_class=args["person_class"],
+        detector_size=args["detector_size"],
         batch_size=args["batch_size"],
         workers=args["workers"],
     )

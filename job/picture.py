@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import av
 import numpy as np
@@ -15,6 +16,9 @@ from av.video.reformatter import Interpolation
 from dataset.recordings import Recording
 from util.boxes import BoxTrack, box_path, read_boxes, write_boxes
 from util.video import VideoWriter, decoded_frames, fitted_size, video_info
+
+if TYPE_CHECKING:
+    from detection.detector import Detector
 
 SHOWN_WIDTH = 1024  # pixels of a copy that is made to be looked at
 
@@ -64,7 +68,9 @@ class PlacedBoxes:
         return self.placement.turned(found).astype(np.float32)
 
 
-def boxes_of_video(video: Path, detector: str, times_s: np.ndarray, placement: Placement, out: Path) -> BoxTrack:
+def boxes_of_video(
+    video: Path, detector: Detector | str, times_s: np.ndarray, placement: Placement, out: Path
+) -> BoxTrack:
     """Boxes at the times of windows: of a box file beside the video, else of an earlier run in `out`, else detected.
 
     Parameters
@@ -80,7 +86,7 @@ def boxes_of_video(video: Path, detector: str, times_s: np.ndarray, placement: P
     from detection.detector import Detector
     from detection.videos import is_current, source_video
 
-    opened, source = Detector(detector), source_video(video)
+    opened, source = Detector(detector) if isinstance(detector, str) else detector, source_video(video)
     for rate_hz in (10.0, "native"):
         path = box_path(video, opened.label)
         if path.is_file() and is_current(path, source, opened, rate_hz):
@@ -139,7 +145,7 @@ def placed_track(track: BoxTrack, placement: Placement) -> BoxTrack:
     return replace(track, time_s=time_s, boxes=placement.turned(track.boxes), end_s=track.end_s + placement.offset_s)
 
 
-def boxes_as_needed(video: Path, detector: str, placement: Placement, step_s: float) -> Iterator[np.ndarray]:
+def boxes_as_needed(video: Path, detector: Detector, placement: Placement, step_s: float) -> Iterator[np.ndarray]:
     """Boxes (6, 4) at the times 0, step_s, 2 step_s ... of the sound, without end, decoded as they are asked for.
 
     Raises
@@ -147,9 +153,8 @@ def boxes_as_needed(video: Path, detector: str, placement: Placement, step_s: fl
     InputError : unknown detector, failed download, a video that cannot be read
     """
     from detection.at_times import video_boxes
-    from detection.detector import Detector
     from detection.videos import source_video
 
     times = (float(placement.video_times_s(np.float64(index * step_s))) for index in itertools.count())
-    for _, boxes, _ in video_boxes(source_video(video), times, Detector(detector)):
+    for _, boxes, _ in video_boxes(source_video(video), times, detector):
         yield placement.turned(boxes)

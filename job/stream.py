@@ -265,7 +265,7 @@ def _of_file(inference: Inference, item: Item, args: dict[str, Any]) -> tuple[St
         else:
             placement = Placement(args["video_yaw_deg"], args["video_offset_s"])
             hop_s = inference.model.sampler.framing.eval_hop_s
-            boxes = boxes_as_needed(item.video, inference.detector, placement, hop_s)
+            boxes = boxes_as_needed(item.video, inference.open_detector(), placement, hop_s)
     channels = channels_of(audio_info(item.audio), inference.model.array, wanted(args))
     for line in channels.said:
         say_once(item.audio, line)

@@ -91,7 +91,7 @@ def submit(given: dict[str, Any], command: str) -> int:
             boxes = None
             if visual:
                 times_s = inference.window_times_s(recording.samples)
-                track = boxes_of_video(recording.video, inference.detector, times_s, Placement(), out / "boxes")
+                track = boxes_of_video(recording.video, inference.open_detector(), times_s, Placement(), out / "boxes")
                 boxes = PlacedBoxes(track, Placement())
             raw = np.concatenate([block for _, block in inference.blocks(recording, boxes=boxes)], axis=-1)
             table = with_sources(inference.events(inference.candidates(raw)))

@@ -336,18 +336,7 @@ A value is taken from the flag, else from dataset.json in the data root, else fr
         metavar="DB|auto",
         help="make the recording louder, or as loud as the checkpoint's training recordings were [0]",
     )
-    add(
-        "--person-class",
-        type=_class_index,
-        metavar="N",
-        help="class of the detector's model that is people, counted from 0 [its class list's 'person', else 0]",
-    )
-    add(
-        "--detector-size",
-        type=_detector_size,
-        metavar="N|WxH",
-        help="pixels of the detector's input, where its model leaves them free [416]",
-    )
+    add_detector_flags(add)
     add(
         "--video-yaw-deg",
         type=_finite_float,
@@ -439,6 +428,22 @@ def add_sound_flags(add: Callable[..., Any]) -> None:
         type=_capsules,
         metavar="CAPSULES",
         help="the channels are the capsules of a tetrahedral microphone, in this order: FLU,FRD,BLD,BRU [none]",
+    )
+
+
+def add_detector_flags(add: Callable[..., Any]) -> None:
+    """Flags about a person detector of one's own, also of object_detection.py and the doctor."""
+    add(
+        "--person-class",
+        type=_class_index,
+        metavar="N",
+        help="class of the detector's model that is people, counted from 0 [the one that its names call so, else 0]",
+    )
+    add(
+        "--detector-size",
+        type=_detector_size,
+        metavar="N|WxH",
+        help="pixels of the detector's input, where its model leaves them free [416]",
     )
 
 
