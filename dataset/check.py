@@ -31,7 +31,7 @@ from dataset.levels import level_remark
 from dataset.recordings import Labels, Recording, recording_of_file
 from util.arguments import add_detector_flags, add_sound_flags
 from util.arrays import ARRAYS, Array, array_named
-from util.audio import audio_info
+from util.audio import FILM_SUFFIXES, audio_info
 from util.boxes import BoxTrack, box_path, read_boxes
 from util.channels import AS_THE_FILE_SAYS, Wanted, channels_of
 from util.errors import InputError
@@ -43,7 +43,7 @@ _CHANNEL_DB = 26.0  # a channel this far below the others is no matter of direct
 _OFFSET = 0.02
 _LEAST_CLIPPED = 12
 _SHOWN = 3  # recordings named per problem
-_ALONE_DB = (2.3, 4.3)  # weights of one recording from which on they are said to be those of FuMa, of N3D
+_ALONE_DB = (2.3, 3.9)  # weights of one recording from which on they are said to be those of FuMa, of N3D
 _POOLED_FRAMES = 150  # of each recording
 _LEAST_SPREAD = 0.15  # of the directions along an axis, whose slope is told
 _GAIN_DB = 5.0
@@ -250,12 +250,20 @@ def _detect(files: Sequence[Path], detector: str, options: Mapping[str, Any]) ->
 
 
 def _video_of(file: Path) -> Path | None:
-    beside = file.with_suffix(".mp4")
     try:
-        video = recording_of_file(file).video
+        video = recording_of_file(file, as_it_is=True).video
     except InputError:
         return None
-    return video or (beside if beside.is_file() else None)
+    return video or _film_beside(file)
+
+
+def _film_beside(file: Path) -> Path | None:
+    """The mp4 of the same name; a film, whose own sound is looked at, where it has pictures."""
+    if file.suffix.lower() not in FILM_SUFFIXES:
+        return beside if (beside := file.with_suffix(".mp4")).is_file() else None
+    from util.video import has_pictures  # PyAV, only where there is a video
+
+    return file if has_pictures(file) else None
 
 
 def check_recording(
@@ -280,8 +288,8 @@ def check_recording(
         recording = recording_of_file(file, array=chosen, as_it_is=True)
         info = audio_info(file)
         channels = channels_of(info, recording.array, wanted)
-        if recording.video is None and file.with_suffix(".mp4").is_file():
-            recording = replace(recording, video=file.with_suffix(".mp4"))
+        if recording.video is None:
+            recording = replace(recording, video=_film_beside(file))
         levels, evidence = scan(file, recording.array, matrix=channels.matrix)
     except InputError as error:
         return [Finding(file, error.rule, error.place or "")]
@@ -529,7 +537,7 @@ def _of_gains(path: Path, ratio_db: float, fuma_db: float, n3d_db: float) -> Ite
     if ratio_db > n3d_db:
         yield Finding(path, "Y, Z and X are too strong: weights of N3D? (--norm n3d)", detail)
     elif ratio_db > fuma_db:
-        yield Finding(path, "W is too weak: weights of FuMa? (W 3 dB lower)", detail)
+        yield Finding(path, "W is too weak: weights of FuMa? (W 3 dB lower: --channel-order fuma)", detail)
     elif ratio_db < -4.0:
         yield Finding(path, "Y, Z and X are too weak against W", detail)
 

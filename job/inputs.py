@@ -118,11 +118,13 @@ def _films(videos: Sequence[Path]) -> list[Item]:
     """
     import av  # only where there are films
 
+    from util.video import has_pictures
+
     items: dict[str, Item] = {}
     for path in videos:
         try:
-            with av.open(path) as container:
-                sound, picture = bool(container.streams.audio), bool(container.streams.video)
+            with av.open(path, metadata_errors="replace") as container:
+                sound = bool(container.streams.audio)
         except (av.error.FFmpegError, OSError) as error:
             raise InputError(f"is a video that cannot be opened ({error.strerror})", path=path) from None
         if not sound or path.suffix.lower() not in FILM_SUFFIXES:
@@ -130,7 +132,7 @@ def _films(videos: Sequence[Path]) -> list[Item]:
         if path.stem in items:
             rule = f"has the name of {items[path.stem].audio}: predict them one after the other"
             raise InputError(rule, path=path)
-        items[path.stem] = Item(path, path if picture else None)
+        items[path.stem] = Item(path, path if has_pictures(path) else None)
     return list(items.values())
 
 

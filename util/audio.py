@@ -29,6 +29,7 @@ RATE_HZ = 24000
 FILM_SUFFIXES = (".mp4", ".mov", ".mkv", ".webm", ".m4v", ".m4a", ".360")  # their sound is decoded by FFmpeg
 _SAID: set[tuple[str, str]] = set()  # what has been said of files, once each
 _SAID_LOCK = threading.Lock()
+_MOST_RATIO = 100  # bytes of decoded samples to bytes of a file, beyond which its length is not believed
 _UNKNOWN_FRAMES = 2**61  # libsndfile's number of samples of a FLAC file that does not tell
 
 
@@ -318,6 +319,10 @@ def _decoded_header(path: str, size: int, head: bytes) -> AudioInfo:
         frames = _counted(path)
         note = f"its header leaves the length open: {frames / info.samplerate:.3f} s, found by decoding"
         overlay = place[0], ((head[21] & 0xF0) << 32 | frames).to_bytes(5, "big")
+    elif frames * info.channels * 2 > _MOST_RATIO * size and (there := _counted(path)) < frames:
+        said, found = frames / info.samplerate, there / info.samplerate
+        rule = f"is shorter than its header says: {said:.3f} s in the header, {found:.3f} s in the file"
+        raise _of_file(InputError(f"{rule} (ffmpeg -i IN.wav OUT.wav keeps what is there)"), path)
     return AudioInfo(Path(path), info.channels, info.samplerate, frames, info.subtype, note=note, overlay=overlay)
 
 
@@ -334,7 +339,7 @@ def _counted(path: str) -> int:
     import av  # only where a file of unknown length is met
 
     try:
-        with av.open(path) as container:
+        with av.open(path, metadata_errors="replace") as container:
             return sum(frame.samples for frame in container.decode(audio=0))
     except (av.error.FFmpegError, OSError, IndexError) as error:
         raise InputError(f"cannot be decoded ({error})", path=path) from None

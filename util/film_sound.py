@@ -42,7 +42,7 @@ def _opened(path: str | os.PathLike[str]) -> Iterator[av.container.InputContaine
             file = stack.enter_context(open(path, "rb"))
             for box in boxes:
                 file = Overlaid(file, box.place, b"free")
-        yield stack.enter_context(av.open(file))
+        yield stack.enter_context(av.open(file, metadata_errors="replace"))
 
 
 class FilmSound:
@@ -71,7 +71,7 @@ class FilmSound:
 
     def _chosen(self, container: av.container.InputContainer) -> av.AudioStream:
         """The track of Ambisonics, else the one of most channels, else the default."""
-        streams = list(container.streams.audio)
+        streams = [one for one in container.streams.audio if one.codec_context is not None]
         if not streams:
             raise InputError("has no sound: give the multichannel sound file too", path=self._path)
         spatial = {track.id: track.spatial for track in tracks_of(self._path) if track.spatial is not None}

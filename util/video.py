@@ -63,13 +63,25 @@ def _open(path: str | os.PathLike[str]) -> av.container.InputContainer:
     if path.stat().st_size == 0:
         raise InputError("is empty (0 bytes)", path=path)
     try:
-        container = av.open(path)
+        container = av.open(path, metadata_errors="replace")
     except (av.error.FFmpegError, OSError) as error:
         raise InputError(f"cannot be opened as a video ({error.strerror}); cut short or no video", path=path) from error
     if not container.streams.video:
         container.close()
         raise InputError("has no video stream", path=path)
+    if picture_stream(container).codec_context is None:
+        container.close()
+        raise InputError("has pictures of a coding that is not known", path=path)
     return container
+
+
+def has_pictures(path: str | os.PathLike[str]) -> bool:
+    """Whether a file that can be opened has a video stream, other than a cover."""
+    try:
+        with av.open(Path(path), metadata_errors="replace") as container:
+            return any(not one.disposition & Disposition.attached_pic for one in container.streams.video)
+    except (av.error.FFmpegError, OSError):
+        return False
 
 
 def picture_stream(container: av.container.InputContainer) -> av.VideoStream:
