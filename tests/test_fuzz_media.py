@@ -1,4 +1,4 @@
-"""Damaged files are read or refused: a small share of `bench.fuzz_media`, with damage of its own each time it changes."""
+"""Damaged files are read or refused: a small share of `bench.fuzz_media`."""
 
 import pytest
 
