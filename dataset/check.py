@@ -47,6 +47,7 @@ _ALONE_DB = (2.3, 3.9)  # weights of one recording from which on they are said t
 _POOLED_FRAMES = 150  # of each recording
 _LEAST_SPREAD = 0.15  # of the directions along an axis, whose slope is told
 _GAIN_DB = 5.0
+_ASPECT_OFF = 0.15  # of width over height of a whole sphere
 _CAPSULES_OFF_DB = 3.0  # of the weights that their matrix makes
 _CAPSULES_APART_DB = 6.0  # levels of the capsules of one microphone over a whole recording
 _ARRAYS = {"foa": "foa", "mic": "mic", "bin": "binaural"}
@@ -358,6 +359,10 @@ def of_length(recording: Recording) -> Iterator[Finding]:
     except InputError as error:
         yield Finding(video, error.rule, error.place or "")
         return
+    if recording.view == "equirectangular" and abs(info.width / info.height - 2) > _ASPECT_OFF:
+        detail = f"{info.width}x{info.height}"
+        rule = "is not twice as wide as high: no whole equirectangular picture (360 x 180)? boxes lie elsewhere then"
+        yield Finding(video, rule, detail)
     if abs(info.start_s) > 0.05:
         late = "later" if info.start_s > 0 else "earlier"
         rule = f"its picture starts {abs(info.start_s):.2f} s {late} than the sound, as the file says"

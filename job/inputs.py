@@ -126,7 +126,8 @@ def _films(videos: Sequence[Path]) -> list[Item]:
             with av.open(path, metadata_errors="replace") as container:
                 sound = bool(container.streams.audio)
         except (av.error.FFmpegError, OSError) as error:
-            raise InputError(f"is a video that cannot be opened ({error.strerror})", path=path) from None
+            rule = f"is a video that cannot be opened ({error.strerror}), and no sound file is given"
+            raise InputError(rule, path=path) from None
         if not sound or path.suffix.lower() not in FILM_SUFFIXES:
             raise InputError("is a video without sound of its own: give the multichannel sound file too", path=path)
         if path.stem in items:

@@ -100,6 +100,11 @@ def test_another_angle_is_refused_with_the_command(tmp_path):
             read(path)
 
 
+def test_an_empty_matrix_is_none(tmp_path):
+    path = film(tmp_path / "zero.mp4", EVEN[:3], matrix=[0] * 9)  # GoPro's second track has such a one
+    assert video_info(path).upright and len(times(path)) == 3
+
+
 @pytest.mark.parametrize("container", ["mp4", "mov", "mkv"])
 def test_pictures_keep_their_own_times(tmp_path, container):
     path = film(tmp_path / "in" / f"uneven.{container}", UNEVEN, bframes=2)

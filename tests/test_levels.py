@@ -16,6 +16,7 @@ from dataset.levels import FAR_DB, gain_to_level_db, level_remark, training_leve
 from dataset.recordings import recording_of_file
 from seld_predictor import load
 from tests.checkpoints import RATE_HZ, bursts, thresholds, untrained
+from tests.films import film, square
 from util.angles import direction_from_degrees
 from util.arrays import ARRAYS
 from util.channels import capsule_matrix
@@ -160,3 +161,29 @@ def test_a_format_is_checked_as_what_it_becomes(tmp_path, capsys):
     nine = written(tmp_path / "nine.wav", np.concatenate([scene(), scene(seed=1), scene(seed=2)[:1]]))
     assert dataset_main(["check", str(nine), "--format", "foa"]) == 0
     assert dataset_main(["check", str(nine), "--channels-used", "5-8"]) == 0
+
+
+def test_the_video_is_compared_with_the_sound(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    untrained(Path("foa.pth"))
+    for name, options, words in (
+        (
+            "short",
+            {"times_s": [index / 10 for index in range(20)]},
+            "is not as long as the sound (2.0 s, the sound 4.0 s)",
+        ),
+        ("late", {"times_s": [0.5 + index / 10 for index in range(35)]}, "starts 0.50 s later than the sound"),
+        (
+            "flat",
+            {"times_s": [index / 10 for index in range(40)], "picture": lambda _: square(0, 64, 48)},
+            "twice as wide",
+        ),
+    ):
+        written(Path(f"{name}.wav"), X)
+        film(Path(f"{name}.mp4"), **options)
+        command = ["-infer", f"{name}.wav", "-em", "foa.pth", "--player", "never", "--device", "cpu"]
+        assert run_main(seld.main, command) == 0
+        (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("  health")]
+        assert words in line
+        dataset_main(["check", f"{name}.wav"])
+        assert words.split(" (")[0] in capsys.readouterr().out

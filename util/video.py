@@ -224,7 +224,9 @@ def _turn(matrix: tuple[float, float, float, float], path: str | os.PathLike[str
     ------
     InputError : turned by another angle than whole quarters
     """
-    largest = max(map(abs, matrix)) or 1.0
+    largest = max(map(abs, matrix))
+    if not largest:  # of cameras that write none (GoPro's second track)
+        return ""
     scaled = tuple(value / largest for value in matrix)
     nearest = tuple(round(value) for value in scaled)
     if nearest not in _TURNS or max(abs(one - other) for one, other in zip(scaled, nearest)) > 0.3:
