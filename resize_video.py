@@ -18,7 +18,7 @@ from util.cli import run_main
 from util.errors import InputError
 from util.partials import sweep_partials
 from util.processors import cpu_count
-from util.video import VideoWriter, decoded_frames, fitted_size, video_info
+from util.video import VideoInfo, VideoWriter, decoded_frames, fitted_size, holds_pictures_as_seen, video_info
 
 DEFAULT_DATA_ROOT = "data_dcase2023_task3"
 WIDTH, HEIGHT = 360, 180
@@ -72,8 +72,8 @@ def resize_folder(
 
     Returns
     -------
-    made, skipped : numbers of videos; one is skipped where its copy is there, not older than it, and has the size and
-        frame count asked for
+    made, skipped : numbers of videos; one is skipped where its copy is there, not older than it, and has the size asked
+        for, its frame count and its times
     broken : one error per video that cannot be read; the others are done all the same
 
     Raises
@@ -93,7 +93,7 @@ def resize_folder(
             broken.append(error)
             continue
         size = fitted_size(info.width, info.height, width, height, multiple=2)
-        if _finished(target / name, source / name, size, info.frame_count):
+        if _finished(target / name, info, size):
             skipped += 1
         else:
             todo.append(name)
@@ -152,14 +152,19 @@ def _size_of_folder(source: Path, width: int | None, height: int | None) -> tupl
     return sizes.pop() if sizes else fitted_size(2, 1, width, height, multiple=2)
 
 
-def _finished(path: Path, source: Path, size: tuple[int, int], frame_count: int) -> bool:
-    if not path.is_file() or path.stat().st_mtime_ns < source.stat().st_mtime_ns:
+def _finished(path: Path, source: VideoInfo, size: tuple[int, int]) -> bool:
+    """Whether a copy is there that is not older than its source and has its size, pictures and times."""
+    if not path.is_file() or path.stat().st_mtime_ns < source.path.stat().st_mtime_ns:
         return False
     try:
         info = video_info(path)
     except InputError:
         return False
-    return (info.width, info.height) == size and info.frame_count == frame_count
+    if (info.width, info.height) != size or info.frame_count != source.frame_count:
+        return False
+    off_s = abs(info.duration_s - source.duration_s) + abs(info.start_s - max(source.start_s, 0.0))
+    # a copy from before pictures were turned does not say that they are
+    return off_s < max(2 / float(source.fps), 0.1) and (source.upright or holds_pictures_as_seen(path))
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -38,7 +38,7 @@ from util.errors import InputError
 from util.events import EventTable
 
 DETECTORS = ("yolox_tiny", "yolox_nano", "yolox_s", "builtin")
-_SILENT_RMS, _QUIET_RMS = 1e-5, 1e-3
+SILENT_RMS, _QUIET_RMS = 1e-5, 1e-3
 _CHANNEL_DB = 26.0  # a channel this far below the others is no matter of direction any more
 _OFFSET = 0.02
 _LEAST_CLIPPED = 12
@@ -309,7 +309,7 @@ def check_recording(
             findings.append(Finding(recording.labels, error.rule, error.place or ""))
     track, of_video = _boxes(recording, detector)
     findings += of_video
-    if (levels.rms > _SILENT_RMS).all():
+    if (levels.rms > SILENT_RMS).all():
         findings += _of_directions(recording, evidence, table, track, pool or Pool())
     return findings
 
@@ -327,12 +327,12 @@ def of_levels(recording: Recording, levels: Levels, *, trained_dbfs: float | Non
     """
     file, names = recording.audio, _names(recording.array)
     level_db = 20 * np.log10(np.maximum(levels.rms, 1e-10))
-    if (levels.rms <= _SILENT_RMS).all():
+    if (levels.rms <= SILENT_RMS).all():
         yield Finding(file, "is silent")
         return
     for index, name in enumerate(names):
         others = np.median(np.delete(level_db, index))
-        if levels.rms[index] <= _SILENT_RMS:
+        if levels.rms[index] <= SILENT_RMS:
             yield Finding(file, f"channel {name} is silent")
         elif level_db[index] < others - _CHANNEL_DB:
             yield Finding(file, f"channel {name} is far below the others", f"{others - level_db[index]:.0f} dB")

@@ -230,6 +230,7 @@ def _identity(video: str | os.PathLike[str]) -> dict:
         "video": "/".join(Path(video).parts[-3:]),
         "video_bytes": facts.st_size,
         "video_mtime_ns": facts.st_mtime_ns,
+        "as_seen": True,
     }
 
 
@@ -241,10 +242,21 @@ def is_current(path: str | os.PathLike[str], source: str | os.PathLike[str], det
         return False
     if any(meta.get(key) != value for key, value in _made_with(detector, rate_hz).items()):
         return False
+    if not meta.get("as_seen") and not _plain(source):  # from before pictures were turned and placed
+        return False
     marks = _identity(source)
     if meta.get("video_bytes") != marks["video_bytes"]:
         return False
     return meta.get("video_mtime_ns") == marks["video_mtime_ns"] or meta.get("video_sha256") == sha256_of(source)
+
+
+def _plain(video: str | os.PathLike[str]) -> bool:
+    """Whether a video is stored as it is to be seen and starts with its sound."""
+    try:
+        info = video_info(video)
+    except InputError:
+        return True
+    return info.upright and not info.start_s
 
 
 def detect_videos(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dataset.check import Finding, of_ambisonics, of_length, of_levels
+from dataset.check import SILENT_RMS, Finding, of_ambisonics, of_length, of_levels
 from dataset.check_sound import Directions, Intensity, Levels, levels_of, scan
 from dataset.recordings import Recording
 from util.arrays import Array
@@ -47,7 +47,7 @@ def health(
     findings: list[Finding] = list(
         of_levels(recording, levels, trained_dbfs=None if trained_dbfs is None else trained_dbfs - gain_db)
     )
-    if isinstance(evidence, Intensity) and (levels.rms > 0).all():
+    if isinstance(evidence, Intensity) and (levels.rms > SILENT_RMS).all():
         findings += of_ambisonics(recording.audio, evidence)
     if video is not None:
         findings += [

@@ -13,11 +13,13 @@ from hypothesis import strategies as st
 
 import resize_video
 from detection.at_times import detect_at
-from detection.videos import frames_on_grid
+from detection.detector import Detector
+from detection.videos import frames_on_grid, is_current
 from job.picture import Placement, placed_track, placed_video
 from report.media import browser_media
 from report.overlay import write_overlay
 from tests.films import HEIGHT, WIDTH, box, film, sphere, square, with_boxes
+from util.boxes import box_path, write_boxes
 from util.errors import InputError
 from util.events import EventTable
 from util.film_boxes import tracks_of
@@ -91,6 +93,31 @@ def test_a_turned_video_is_seen_upright_everywhere(tmp_path, values):
     part = list(read_frames(tmp_path / "overlay.mp4"))[1][1][: 1280 * HEIGHT // WIDTH]
     _, columns = np.nonzero(part[150:, :].min(axis=2) > 220)
     assert columns.mean() / 1280 == pytest.approx(expected[0], abs=0.05)
+
+
+def test_copies_and_boxes_from_before_are_made_anew(tmp_path):
+    """Of turned videos and uneven times: pictures upside down, or in even steps."""
+    source = tmp_path / "video_dev" / "a.mp4"
+    command = ["--data-root", str(tmp_path), "--quiet"]
+    copy = tmp_path / "video_360x180_dev" / "a.mp4"
+    for options in ({"times_s": EVEN, "rotation": 180}, {"times_s": UNEVEN}):
+        film(source, **options)
+        film(copy, EVEN if "rotation" in options else [index / 10 for index in range(len(UNEVEN))],
+             picture=lambda _: np.zeros((180, 360, 3), np.uint8))  # fmt: skip
+        assert first(copy).max() < 60
+        assert resize_video.main(command) == 0
+        assert first(copy).max() > 200
+        before = copy.stat().st_mtime_ns
+        assert resize_video.main(command) == 0 and copy.stat().st_mtime_ns == before
+    detector = Detector("builtin")
+    for name, rotation in (("turned", 180), ("plain", 0)):
+        path = film(tmp_path / f"{name}.mp4", EVEN, rotation=rotation)
+        track = detect_at(path, detector, np.array([0.0]), progress=False, key="k")
+        write_boxes(box_path(path, "builtin"), track)
+        assert is_current(box_path(path, "builtin"), path, detector, "k")
+        del track.meta["as_seen"]
+        write_boxes(box_path(path, "builtin"), track)
+        assert is_current(box_path(path, "builtin"), path, detector, "k") == (rotation == 0)
 
 
 def test_another_angle_is_refused_with_the_command(tmp_path):

@@ -151,7 +151,11 @@ def audio_info(path: str | os.PathLike[str], *, channels: int | None = None) -> 
     else:
         info = _header(os.fspath(path), status.st_size, status.st_mtime_ns)
     if channels is not None and info.channels != channels:
-        raise InputError(f"has {info.channels} channels, the format needs {channels}", path=path)
+        rule = f"has {info.channels} channels, the format needs {channels}"
+        if info.channels > channels:
+            keep = f"sox IN.wav OUT.wav remix {' '.join(map(str, range(1, channels + 1)))}"
+            rule += f" ({keep} keeps the first ones)"
+        raise _of_file(InputError(rule), os.fspath(path))
     return info
 
 

@@ -11,6 +11,7 @@ from typing import BinaryIO
 
 _MOST_BOXES = 20000
 _MOST_DEPTH = 16
+_MOST_SEARCHED = 1 << 26  # bytes
 _MOST_BODY = 1 << 20  # bytes of a box that is read
 _SPHERE_V1 = bytes.fromhex("ffcc8263f8554a938814587a02521fdd")
 _CONTAINERS = frozenset((b"moov", b"trak", b"mdia", b"minf", b"stbl", b"edts", b"sv3d", b"proj", b"wave"))
@@ -46,7 +47,6 @@ class SpatialAudio:
     kind : 0 periphonic
     head_locked : whether two channels of stereo follow
     channel_map : channel of the track that holds each component
-    place : byte of the file at which the name of the box stands
     """
 
     kind: int
@@ -55,7 +55,6 @@ class SpatialAudio:
     ordering: int
     norm: int
     channel_map: tuple[int, ...]
-    place: int = 0
 
 
 @dataclass
@@ -84,10 +83,26 @@ def tracks_of(path: str | os.PathLike[str]) -> list[Track]:
     try:
         size = os.path.getsize(path)
         with open(path, "rb") as file:
-            if size < 16 or file.read(8)[4:] not in (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot"):
-                return []
             return _Reader(file, size).tracks()
     except (OSError, struct.error, ValueError, IndexError):
+        return []
+
+
+def places_of_spatial_boxes(path: str | os.PathLike[str]) -> list[int]:
+    """Bytes at which the name SA3D stands in what describes a film, whether or not a box can be made of it."""
+    try:
+        size = os.path.getsize(path)
+        with open(path, "rb") as file:
+            ranges = [(0, size)]
+            if size > _MOST_SEARCHED:
+                ranges = [(first, last) for name, first, last in _Reader(file, size).top() if name == b"moov"]
+            found = []
+            for first, last in ranges:
+                file.seek(first)
+                content = file.read(min(last - first, _MOST_SEARCHED))
+                found += [first + match.start() for match in re.finditer(b"SA3D", content)]
+            return found
+    except OSError:
         return []
 
 
@@ -96,6 +111,10 @@ class _Reader:
 
     def __init__(self, file: BinaryIO, size: int):
         self._file, self._size, self._left = file, size, _MOST_BOXES
+
+    def top(self) -> Iterator[tuple[bytes, int, int]]:
+        """The boxes of the file."""
+        return self._boxes(0, self._size)
 
     def tracks(self) -> list[Track]:
         found: list[Track] = []
@@ -136,8 +155,6 @@ class _Reader:
                     self._entry(track, begin, stop)
             elif name in _READERS or (name == b"uuid" and self._bytes(first, first + 16) == _SPHERE_V1):
                 _READERS.get(name, _uuid)(track, self._bytes(first, last))
-                if name == b"SA3D":
-                    track.spatial = replace(track.spatial, place=first - 4)
 
     def _entry(self, track: Track, start: int, end: int) -> None:
         """Boxes inside a sample entry; of sound also those of QuickTime's longer entries."""

@@ -17,7 +17,7 @@ import av
 import numpy as np
 
 from util.errors import InputError
-from util.film_boxes import SpatialAudio, tracks_of
+from util.film_boxes import SpatialAudio, places_of_spatial_boxes, tracks_of
 from util.overlaid import Overlaid
 
 _LOCK, _NUMBERS = threading.Lock(), itertools.count()
@@ -35,13 +35,12 @@ def _folder() -> Path:
 @contextmanager
 def _opened(path: str | os.PathLike[str]) -> Iterator[av.container.InputContainer]:
     """A film without its box of spatial audio: PyAV 18 frees FFmpeg's layout for one twice and aborts."""
-    boxes = [track.spatial for track in tracks_of(path) if track.spatial is not None]
     with ExitStack() as stack:
         file = os.fspath(path)
-        if boxes:
+        if places := places_of_spatial_boxes(path):
             file = stack.enter_context(open(path, "rb"))
-            for box in boxes:
-                file = Overlaid(file, box.place, b"free")
+            for place in places:
+                file = Overlaid(file, place, b"free")
         yield stack.enter_context(av.open(file, metadata_errors="replace"))
 
 

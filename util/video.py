@@ -23,6 +23,7 @@ from util.film_boxes import Sphere, Track, tracks_of
 
 # Stamps this close to index / fps belong to a constant frame rate whose container merely rounds them (Matroska: 1 ms).
 TIMESTAMP_ROUNDING_S = 0.002
+_AS_SEEN = "pictures as they are to be seen"
 _TICKS = 1000  # of a frame, the time unit of videos whose frames have times of their own
 
 
@@ -82,6 +83,12 @@ def has_pictures(path: str | os.PathLike[str]) -> bool:
             return any(not one.disposition & Disposition.attached_pic for one in container.streams.video)
     except (av.error.FFmpegError, OSError):
         return False
+
+
+def holds_pictures_as_seen(path: str | os.PathLike[str]) -> bool:
+    """Whether a `VideoWriter` of the present kind wrote a file: it says so, older ones did not."""
+    with _open(path) as container:
+        return container.metadata.get("comment") == _AS_SEEN
 
 
 def picture_stream(container: av.container.InputContainer) -> av.VideoStream:
@@ -433,6 +440,7 @@ class VideoWriter:
         temporary = self._whole.__enter__()
         try:
             self._container = av.open(temporary, "w", format="mp4", options={"movflags": "+faststart"})
+            self._container.metadata["comment"] = _AS_SEEN
             self._stream = self._container.add_stream("libx264", rate=self.fps, options=self._options)
             self._stream.width, self._stream.height, self._stream.pix_fmt = self.width, self.height, "yuv420p"
             self._stream.codec_context.time_base = self._tick
