@@ -381,7 +381,8 @@ def _read(info: AudioInfo, first: int, frames: int, *, file: soundfile.SoundFile
                     samples = file.read(frames, dtype="float32", always_2d=True)
         except soundfile.LibsndfileError as error:
             place = f"{first / info.rate_hz:.3f} s"
-            raise InputError(f"cannot be decoded ({error.error_string})", path=info.path, place=place) from None
+            rule = f"cannot be decoded ({error.error_string}); {_keeps(info)}"
+            raise InputError(rule, path=info.path, place=place) from None
         if len(samples) < frames:
             raise _breaks_off(info, first + len(samples))
         waveform = np.ascontiguousarray(samples.T)
@@ -409,7 +410,14 @@ def audio_blocks(path: str | os.PathLike[str], *, block: int = 1 << 16) -> Itera
 
 def _breaks_off(info: AudioInfo, sample: int) -> InputError:
     place = f"{sample / info.rate_hz:.3f} s"
-    return InputError("breaks off, its header says that it is longer", path=info.path, place=place)
+    rule = f"breaks off, its header says that it is longer; {_keeps(info)}"
+    return InputError(rule, path=info.path, place=place)
+
+
+def _keeps(info: AudioInfo) -> str:
+    """The command that makes a file of what can be read of one."""
+    target = shlex.quote(f"{info.path.stem}_ok.wav")
+    return f"ffmpeg -i {shlex.quote(str(info.path))} {target} keeps what is there"
 
 
 def _read_plain(info: AudioInfo, header: SoundHeader, first: int, frames: int) -> np.ndarray:
