@@ -62,11 +62,17 @@ class FilmSound:
             with _opened(path) as container:
                 stream = self._chosen(container)
                 self.rate_hz, self.channels = stream.codec_context.sample_rate, stream.codec_context.channels
-                self.coding = "<i2" if stream.codec_context.format.name.rstrip("p") == "s16" else "<f4"
+                if not (self.rate_hz and self.channels):
+                    raise InputError("its sound states no rate or no channels", path=path)
+                form = stream.codec_context.format  # None where it is known after decoding only
+                self.coding = "<i2" if form is not None and form.name.rstrip("p") == "s16" else "<f4"
                 self.samples = _folder() / f"{next(_NUMBERS)}.raw"
                 self.frames = self._decoded(container, stream)
-        except (av.error.FFmpegError, OSError) as error:
-            raise InputError(f"its sound cannot be decoded ({error.strerror})", path=path) from None
+        except InputError:
+            raise
+        except (av.error.FFmpegError, OSError, ValueError) as error:  # also numbers that NumPy does not know
+            reason = getattr(error, "strerror", None) or error
+            raise InputError(f"its sound cannot be decoded ({reason})", path=path) from None
 
     def _chosen(self, container: av.container.InputContainer) -> av.AudioStream:
         """The track of Ambisonics, else the one of most channels, else the default."""
