@@ -11,6 +11,7 @@ from pathlib import Path
 
 from detection.detector import Detector
 from detection.videos import Rate, detect_videos
+from util.arguments import add_flags
 from util.cli import run_main
 from util.errors import InputError
 from util.files import read_json
@@ -27,6 +28,8 @@ def ensure_boxes(
     rate_hz: Rate = 10.0,
     device: str = "auto",
     progress: bool = True,
+    person_class: int | None = None,
+    size: tuple[int, int] | None = None,
 ) -> list[Path]:
     """Box files of videos, made where they are missing or were made otherwise; `util.boxes.read_boxes` reads them.
 
@@ -36,6 +39,7 @@ def ensure_boxes(
         the image either way. The box file lies beside the video given
     detector : "yolox_nano", "yolox_tiny", "yolox_s", "builtin" or the path of an onnx file
     rate_hz : boxes per second, or "native" for every frame
+    person_class, size : as `detection.detector.Detector` takes them
 
     Raises
     ------
@@ -43,9 +47,8 @@ def ensure_boxes(
     """
     if not videos:
         return []
-    paths, broken = detect_videos(
-        videos, Detector(detector, device=device, progress=progress), rate_hz=rate_hz, progress=progress
-    )
+    opened = Detector(detector, device=device, progress=progress, person_class=person_class, size=size)
+    paths, broken = detect_videos(videos, opened, rate_hz=rate_hz, progress=progress)
     if broken:
         raise _first_of(broken)
     return paths
@@ -92,6 +95,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--device", default="auto", choices=("auto", "cpu", "cuda"), help="where YOLOX runs (%(default)s)"
     )
+    add_flags(parser, "person_class", "detector_size")
     parser.add_argument("--workers", type=int, help="inferences at the same time (one per processor)")
     parser.add_argument("--again", action="store_true", help="detect even where current boxes lie")
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
@@ -138,7 +142,13 @@ def main(argv: list[str] | None = None) -> int:
     settings = Path(arguments.data_root) / "dataset.json"
     if name is None and not arguments.videos and settings.is_file():
         name = _detector_of(settings)
-    detector = Detector(name or DEFAULT_DETECTOR, device=arguments.device, progress=not arguments.quiet)
+    detector = Detector(
+        name or DEFAULT_DETECTOR,
+        device=arguments.device,
+        progress=not arguments.quiet,
+        person_class=arguments.person_class,
+        size=arguments.detector_size,
+    )
     paths, broken = detect_videos(
         videos,
         detector,

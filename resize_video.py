@@ -18,7 +18,7 @@ from util.cli import run_main
 from util.cpus import cpu_count
 from util.errors import InputError
 from util.leftovers import sweep_leftovers
-from util.video import VideoWriter, decoded_frames, fitted_size, video_info
+from util.video import VideoInfo, VideoWriter, decoded_frames, fitted_size, holds_pictures_as_seen, video_info
 
 DEFAULT_DATA_ROOT = "data_dcase2023_task3"
 WIDTH, HEIGHT = 360, 180
@@ -35,7 +35,7 @@ def resize_video(
     threads: int = 0,
     frame_done: Callable[[], object] | None = None,
 ) -> None:
-    """Write a copy of another size: same frame rate and frame count, H.264, no sound; whole or not at all.
+    """Write a copy of another size: same times and number of frames, upright, H.264, no sound; whole or not at all.
 
     Parameters
     ----------
@@ -50,10 +50,11 @@ def resize_video(
     info = video_info(source)
     width, height = fitted_size(info.width, info.height, width, height, multiple=2)
     scaler = VideoReformatter()
-    with VideoWriter(target, width, height, info.fps, crf=CRF, preset=PRESET, threads=threads) as writer:
-        for _, _, frame in decoded_frames(source, threads=threads):
+    with VideoWriter(target, width, height, info.fps, crf=CRF, preset=PRESET, threads=threads, timed=True) as writer:
+        for _, time_s, frame in decoded_frames(source, threads=threads):
             # Straight between planes of luma and colour: a way through BGR would cost more than the scaling.
-            writer.write(scaler.reformat(frame, width, height, "yuv420p", interpolation=Interpolation.AREA))
+            small = scaler.reformat(frame, width, height, "yuv420p", interpolation=Interpolation.AREA)
+            writer.write(small, max(time_s, 0.0))  # what lies before the sound is not kept apart
             if frame_done is not None:
                 frame_done()
 
@@ -71,8 +72,8 @@ def resize_folder(
 
     Returns
     -------
-    made, skipped : numbers of videos; one is skipped where its copy is there, not older than it, and has the size and
-        frame count asked for
+    made, skipped : numbers of videos; one is skipped where its copy is there, not older than it, and has the size asked
+        for, its frame count and its times
     broken : one error per video that cannot be read; the others are done all the same
 
     Raises
@@ -92,7 +93,7 @@ def resize_folder(
             broken.append(error)
             continue
         size = fitted_size(info.width, info.height, width, height, multiple=2)
-        if _finished(target / name, source / name, size, info.frame_count):
+        if _finished(target / name, info, size):
             skipped += 1
         else:
             todo.append(name)
@@ -151,14 +152,19 @@ def _size_of_folder(source: Path, width: int | None, height: int | None) -> tupl
     return sizes.pop() if sizes else fitted_size(2, 1, width, height, multiple=2)
 
 
-def _finished(path: Path, source: Path, size: tuple[int, int], frame_count: int) -> bool:
-    if not path.is_file() or path.stat().st_mtime_ns < source.stat().st_mtime_ns:
+def _finished(path: Path, source: VideoInfo, size: tuple[int, int]) -> bool:
+    """Whether a copy is there that is not older than its source and has its size, pictures and times."""
+    if not path.is_file() or path.stat().st_mtime_ns < source.path.stat().st_mtime_ns:
         return False
     try:
         info = video_info(path)
     except InputError:
         return False
-    return (info.width, info.height) == size and info.frame_count == frame_count
+    if (info.width, info.height) != size or info.frame_count != source.frame_count:
+        return False
+    off_s = abs(info.duration_s - source.duration_s) + abs(info.start_s - max(source.start_s, 0.0))
+    # a copy from before pictures were turned does not say that they are
+    return off_s < max(2 / float(source.fps), 0.1) and (source.upright or holds_pictures_as_seen(path))
 
 
 def main(argv: list[str] | None = None) -> int:

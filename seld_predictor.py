@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from lightning_fabric import Fabric
@@ -29,6 +29,7 @@ from util.events import EventTable
 from util.microphone_arrays import Array
 from util.runs import result_checkpoint
 from util.thresholds import Thresholds, read_thresholds
+from util.waveform import as_waveform
 
 Frames = str | os.PathLike[str] | Iterable[tuple[float, np.ndarray]]
 
@@ -217,8 +218,10 @@ class Inference:
     fabric : device and precision
     model : already on the device
     detector : of people, for audio-visual models
+    detector_options : keywords of `detection.detector.Detector`
     batch_size : windows at a time
     workers : threads that read ahead
+    level_dbfs : of the recordings that the checkpoint was trained on (`dataset.levels`), None: unknown
 
     Attributes
     ----------
@@ -235,11 +238,14 @@ class Inference:
         thresholds: Thresholds,
         *,
         detector: str = "yolox_tiny",
+        detector_options: Mapping[str, Any] | None = None,
+        level_dbfs: float | None = None,
         batch_size: int = 16,
         workers: int = 1,
     ):
         self.fabric, self.model, self.thresholds, self.detector = fabric, model, thresholds, detector
-        self.batch_size, self.workers = batch_size, workers
+        self.detector_options = dict(detector_options or {})
+        self.batch_size, self.workers, self.level_dbfs = batch_size, workers, level_dbfs
         self.rate_hz = model.rate_hz
         self.frame_s = model.output_format.frame_s
 
@@ -248,7 +254,8 @@ class Inference:
 
         Parameters
         ----------
-        waveform : (channels, samples) in [-1, 1], channels as in the array of the checkpoint
+        waveform : (channels, samples), floats in [-1, 1] or integers of any size; channels as in the array of the
+            checkpoint
         rate_hz : its rate; resampled where the model has another
         frames : the 360-degree video: its path, or pairs (time in s, picture (height, width, 3) uint8 BGR) by time; an
             audio-visual model without it runs with empty boxes
@@ -267,7 +274,9 @@ class Inference:
         if frames is not None and self.model.visual:
             from detection.at_times import detect_at  # onnxruntime and PyAV, only where there are pictures
 
-            track = detect_at(frames, self.detector, self.look_times_s(recording), progress=False)
+            track = detect_at(
+                frames, self.open_detector(progress=False), self.look_times_s(recording), progress=False
+            )
             visual = lambda _, time_s: track.at(time_s)  # noqa: E731
         return self.recording_events(recording, visual=visual, read=_reader_of(waveform))
 
@@ -277,6 +286,17 @@ class Inference:
         """The events of a recording."""
         blocks = self.blocks(recording, visual=visual, read=read)
         return self.events(Candidates.joined([self.candidates(block, first) for first, block in blocks]))
+
+    def open_detector(self, *, progress: bool = True) -> Any:
+        """The `detection.detector.Detector` of people.
+
+        Raises
+        ------
+        InputError : as it
+        """
+        from detection.detector import Detector  # onnxruntime, only where there are pictures
+
+        return Detector(self.detector, progress=progress, **self.detector_options)
 
     def blocks(
         self, recording: Recording, *, visual: Visual | None = None, read: Read = read_file
@@ -333,19 +353,13 @@ class Inference:
         return merge(candidates, np.asarray(self.thresholds.presence), self.thresholds.unification_deg)
 
     def check_waveform(self, waveform: np.ndarray) -> np.ndarray:
-        """The samples as (channels, samples) float32.
+        """The samples as (channels, samples) float32 in [-1, 1], see `util.waveform.as_waveform`.
 
         Raises
         ------
         InputError : another number of channels than the checkpoint's array has, samples that are NaN or infinite
         """
-        waveform, array = np.asarray(waveform, dtype=np.float32), self.model.array
-        if waveform.ndim != 2 or waveform.shape[0] != array.channels:
-            due = f"(channels, samples) with {array.channels} channels, as {array.name}"
-            raise InputError(f"the waveform must be {due}, found {' x '.join(map(str, waveform.shape))}")
-        if not np.isfinite(waveform).all():
-            raise InputError("the waveform has samples that are NaN or infinite")
-        return waveform
+        return as_waveform(waveform, self.model.array.channels, self.model.array.name)
 
 
 def load(
@@ -356,6 +370,8 @@ def load(
     array: Array | None = None,
     threshold_config: str | os.PathLike[str] | None = None,
     detector: str | None = None,
+    person_class: int | None = None,
+    detector_size: tuple[int, int] | None = None,
     batch_size: int = 16,
     workers: int = 1,
 ) -> Inference:
@@ -368,6 +384,7 @@ def load(
     array : for a file of another project, which does not tell FOA from MIC
     threshold_config : file of thresholds; None: those of the checkpoint
     detector : of people; None: the one that the checkpoint was trained with
+    person_class, detector_size : of the detector, see `detection.detector.Detector`
 
     Raises
     ------
@@ -396,6 +413,8 @@ def load(
         model,
         thresholds,
         detector=detector or content.arguments.get("detector", "yolox_tiny"),
+        detector_options={"person_class": person_class, "size": detector_size},
+        level_dbfs=content.level_dbfs,
         batch_size=batch_size,
         workers=workers,
     )

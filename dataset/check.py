@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 import sys
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
@@ -26,22 +27,29 @@ from dataset.check_directions import (
 )
 from dataset.check_sound import CHANNEL_NAMES, FRAME_S, Directions, Intensity, Levels, scan
 from dataset.layouts import AUDIO_SUFFIXES, LAYOUTS, DataRoot
+from dataset.levels import level_remark
 from dataset.recordings import Labels, Recording, recording_of_file
+from util.arguments import add_flags
+from util.audio import FILM_SUFFIXES, audio_info
 from util.boxes import BoxTrack, box_path, read_boxes
+from util.channels import AS_THE_FILE_SAYS, Wanted, channels_of
 from util.errors import InputError
 from util.events import EventTable
 from util.microphone_arrays import ARRAY_OF_FORMAT, ARRAYS, Array, array_of_flag
 
 DETECTORS = ("yolox_tiny", "yolox_nano", "yolox_s", "builtin")
-_SILENT_RMS, _QUIET_RMS = 1e-5, 1e-3
+SILENT_RMS, _QUIET_RMS = 1e-5, 1e-3
 _CHANNEL_DB = 26.0  # a channel this far below the others is no matter of direction any more
 _OFFSET = 0.02
 _LEAST_CLIPPED = 12
 _SHOWN = 3  # recordings named per problem
-_ALONE_DB = (2.3, 4.3)  # weights of one recording from which on they are said to be those of FuMa, of N3D
+_ALONE_DB = (2.3, 3.9)  # weights of one recording from which on they are said to be those of FuMa, of N3D
 _POOLED_FRAMES = 150  # of each recording
 _LEAST_SPREAD = 0.15  # of the directions along an axis, whose slope is told
 _GAIN_DB = 5.0
+_ASPECT_OFF = 0.15  # of width over height of a whole sphere
+_CAPSULES_OFF_DB = 3.0  # of the weights that their matrix makes
+_CAPSULES_APART_DB = 6.0  # levels of the capsules of one microphone over a whole recording
 
 
 @dataclass(frozen=True)
@@ -77,7 +85,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--detector", metavar="NAME", help=f"whose box files to use [the first found of {', '.join(DETECTORS)}]"
     )
+    add_flags(parser, "person_class", "detector_size")
     parser.add_argument("--detect", action="store_true", help="detect people where there are no box files yet")
+    parser.add_argument(
+        "--channel-order", choices=["acn", "fuma"], help="as of seld.py -infer [what the file says, else acn]"
+    )
+    parser.add_argument("--norm", choices=["sn3d", "n3d"], help="as of seld.py -infer")
+    add_flags(parser, "channels_used", "a_format")
+    parser.add_argument(
+        "-em", "--eval-model", metavar="CHECKPOINT", help="compare the level with that of its training recordings"
+    )
     parser.add_argument("--all", action="store_true", help=f"name every recording of a problem [the first {_SHOWN}]")
     parser.add_argument("--quiet", action="store_true", help="no progress bar, no notes")
 
@@ -85,11 +102,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Check, print; 1 where something is wrong, else 0."""
     array = array_of_flag(args.format)
+    wanted = Wanted(args.channel_order, args.norm, args.channels_used, args.a_format)
+    trained_dbfs = None
+    if args.eval_model is not None:
+        from system.checkpoint import load_checkpoint  # PyTorch, only where it is asked for
+
+        trained_dbfs = load_checkpoint(args.eval_model).level_dbfs
+        if trained_dbfs is None:
+            print(f"{args.eval_model}: does not say how loud its training recordings were", file=sys.stderr)
     findings: list[Finding] = []
     checked = 0
     for given in map(Path, args.paths):
         found, count = check_path(
-            given, array=array, detector=args.detector, detect=args.detect, progress=not args.quiet
+            given,
+            array=array,
+            detector=args.detector,
+            detect={"person_class": args.person_class, "size": args.detector_size} if args.detect else False,
+            progress=not args.quiet,
+            wanted=wanted,
+            trained_dbfs=trained_dbfs,
         )
         findings += found
         checked += count
@@ -127,21 +158,40 @@ def lines_of(findings: Sequence[Finding], shown: int | None) -> list[str]:
 
 
 def check_path(
-    path: Path, *, array: Array | None = None, detector: str | None = None, detect: bool = False, progress: bool = False
+    path: Path,
+    *,
+    array: Array | None = None,
+    detector: str | None = None,
+    detect: bool | Mapping[str, Any] = False,
+    progress: bool = False,
+    wanted: Wanted = AS_THE_FILE_SAYS,
+    trained_dbfs: float | None = None,
 ) -> tuple[list[Finding], int]:
     """Check a data root, a folder or a file: what was found, and how many recordings were looked at.
+
+    Parameters
+    ----------
+    detect : detect people where there are no boxes; keywords of `object_detection.ensure_boxes`
 
     Raises
     ------
     InputError : no such file or folder, no recording in it
     """
     files, findings, classes = _files_of(path)
-    if detect:
-        findings += _detect(files, detector or DETECTORS[0])
+    if detect is not False:
+        findings += _detect(files, detector or DETECTORS[0], detect if isinstance(detect, Mapping) else {})
     pool = Pool()
     with tqdm(files, desc="checking", unit="clip", leave=False, disable=not progress, file=sys.stderr) as bar:
         for file in bar:
-            findings += check_recording(file, array=array, detector=detector, classes=classes, pool=pool)
+            findings += check_recording(
+                file,
+                array=array,
+                detector=detector,
+                classes=classes,
+                pool=pool,
+                wanted=wanted,
+                trained_dbfs=trained_dbfs,
+            )
     return findings + list(pool.findings(path)), len(files)
 
 
@@ -189,24 +239,32 @@ def _companions(root: DataRoot, files: Sequence[Path]) -> Iterator[Finding]:
             yield Finding(path, "is a video of no recording")
 
 
-def _detect(files: Sequence[Path], detector: str) -> list[Finding]:
+def _detect(files: Sequence[Path], detector: str, options: Mapping[str, Any]) -> list[Finding]:
     from object_detection import ensure_boxes  # onnxruntime and PyAV, only where they are needed
 
     videos = sorted({video for file in files if (video := _video_of(file)) is not None})
     try:
-        ensure_boxes(videos, detector)
+        ensure_boxes(videos, detector, **options)
     except InputError as error:
         return [Finding(Path(error.path or videos[0]), error.rule)]
     return []
 
 
 def _video_of(file: Path) -> Path | None:
-    beside = file.with_suffix(".mp4")
     try:
-        video = recording_of_file(file).video
+        video = recording_of_file(file, as_it_is=True).video
     except InputError:  # of the sound, which the check of the recording tells
         video = None
-    return video or (beside if beside.is_file() else None)
+    return video or _film_beside(file)
+
+
+def _film_beside(file: Path) -> Path | None:
+    """The mp4 of the same name; a film, whose own sound is looked at, where it has pictures."""
+    if file.suffix.lower() not in FILM_SUFFIXES:
+        return beside if (beside := file.with_suffix(".mp4")).is_file() else None
+    from util.video import has_pictures  # PyAV, only where there is a video
+
+    return file if has_pictures(file) else None
 
 
 def check_recording(
@@ -216,16 +274,28 @@ def check_recording(
     detector: str | None = None,
     classes: Sequence[str] | None = None,
     pool: Pool | None = None,
+    wanted: Wanted = AS_THE_FILE_SAYS,
+    trained_dbfs: float | None = None,
 ) -> list[Finding]:
-    """All that is wrong with one recording and what belongs to it; a pool gathers what it says of the whole root."""
+    """All that is wrong with one recording and what belongs to it; a pool gathers what it says of the whole root.
+
+    Parameters
+    ----------
+    wanted : what the user says of the channels
+    trained_dbfs : level of the training recordings of a checkpoint
+    """
     try:
-        recording = recording_of_file(file, array=array)
-        if recording.video is None and file.with_suffix(".mp4").is_file():
-            recording = replace(recording, video=file.with_suffix(".mp4"))
-        levels, evidence = scan(file, recording.array)
+        chosen = array or (ARRAYS["foa"] if wanted != AS_THE_FILE_SAYS else None)
+        recording = recording_of_file(file, array=chosen, as_it_is=True)
+        info = audio_info(file)
+        channels = channels_of(info, recording.array, wanted)
+        if recording.video is None:
+            recording = replace(recording, video=_film_beside(file))
+        levels, evidence = scan(file, recording.array, matrix=channels.matrix)
     except InputError as error:
         return [Finding(file, error.rule, error.place or "")]
-    findings = list(_of_levels(recording, levels))
+    findings = list(of_levels(recording, levels, trained_dbfs=trained_dbfs))
+    findings += [Finding(file, line, note=True) for line in (info.note, *channels.said) if line]
     rate_hz = LAYOUTS[recording.layout].rate_hz
     if recording.rate_hz != rate_hz:
         rule = f"is at {recording.rate_hz} Hz: it is resampled to {rate_hz} Hz whenever it is read"
@@ -239,7 +309,7 @@ def check_recording(
             findings.append(Finding(recording.labels, error.rule, error.place or ""))
     track, of_video = _boxes(recording, detector)
     findings += of_video
-    if (levels.rms > _SILENT_RMS).all():
+    if (levels.rms > SILENT_RMS).all():
         findings += _of_directions(recording, evidence, table, track, pool or Pool())
     return findings
 
@@ -248,15 +318,21 @@ def _names(array: Array) -> tuple[str, ...]:
     return CHANNEL_NAMES.get(array.name, tuple(str(index + 1) for index in range(array.channels)))
 
 
-def _of_levels(recording: Recording, levels: Levels) -> Iterator[Finding]:
+def of_levels(recording: Recording, levels: Levels, *, trained_dbfs: float | None = None) -> Iterator[Finding]:
+    """What the levels of a recording say: silence, clipping, offsets, dead and doubled channels, too quiet or loud.
+
+    Parameters
+    ----------
+    trained_dbfs : level of the training recordings of a checkpoint, None: unknown
+    """
     file, names = recording.audio, _names(recording.array)
     level_db = 20 * np.log10(np.maximum(levels.rms, 1e-10))
-    if (levels.rms <= _SILENT_RMS).all():
+    if (levels.rms <= SILENT_RMS).all():
         yield Finding(file, "is silent")
         return
     for index, name in enumerate(names):
         others = np.median(np.delete(level_db, index))
-        if levels.rms[index] <= _SILENT_RMS:
+        if levels.rms[index] <= SILENT_RMS:
             yield Finding(file, f"channel {name} is silent")
         elif level_db[index] < others - _CHANNEL_DB:
             yield Finding(file, f"channel {name} is far below the others", f"{others - level_db[index]:.0f} dB")
@@ -265,8 +341,68 @@ def _of_levels(recording: Recording, levels: Levels) -> Iterator[Finding]:
             yield Finding(file, f"channel {name} is clipped", detail)
         if abs(levels.mean[index]) > _OFFSET:
             yield Finding(file, f"channel {name} has a constant offset", f"{levels.mean[index]:+.3f}")
-    if levels.rms.max() < _QUIET_RMS:
-        yield Finding(file, "is very quiet", f"{level_db.max():.0f} dB below full scale")
+    for first, second in levels.doubled():
+        yield Finding(file, f"channels {names[first]} and {names[second]} hold the same signal")
+    if remark := level_remark(levels.level_dbfs, trained_dbfs):
+        yield Finding(file, remark)
+    elif levels.rms.max() < _QUIET_RMS:
+        yield Finding(file, "is very quiet", f"{-level_db.max():.0f} dB below full scale")
+
+
+def of_length(recording: Recording) -> Iterator[Finding]:
+    """A video that is not as long as the sound, or starts at another time; one that cannot be read."""
+    from util.video import video_info  # PyAV, only where there is a video
+
+    video = recording.video
+    try:
+        info = video_info(video)
+    except InputError as error:
+        yield Finding(video, error.rule, error.place or "")
+        return
+    if recording.view == "equirectangular" and abs(info.width / info.height - 2) > _ASPECT_OFF:
+        detail = f"{info.width}x{info.height}"
+        rule = "is not twice as wide as high: no whole equirectangular picture (360 x 180)? boxes lie elsewhere then"
+        yield Finding(video, rule, detail)
+    if abs(info.start_s) > 0.05:
+        late = "later" if info.start_s > 0 else "earlier"
+        rule = f"its picture starts {abs(info.start_s):.2f} s {late} than the sound, as the file says"
+        yield Finding(video, rule, note=True)
+    if abs(info.start_s + info.duration_s - recording.duration_s) > 0.5:
+        detail = f"{info.start_s + info.duration_s:.1f} s, the sound {recording.duration_s:.1f} s"
+        yield Finding(video, "is not as long as the sound", detail)
+
+
+def of_ambisonics(path: Path, evidence: Intensity, *, w: int = 0) -> Iterator[Finding]:
+    """What the levels of Ambisonics say of weights, or that it is none: capsules of a tetrahedral microphone."""
+    if are_capsules(evidence):
+        rule = (
+            "the channels look like capsules, not like Ambisonics: A-format of a tetrahedral microphone? "
+            "(--a-format FLU,FRD,BLD,BRU, in the order of its channels)"
+        )
+        yield Finding(path, rule)
+        return
+    yield from _of_gains(path, weights_db(evidence, w), *_ALONE_DB)
+
+
+def are_capsules(evidence: Intensity) -> bool:
+    """Whether four channels are capsules that look apart from one place (A-format) rather than Ambisonics.
+
+    Cardioids hear everything with the same sign: every two of them go together in nearly every frame, all are about
+    equally loud, and what the matrix of a tetrahedral microphone makes of them has the weights of Ambisonics, whatever
+    their order: that needs their sum alone. Of W, Y, Z and X some two go apart, or (all sound in one eighth of the
+    sphere) they are too much alike for it.
+    """
+    covariance = evidence.covariance[evidence.loud()].astype(np.float64)
+    if len(covariance) < LEAST_FRAMES:
+        return False
+    power = np.diagonal(covariance, axis1=1, axis2=2)
+    together = covariance / np.sqrt(np.maximum(power[:, :, None] * power[:, None, :], 1e-30))
+    least = together[:, *np.triu_indices(4, 1)].min(axis=1)
+    levels_db = 10 * np.log10(np.maximum(power.sum(axis=0), 1e-30))
+    total, of_sum = power.sum(), covariance.sum()
+    dipoles_db = 10 * np.log10(max(0.75 * (4 * total - of_sum), 1e-30) / max(of_sum / 4, 1e-30))
+    alike = levels_db.max() - levels_db.min() < _CAPSULES_APART_DB
+    return bool(alike and np.mean(least > 0.1) > 0.8 and abs(dipoles_db) < _CAPSULES_OFF_DB)
 
 
 def _of_label_times(recording: Recording, table: EventTable) -> Iterator[Finding]:
@@ -284,16 +420,9 @@ def _boxes(recording: Recording, detector: str | None) -> tuple[BoxTrack | None,
     video = recording.video
     if video is None:
         return None, []
-    from util.video import video_info  # PyAV, only where there is a video
-
-    findings = []
-    try:
-        info = video_info(video)
-        if abs(info.duration_s - recording.duration_s) > 0.5:
-            detail = f"{info.duration_s:.1f} s, the sound {recording.duration_s:.1f} s"
-            findings.append(Finding(video, "is not as long as the sound", detail))
-    except InputError as error:
-        return None, [Finding(video, error.rule, error.place or "")]
+    findings = list(of_length(recording))
+    if any(finding.rule != "is not as long as the sound" and not finding.note for finding in findings):
+        return None, findings  # it cannot be read
     for name in [detector] if detector else DETECTORS:
         if (path := box_path(video, name)).is_file():
             try:
@@ -325,7 +454,10 @@ def _of_directions(
         verdict = judge(evidence, truth)
     if isinstance(evidence, Intensity):
         w = 0 if verdict is None else verdict.hypothesis.order.index(0)
-        yield from _of_gains(file, weights_db(evidence, w), *_ALONE_DB)
+        found = list(of_ambisonics(file, evidence, w=w))
+        yield from found
+        if found and are_capsules(evidence):
+            return
     if truth is None:
         return
     if verdict is not None and verdict.hypothesis.name:
@@ -411,7 +543,7 @@ def _of_gains(path: Path, ratio_db: float, fuma_db: float, n3d_db: float) -> Ite
     if ratio_db > n3d_db:
         yield Finding(path, "Y, Z and X are too strong: weights of N3D? (--norm n3d)", detail)
     elif ratio_db > fuma_db:
-        yield Finding(path, "W is too weak: weights of FuMa? (W 3 dB lower)", detail)
+        yield Finding(path, "W is too weak: weights of FuMa? (W 3 dB lower: --channel-order fuma)", detail)
     elif ratio_db < -4.0:
         yield Finding(path, "Y, Z and X are too weak against W", detail)
 

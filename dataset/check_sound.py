@@ -29,13 +29,33 @@ CHANNEL_NAMES = {"foa": ("W", "Y", "Z", "X"), "mic": ("1", "2", "3", "4"), "bina
 
 @dataclass(frozen=True)
 class Levels:
-    """Per channel (arrays): peak, rms and mean of the samples, clipped samples and the second of the first one."""
+    """What a recording's samples say.
+
+    Attributes
+    ----------
+    peak, rms, mean : of the samples of each channel
+    clipped, first_clipped_s : clipped samples of each channel, the second of the first one
+    products : (channels, channels) mean products of the samples of two channels
+    level_dbfs : rms over all channels of the frames that are not far below the loud ones; -inf where all is silent
+    """
 
     peak: np.ndarray
     rms: np.ndarray
     mean: np.ndarray
     clipped: np.ndarray
     first_clipped_s: np.ndarray
+    products: np.ndarray
+    level_dbfs: float
+
+    def doubled(self) -> list[tuple[int, int]]:
+        """Pairs of channels that hold the same samples, or the same upside down, 60 dB of noise apart."""
+        power = np.square(self.rms)
+        pairs = []
+        for first, second in combinations(range(len(power)), 2):
+            both = power[first] + power[second]
+            if both > 0 and both - 2 * abs(self.products[first, second]) < 1e-6 * both:
+                pairs.append((first, second))
+        return pairs
 
 
 class Directions:
@@ -166,20 +186,28 @@ def lag_index(delay_s: np.ndarray, lags: int) -> np.ndarray:
     return np.rint(np.asarray(delay_s) / _LAG_STEP_S).astype(np.int64) + lags
 
 
-def scan(path: Path, array: Array) -> tuple[Levels, Directions]:
+def scan(
+    path: Path, array: Array, *, matrix: np.ndarray | None = None, most_s: float | None = None
+) -> tuple[Levels, Directions]:
     """Read a recording once, block by block.
+
+    Parameters
+    ----------
+    matrix : from the channels of the file to those of the array; None: they are that
+    most_s : of a longer recording only so many seconds, one at a time, evenly spread
 
     Raises
     ------
     InputError : as `util.audio.read_audio`
     """
-    info = audio_info(path, channels=array.channels)
+    info = audio_info(path, channels=array.channels if matrix is None else matrix.shape[1])
     total = info.frames_at(RATE_HZ)
     gather = _Levels(array.channels)
     parts: list[tuple[np.ndarray, ...]] = []
     make = _covariances if array.kind == "ambisonics" else _correlations
-    for waveform in _blocks(path, total):
-        gather.add(waveform)
+    for start, waveform in _blocks(path, total, most_s):
+        waveform = waveform if matrix is None else matrix @ waveform
+        gather.add(waveform, start)
         whole = waveform.shape[1] // FRAME * FRAME
         if whole:
             parts.append(make(waveform[:, :whole].reshape(len(waveform), -1, FRAME), array))
@@ -191,10 +219,29 @@ def scan(path: Path, array: Array) -> tuple[Levels, Directions]:
     return gather.levels(), Delays(array, *joined)
 
 
-def _blocks(path: Path, total: int) -> Iterator[np.ndarray]:
+def levels_of(path: Path, *, matrix: np.ndarray | None = None, most_s: float | None = None) -> Levels:
+    """Levels of a recording alone; parameters and errors as of `scan`."""
+    info = audio_info(path)
+    gather = _Levels(info.channels if matrix is None else len(matrix))
+    for start, waveform in _blocks(path, info.frames_at(RATE_HZ), most_s):
+        gather.add(waveform if matrix is None else matrix @ waveform, start)
+    return gather.levels()
+
+
+def level_dbfs(path: Path, *, matrix: np.ndarray | None = None, most_s: float | None = None) -> float:
+    """`Levels.level_dbfs` of a recording; parameters and errors as of `scan`."""
+    return levels_of(path, matrix=matrix, most_s=most_s).level_dbfs
+
+
+def _blocks(path: Path, total: int, most_s: float | None = None) -> Iterator[tuple[int, np.ndarray]]:
+    """(first sample, samples) of a recording at the rate that is looked at, or of some seconds of it."""
     step = _BLOCK_FRAMES * FRAME
-    for start in range(0, total, step):
-        yield read_audio(path, start=start, frames=min(step, total - start))
+    starts: Sequence[int] = range(0, total, step)
+    if most_s is not None and total > most_s * RATE_HZ:
+        count, step = max(1, round(most_s)), RATE_HZ
+        starts = np.linspace(0, total - step, count).astype(np.int64).tolist()
+    for start in starts:
+        yield start, read_audio(path, start=start, frames=min(step, total - start))
 
 
 class _Levels:
@@ -204,8 +251,18 @@ class _Levels:
         self.samples = 0
         self.peak, self.squares, self.sum = np.zeros(channels), np.zeros(channels), np.zeros(channels)
         self.clipped, self.first = np.zeros(channels, dtype=np.int64), np.full(channels, np.nan)
+        self.products = np.zeros((channels, channels))
+        self.energy: list[np.ndarray] = []  # of the frames, mean over the channels
 
-    def add(self, waveform: np.ndarray) -> None:
+    def add(self, waveform: np.ndarray, start: int) -> None:
+        """Take the samples from `start` on."""
+        whole = waveform.shape[1] // FRAME * FRAME
+        framed = (waveform[:, :whole] if whole else waveform).reshape(
+            len(waveform), -1, FRAME if whole else waveform.shape[1]
+        )
+        if framed.size:
+            self.energy.append(np.einsum("cfs,cfs->f", framed, framed) / (len(framed) * framed.shape[2]))
+        self.products += waveform @ waveform.T
         magnitude = np.abs(waveform)
         peak = magnitude.max(axis=1, initial=0.0)
         self.peak = np.maximum(self.peak, peak)
@@ -220,12 +277,23 @@ class _Levels:
             if long.any():
                 self.clipped[channel] += int((ends - starts)[long].sum())
                 if np.isnan(self.first[channel]):
-                    self.first[channel] = (self.samples + starts[long][0]) / RATE_HZ
+                    self.first[channel] = (start + starts[long][0]) / RATE_HZ
         self.samples += waveform.shape[1]
 
     def levels(self) -> Levels:
         count = max(self.samples, 1)
-        return Levels(self.peak, np.sqrt(self.squares / count), self.sum / count, self.clipped, self.first)
+        energy = np.concatenate(self.energy) if self.energy else np.zeros(0)
+        loud = energy[energy > np.percentile(energy, 95) * 10 ** (_LOUD_DB / 10)] if len(energy) else energy
+        level_dbfs = float(10 * np.log10(loud.mean())) if len(loud) else -np.inf
+        return Levels(
+            self.peak,
+            np.sqrt(self.squares / count),
+            self.sum / count,
+            self.clipped,
+            self.first,
+            self.products / count,
+            level_dbfs,
+        )
 
 
 def _covariances(framed: np.ndarray, array: Array) -> tuple[np.ndarray, ...]:

@@ -351,6 +351,7 @@ def cut_video(
     last_s = max(stop for _, stop, _ in stretches)
     writers: dict[int, VideoWriter] = {}
     begun: set[int] = set()
+    first_s: dict[int, float] = {}
     with ExitStack() as stack:
         for _, time_s, frame in decoded_frames(path, threads=1):
             if time_s >= last_s:
@@ -361,12 +362,15 @@ def cut_video(
                 if start_s - half_frame_s <= time_s < stop_s - half_frame_s
             }
             for number in inside - begun:
-                writers[number] = stack.enter_context(VideoWriter(stretches[number][2], *size, info.fps, threads=1))
+                writers[number] = stack.enter_context(
+                    VideoWriter(stretches[number][2], *size, info.fps, threads=1, timed=True)
+                )
                 begun.add(number)
             if inside:
                 fitted = frame.reformat(width=size[0], height=size[1], format="yuv420p", interpolation="AREA")
             for number in inside:
-                writers[number].write(fitted)
+                first_s[number] = first_s.get(number, time_s)
+                writers[number].write(fitted, time_s - first_s[number])
     return [
         None if number in begun else f"{path}: ends before the stretch from {start_s:.3f} s"
         for number, (start_s, _, _) in enumerate(stretches)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import shlex
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
@@ -127,19 +128,21 @@ def recording_of_file(
     array: Array | None = None,
     labels: str | os.PathLike[str] | None = None,
     video: str | os.PathLike[str] | None = None,
+    as_it_is: bool = False,
 ) -> Recording:
     """A recording from anywhere; what is not given is looked up by the layout, where the path fits one.
 
     Parameters
     ----------
     array : None: by the folder (foa_dev ...), else four channels are FOA
+    as_it_is : the caller makes the array's channels of those of the file (`util.channels.channels_of`)
 
     Raises
     ------
     InputError : as `audio_info`; another number of channels than the array has; a file given that does not exist; two
         channels of a kind that nothing says, or of one that no array describes (stereo)
     """
-    found = _recording(Path(path), (), array=array)
+    found = _recording(Path(path), (), array=array, as_it_is=as_it_is)
     for kind, given in (("labels", labels), ("video", video)):
         if given is not None:
             if not Path(given).is_file():
@@ -402,7 +405,12 @@ class _Cache(Generic[Value]):
 
 
 def _recording(
-    audio: Path, roots: Sequence[DataRoot], *, array: Array | None = None, otherwise: Array | None = None
+    audio: Path,
+    roots: Sequence[DataRoot],
+    *,
+    array: Array | None = None,
+    otherwise: Array | None = None,
+    as_it_is: bool = False,
 ) -> Recording:
     """A recording: of `array`, else of what its folder says, else of `otherwise`, else of what its channels allow."""
     root, view = None, "equirectangular"
@@ -422,9 +430,11 @@ def _recording(
         if array is None:
             array = _array_of_format(found[0], audio)
     array = otherwise if array is None else array
-    info = audio_info(audio, channels=None if array is None else array.channels)
+    info = audio_info(audio, channels=None if array is None or as_it_is else array.channels)
     if array is None:
-        array = _array_by_channels(info)
+        array = ARRAYS["foa"] if info.ambisonics and as_it_is else _array_by_channels(info)
+    if info.ambisonics not in ("", "acn") and array.kind == "ambisonics" and not as_it_is:
+        raise InputError(other_ambisonics(info), path=audio)
     return Recording(
         name=audio.stem,
         audio=audio,
@@ -460,6 +470,15 @@ def _array_by_channels(info: AudioInfo) -> Array:
         rule = f"has {info.channels} channels; 4 (FOA or tetrahedral) or 2 (binaural) are understood"
         raise InputError(rule, path=info.path)
     return ARRAYS["foa"]
+
+
+def other_ambisonics(info: AudioInfo) -> str:
+    """What is wrong with Ambisonics that is not ACN, SN3D by its header, and the command that makes it that."""
+    said, channels = "B-format (FuMa: W X Y Z)", "remix 1v1.4142 3 4 2"
+    if info.ambisonics != "fuma":
+        said, channels = "weights of N3D", "remix 1 2v0.57735 3v0.57735 4v0.57735"
+    target = shlex.quote(f"{info.path.stem}_sn3d.wav")
+    return f"is Ambisonics with {said} by its header: sox {shlex.quote(str(info.path))} {target} {channels}"
 
 
 def _same_folder(first: Path, second: Path) -> bool:

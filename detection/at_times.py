@@ -106,10 +106,11 @@ def detect_at(
         "rate_hz": key,
         "score_threshold": SCORE_THRESHOLD,
         "nms_iou": NMS_IOU,
+        **detector.settings,
     }
     if isinstance(pictures, str | os.PathLike):
         info = video_info(pictures)
-        end_s = info.duration_s
+        end_s = info.start_s + info.duration_s
         meta |= {"width": info.width, "height": info.height, "fps": str(info.fps), **_identity(pictures)}
         found = video_boxes(Path(pictures), times_s, detector)
     else:

@@ -1,43 +1,74 @@
-"""A YOLOX onnx file as a function: pictures in, boxes out."""
+"""An onnx file that finds people as a function: pictures in, boxes out. A YOLOX, or one that gives finished boxes."""
 
 from __future__ import annotations
 
+import ast
+import logging
 from collections.abc import Sequence
-from functools import cached_property
+from dataclasses import replace
+from functools import cache, cached_property
 from pathlib import Path
 
 import numpy as np
 import onnxruntime
 
+from detection.finished import Finished
 from detection.models import model_path
-from detection.yolox import PADDING, STRIDES, Detections, anchor_points, detections, letterbox_into
+from detection.yolox import PADDING, PERSON, STRIDES, Detections, anchor_points, detections, letterbox_into
 from util.errors import InputError
 from util.files import sha256_of
 
+logger = logging.getLogger(__name__)
+
+_COCO_CLASSES = 80
+_FREE_SIZE = 416  # pixels of an input that leaves its size free, as of YOLOX tiny
+_INPUT_TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
+_PEOPLE = ("person", "people", "pedestrian", "human")
+_EXPORT = (
+    "YOLOX's tools/export_onnx.py writes one that fits; so does an export whose outputs are boxes (batch, n, 4 or 5) "
+    "in pixels of the input, scores and labels"
+)
+
 
 class Detector:
-    """A YOLOX in onnxruntime. Calls from several threads at once are safe.
+    """A YOLOX in onnxruntime, or another detector whose outputs are boxes, scores and labels. Calls from several
+    threads at once are safe.
+
+    Pictures come as YOLOX takes them: BGR, 0 to 255, made to fit at the top left on grey.
 
     Parameters
     ----------
     name : as `detection.models.model_path` takes it
     device : "auto" (CUDA where onnxruntime has it), "cuda" or "cpu"
     threads : of one inference; 1 where several run side by side
+    person_class : number of the class that is people; None: the one that the file's names call so, else 0
+    size : (width, height) of the input where the file leaves them free; None: 416 x 416
 
     Attributes
     ----------
     label : name in box files ("yolox_tiny", stem of an onnx file)
     width, height : pixels of the network's input, read from the file
     free_batch : whether several pictures fit into one inference
-    classes : number of classes; class 0 is "person"
+    classes : number of classes, 0 where the file does not tell; boxes of people come with label 0, whatever their class
     decoded : whether the graph itself turns offsets into pixels
+    finished : whether it gives finished boxes, not those of a YOLOX
+    settings : what box files must know beside the file itself: what was asked for
 
     Raises
     ------
-    InputError : missing file; no onnx file, or one that is no YOLOX; CUDA asked for and not there
+    InputError : missing file; no onnx file, or one that is no such detector; CUDA asked for and not there
     """
 
-    def __init__(self, name: str, *, device: str = "auto", threads: int = 1, progress: bool = True):
+    def __init__(
+        self,
+        name: str,
+        *,
+        device: str = "auto",
+        threads: int = 1,
+        progress: bool = True,
+        person_class: int | None = None,
+        size: tuple[int, int] | None = None,
+    ):
         self.path = model_path(name, progress=progress)
         self.label = Path(name).stem if name.endswith(".onnx") else name
         options = onnxruntime.SessionOptions()
@@ -52,8 +83,12 @@ class Detector:
         except Exception as error:  # onnxruntime has no common class of errors
             reason = str(error).strip().splitlines()[0][:120] if str(error).strip() else type(error).__name__
             raise InputError(f"cannot be loaded as an onnx model ({reason})", path=self.path) from error
-        self._read_shapes()
+        self._read_shapes(size)
         self._probe()
+        self._person = self._person_class(person_class)
+        self.settings = {} if person_class is None else {"person_class": person_class}
+        if size is not None:
+            self.settings["input_size"] = list(size)
 
     @cached_property
     def sha256(self) -> str:
@@ -66,41 +101,78 @@ class Detector:
         return "CUDAExecutionProvider" in self._session.get_providers()
 
     def _no_yolox(self, reason: str) -> InputError:
-        return InputError(f"is no YOLOX: {reason}", path=self.path)
+        return InputError(f"is no YOLOX: {reason}; {_EXPORT}", path=self.path)
 
-    def _read_shapes(self) -> None:
-        inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
-        if len(inputs) != 1 or len(outputs) != 1:
-            raise self._no_yolox(f"{len(inputs)} inputs and {len(outputs)} outputs, one of each needed")
+    def _read_shapes(self, size: tuple[int, int] | None) -> None:
+        inputs = self._session.get_inputs()
+        if len(inputs) != 1:
+            raise self._no_yolox(f"inputs {', '.join(one.name for one in inputs)}, one of pictures needed")
         shape = inputs[0].shape
-        if len(shape) != 4 or shape[1] != 3 or not all(isinstance(n, int) and n > 0 for n in shape[2:]):
+        if len(shape) != 4 or (isinstance(shape[1], int) and shape[1] != 3):
             raise self._no_yolox(f"input {shape}, (batch, 3, height, width) needed")
-        if inputs[0].type != "tensor(float)" or shape[2] % STRIDES[-1] or shape[3] % STRIDES[-1]:
-            raise self._no_yolox(f"input {shape} {inputs[0].type}, float with sides that are multiples of 32 needed")
-        self._input = inputs[0].name
+        if inputs[0].type not in _INPUT_TYPES:
+            raise self._no_yolox(f"input {shape} {inputs[0].type}, float or float16 needed")
+        fixed = [side for side in shape[2:] if isinstance(side, int) and side > 0]
+        wanted = size or (_FREE_SIZE, _FREE_SIZE)
+        self.width, self.height = (
+            side if isinstance(side, int) and side > 0 else free for side, free in zip(shape[:1:-1], wanted)
+        )
+        if size is not None and fixed and size != (self.width, self.height):
+            rule = f"--detector-size {size[0]}x{size[1]}: the model takes {self.width}x{self.height}"
+            raise InputError(rule, path=self.path)
+        if self.width % STRIDES[-1] or self.height % STRIDES[-1]:
+            raise self._no_yolox(f"input {shape}, sides that are multiples of 32 needed")
+        self._input, self._type = inputs[0].name, _INPUT_TYPES[inputs[0].type]
         self.free_batch = not isinstance(shape[0], int)
         if not self.free_batch and shape[0] != 1:
             raise self._no_yolox(f"batch {shape[0]}, 1 or a free one needed")
-        self.height, self.width = shape[2], shape[3]
         self.anchors = anchor_points(self.width, self.height)
 
     def _probe(self) -> None:
-        """Run a grey picture: the shape and range of the output tell a YOLOX, and whether its graph decodes boxes."""
+        """Run a grey picture: shapes and ranges of the outputs tell what it is, whether a YOLOX decodes its boxes."""
         try:
-            raw = self.infer(np.full((1, 3, self.height, self.width), PADDING, np.float32))
+            outputs = self._run(np.full((1, 3, self.height, self.width), PADDING, np.float32))
         except Exception as error:
             raise self._no_yolox(f"it does not run ({str(error).strip().splitlines()[0][:120]})") from error
-        if raw.ndim != 3 or raw.shape[1] != len(self.anchors) or raw.shape[2] < 6:
-            raise self._no_yolox(f"output {raw.shape}, (batch, {len(self.anchors)}, 5 + classes) needed")
+        names = [one.name for one in self._session.get_outputs()]
+        self.decoded, self.finished, self.classes = False, None, 0
+        fits = (1, len(self.anchors))
+        self._raw = next((at for at, one in enumerate(outputs) if one.shape[:2] == fits and _columns(one) >= 6), None)
+        if self._raw is None:
+            self.finished = Finished.of(names, outputs)
+            if self.finished is None:
+                found = ", ".join(f"{name} {one.shape}" for name, one in zip(names, outputs))
+                raise self._no_yolox(f"output {found}, (batch, {len(self.anchors)}, 5 + classes) needed")
+            return
+        raw = outputs[self._raw].astype(np.float32)
         if not (np.isfinite(raw).all() and raw[..., 4:].min() >= 0 and raw[..., 4:].max() <= 1):
-            raise self._no_yolox("scores outside 0..1")
+            raise self._no_yolox("output with scores outside 0..1")
         self.classes = raw.shape[2] - 5
         # Offsets are within a few cells of 0; decoded centres are pixels, up to the width of the input.
         self.decoded = float(np.median(np.abs(raw[0, :, 0]))) > self.width / 8
 
+    def _person_class(self, asked: int | None) -> int:
+        """The class that is people: as asked, by names in the file, else 0, which is said where it may be another."""
+        if asked is not None:
+            if self.classes and asked >= self.classes:
+                raise InputError(f"--person-class {asked}: the model has {self.classes} classes", path=self.path)
+            return asked
+        names = _class_names(self._session.get_modelmeta().custom_metadata_map)
+        for number, name in names.items():
+            if name.lower() in _PEOPLE:
+                return number
+        if self.classes not in (1, _COCO_CLASSES):
+            known = f"classes {', '.join(names.values())}" if names else f"{self.classes or 'unknown'} classes"
+            _say_once(f"{self.path}: {known}: number 0 is taken for people (--person-class N names another)")
+        return 0
+
+    def _run(self, batch: np.ndarray) -> list[np.ndarray]:
+        return self._session.run(None, {self._input: batch.astype(self._type, copy=False)})
+
     def infer(self, batch: np.ndarray) -> np.ndarray:
-        """Input (b, 3, height, width) float32 -> raw output (b, anchors, 5 + classes)."""
-        return self._session.run(None, {self._input: batch})[0]
+        """Input (b, 3, height, width) float32 -> raw output (b, anchors, 5 + classes); of finished boxes those."""
+        outputs = self._run(batch)
+        return outputs[self._raw or 0].astype(np.float32, copy=False)
 
     def __call__(
         self, pictures: Sequence[np.ndarray], *, score_threshold: float = 0.01, nms_iou: float = 0.65
@@ -120,13 +192,23 @@ class Detector:
         self, batch: np.ndarray, scales: Sequence[float], *, score_threshold: float = 0.01, nms_iou: float = 0.65
     ) -> list[Detections]:
         """Detect in prepared pictures; `scales` are those that `letterbox_into` gave."""
-        raw = self.infer(batch)
-        if self.decoded:
-            raw = self._undecoded(raw)
-        return [
-            detections(one, self.anchors, scale, score_threshold=score_threshold, nms_iou=nms_iou)
-            for one, scale in zip(raw, scales)
-        ]
+        if self.finished is not None:
+            outputs = self._run(batch)
+            found = [
+                self.finished.detections(outputs, at, scale, score_threshold=score_threshold, nms_iou=nms_iou)
+                for at, scale in enumerate(scales)
+            ]
+        else:
+            raw = self.infer(batch)
+            if self.decoded:
+                raw = self._undecoded(raw)
+            found = [
+                detections(one, self.anchors, scale, score_threshold=score_threshold, nms_iou=nms_iou)
+                for one, scale in zip(raw, scales)
+            ]
+        if self._person == PERSON:
+            return found
+        return [replace(one, label=_exchanged(one.label, self._person, PERSON)) for one in found]
 
     def _undecoded(self, raw: np.ndarray) -> np.ndarray:
         """Pixels back to offsets, so that one function decodes every file."""
@@ -134,6 +216,32 @@ class Detector:
         raw[..., :2] = raw[..., :2] / self.anchors[:, 2:] - self.anchors[:, :2]
         raw[..., 2:4] = np.log(np.maximum(raw[..., 2:4] / self.anchors[:, 2:], 1e-9))
         return raw
+
+
+def _exchanged(label: np.ndarray, first: int, second: int) -> np.ndarray:
+    out = label.copy()
+    out[label == first], out[label == second] = second, first
+    return out
+
+
+def _columns(output: np.ndarray) -> int:
+    return output.shape[2] if output.ndim == 3 and output.dtype.kind == "f" else 0
+
+
+def _class_names(metadata: dict[str, str]) -> dict[int, str]:
+    """Names of classes in a file's metadata: a dictionary or list as Python or json writes it, or words with commas."""
+    text = metadata.get("names") or metadata.get("classes") or ""
+    try:
+        found = ast.literal_eval(text)
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        found = [part.strip() for part in text.split(",") if part.strip()]
+    pairs = found.items() if isinstance(found, dict) else enumerate(found) if isinstance(found, list | tuple) else ()
+    return {int(number): str(name) for number, name in pairs if str(number).isdigit()}
+
+
+@cache
+def _say_once(text: str) -> None:
+    logger.warning("%s", text)
 
 
 def _providers(device: str) -> list[str]:

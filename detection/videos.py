@@ -69,8 +69,10 @@ def _say_once_that_a_copy_is_old(small: Path, large: Path) -> None:
 
 def frames_on_grid(
     frames: Iterator[tuple[int, float, av.VideoFrame]], rate_hz: Rate, frame_s: float
-) -> Iterator[tuple[av.VideoFrame, list[float]]]:
+) -> Iterator[tuple[av.VideoFrame | None, list[float]]]:
     """The frames that are needed, each with the grid times (in s) at which it is the last frame not after them.
+
+    Grid times before the first frame come with no frame; without a grid ("native") there is one of them, 0.
 
     Parameters
     ----------
@@ -88,12 +90,15 @@ def frames_on_grid(
             tick += 1
         return times
 
-    held, held_s = None, 0.0
+    held, held_s, first = None, 0.0, True
     for _, time_s, frame in frames:
         if rate_hz == "native":
+            if first and time_s > TIME_ROUNDING_S:
+                yield None, [0.0]
             yield frame, [time_s]
-        elif held is not None and (times := due(time_s)):
+        elif times := due(time_s):
             yield held, times
+        first = False
         held, held_s = frame, time_s
     if held is not None and rate_hz != "native" and (times := due(held_s + frame_s)):
         yield held, times
@@ -127,10 +132,14 @@ def detect_video(
     if not detector.free_batch:
         batch = 1
 
-    def people(inputs: np.ndarray, scales: list[float]) -> list[tuple[np.ndarray, np.ndarray]]:
+    def people(
+        inputs: np.ndarray, scales: list[float], sizes: list[tuple[int, int]]
+    ) -> list[tuple[np.ndarray, np.ndarray]]:
         found = detector.detect(inputs, scales, score_threshold=SCORE_THRESHOLD, nms_iou=NMS_IOU)
-        size = info.width, info.height
-        return [person_boxes(one, *size, score_threshold=SCORE_THRESHOLD, limit=MAX_BOXES) for one in found]
+        return [
+            person_boxes(one, *size, score_threshold=SCORE_THRESHOLD, limit=MAX_BOXES)
+            for one, size in zip(found, sizes)
+        ]
 
     times_s: list[float] = []
     repeats: list[int] = []
@@ -152,15 +161,16 @@ def detect_video(
     scales: list[float] = []
 
     def launch() -> None:
-        nonlocal inputs, scales
-        flying.append((pool.submit(people, inputs[: len(scales)], scales), inputs))
+        nonlocal inputs, scales, sizes
+        flying.append((pool.submit(people, inputs[: len(scales)], scales, sizes), inputs))
         while len(flying) > 2 * workers:
             land()
-        inputs, scales = free.pop() if free else detector.empty_batch(batch), []
+        inputs, scales, sizes = free.pop() if free else detector.empty_batch(batch), [], []
 
+    inputs, scales, sizes = detector.empty_batch(batch), [], []
     converter = VideoReformatter()
     frame_s = float(1 / info.fps)
-    end_s = info.duration_s
+    end_s = info.start_s + info.duration_s
 
     def watched() -> Iterator[tuple[int, float, av.VideoFrame]]:
         nonlocal end_s
@@ -171,10 +181,16 @@ def detect_video(
     try:
         for frame, grid_s in frames_on_grid(watched(), rate_hz, frame_s):
             times_s.extend(grid_s)
+            if frame is None:  # before the picture starts there is nobody
+                boxes.append(np.zeros((MAX_BOXES, 4), np.float32))
+                scores.append(np.zeros(MAX_BOXES, np.float32))
+                repeats.append(len(grid_s))
+                continue
             repeats.append(len(grid_s))
             # Made small at once, while the frame is still in the processor's cache.
             picture = converter.reformat(frame, format="bgr24").to_ndarray()
             scales.append(letterbox_into(inputs, len(scales), picture))
+            sizes.append((picture.shape[1], picture.shape[0]))
             if len(scales) == batch:
                 launch()
         if scales:
@@ -208,6 +224,7 @@ def _made_with(detector: Detector, rate_hz: Rate) -> dict:
         "rate_hz": rate_hz,
         "score_threshold": SCORE_THRESHOLD,
         "nms_iou": NMS_IOU,
+        **detector.settings,
     }
 
 
@@ -218,6 +235,7 @@ def _identity(video: str | os.PathLike[str]) -> dict:
         "video": "/".join(Path(video).parts[-3:]),
         "video_bytes": facts.st_size,
         "video_mtime_ns": facts.st_mtime_ns,
+        "as_seen": True,
     }
 
 
@@ -229,10 +247,21 @@ def is_current(path: str | os.PathLike[str], source: str | os.PathLike[str], det
         return False
     if any(meta.get(key) != value for key, value in _made_with(detector, rate_hz).items()):
         return False
+    if not meta.get("as_seen") and not _plain(source):  # from before pictures were turned and placed
+        return False
     marks = _identity(source)
     if meta.get("video_bytes") != marks["video_bytes"]:
         return False
     return meta.get("video_mtime_ns") == marks["video_mtime_ns"] or meta.get("video_sha256") == sha256_of(source)
+
+
+def _plain(video: str | os.PathLike[str]) -> bool:
+    """Whether a video is stored as it is to be seen and starts with its sound."""
+    try:
+        info = video_info(video)
+    except InputError:
+        return True
+    return info.upright and not info.start_s
 
 
 def detect_videos(

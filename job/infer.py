@@ -14,10 +14,12 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from dataset.levels import gain_to_level_db
 from dataset.recordings import Recording
+from job.health import health, listen
 from job.inputs import VIDEO_SUFFIXES, Item, find_items, inference_arguments, open_checkpoint
 from job.picture import PlacedBoxes, Placement, boxes_of_video, placed_track, placed_video
-from job.sound import channel_matrix, file_reader, open_sound
+from job.sound import file_reader, open_sound, wanted
 from job.stream import stream
 from output_format.candidates import Candidates
 from report.overlay import write_overlay
@@ -25,7 +27,9 @@ from report.player import write_player
 from report.shown import Shown
 from report.tracks import link_events, write_audacity_labels, write_events_json
 from seld_predictor import Inference
+from util.audio import audio_info, say_once
 from util.boxes import BoxTrack
+from util.channels import Channels, channels_of, with_gain
 from util.dialects import write_events
 from util.errors import InputError
 from util.events import EventTable
@@ -64,6 +68,7 @@ class Result:
     """What was predicted of a recording; the raw output is in its file."""
 
     recording: Recording
+    channels: Channels
     candidates: Candidates
     events: EventTable
     raw: Path
@@ -74,7 +79,7 @@ class _Job:
 
     def __init__(self, inference: Inference, args: dict[str, Any], checkpoint: Path, command: str):
         self.inference, self.args, self.checkpoint, self.command = inference, args, checkpoint, command
-        self.matrix = channel_matrix(inference.model.array, args["channel_order"], args["norm"])
+        self.wanted = wanted(args)
         self.placement = Placement(args["video_yaw_deg"], args["video_offset_s"])
         self._said = False
 
@@ -92,14 +97,21 @@ class _Job:
         InputError : it cannot be predicted; or its video cannot be shown, after everything else is written
         """
         recording = open_sound(item.audio, self.inference.model.array)
+        channels = channels_of(audio_info(item.audio), self.inference.model.array, self.wanted)
+        for line in channels.said:
+            say_once(item.audio, line)
+        heard = listen(item.audio, self.inference.model.array, channels)
+        gain_db = gain_to_level_db(heard[0].level_dbfs, self.inference.level_dbfs, self.args["gain_db"])
+        channels = with_gain(channels, self.inference.model.array, gain_db)
         video = self._video(item)
         _make_folder(out)
         track = None
         if video is not None and self.inference.model.visual:
             times_s = self.inference.look_times_s(recording)
             track = self._boxes(video, times_s, out)
-        result = self.predict(recording, track, out / f"{item.name}.npy")
-        if trouble := self._write(result, video, track, out):
+        result = self.predict(recording, channels, track, out / f"{item.name}.npy")
+        line = health(recording, video, heard, self.inference.level_dbfs, gain_db)
+        if trouble := self._write(result, video, track, out, line):
             raise trouble
 
     def _video(self, item: Item) -> Path | None:
@@ -117,19 +129,19 @@ class _Job:
     def _boxes(self, video: Path, times_s: np.ndarray, out: Path) -> BoxTrack:
         """Boxes of the video that the user gave; empty ones in place of a broken video would be another system's."""
         try:
-            return boxes_of_video(video, self.inference.detector, times_s, self.placement, out)
+            return boxes_of_video(video, self.inference.open_detector(), times_s, self.placement, out)
         except InputError as error:
             if error.path is None or Path(error.path).suffix.lower() not in VIDEO_SUFFIXES:
                 raise
             rule = f"{error.rule}; its recording was not predicted (--no-video predicts it from the sound alone)"
             raise InputError(rule, path=error.path, place=error.place) from None
 
-    def predict(self, recording: Recording, track: BoxTrack | None, raw: Path) -> Result:
+    def predict(self, recording: Recording, channels: Channels, track: BoxTrack | None, raw: Path) -> Result:
         """Predict a recording; the raw output goes to its file block by block."""
         inference = self.inference
         boxes = None if track is None else PlacedBoxes(track, self.placement)
         collected = _Collected(inference.label_frames(recording))
-        blocks = inference.blocks(recording, visual=boxes, read=file_reader(self.matrix))
+        blocks = inference.blocks(recording, visual=boxes, read=file_reader(channels.matrix))
         frames = inference.frame_count(recording)
         with (
             _raw_file(raw, frames) as write,
@@ -140,11 +152,11 @@ class _Job:
                 collected.add(inference.candidates(block, first))
                 progress.update(round(min(first + block.shape[-1], frames) * progress.total / frames) - progress.n)
         candidates = collected.candidates()
-        return Result(recording, candidates, inference.events(candidates), raw)
+        return Result(recording, channels, candidates, inference.events(candidates), raw)
 
-    def description(self, recording: Recording, video: Path | None, track: BoxTrack | None) -> dict[str, Any]:
+    def description(self, result: Result, video: Path | None, track: BoxTrack | None) -> dict[str, Any]:
         """What is written beside the raw output, as evaluation does."""
-        model = self.inference.model
+        model, recording, channels = self.inference.model, result.recording, result.channels
         return {
             "system": model.system.name,
             **model.output_format.description(),
@@ -161,29 +173,33 @@ class _Job:
             "video": None if video is None else str(video.resolve()),
             "labels": None,
             "duration_s": recording.duration_s,
-            "channel_order": self.args["channel_order"],
-            "norm": self.args["norm"],
+            "channel_order": channels.order,
+            "norm": channels.norm,
+            "channel_matrix": None if channels.matrix is None else channels.matrix.tolist(),
             "video_yaw_deg": self.placement.yaw_deg,
             "video_offset_s": self.placement.offset_s,
         }
 
-    def _write(self, result: Result, video: Path | None, track: BoxTrack | None, out: Path) -> InputError | None:
+    def _write(
+        self, result: Result, video: Path | None, track: BoxTrack | None, out: Path, health_line: str
+    ) -> InputError | None:
         """Write everything about a result; what could not be shown is left out, and why is returned."""
         recording, classes, name = result.recording, self.inference.model.classes, result.recording.name
-        write_json(out / f"{name}.json", self.description(recording, video, track))
+        write_json(out / f"{name}.json", self.description(result, video, track))
         write_events(out / f"{name}.csv", result.events, "dcase2023")
         about = {"checkpoint": str(self.checkpoint), "duration_s": round(recording.duration_s, 4)}
         table, linked = result.events, link_events(result.events)
         write_events_json(out / "events.json", table, classes, events=linked, recording=str(recording.audio), **about)
         write_audacity_labels(out / "audacity_labels.txt", table, classes, events=linked)
         lines = [
+            ("health", health_line),
             ("csv", f"{name}.csv"),
             ("events", "events.json"),
             ("Audacity", "audacity_labels.txt"),
             ("raw", f"{name}.npy"),
         ]
         with tempfile.TemporaryDirectory() as folder:
-            shown, trouble = Shown(recording.audio, video, track, self.matrix), None
+            shown, trouble = Shown(recording.audio, video, track, result.channels.matrix), None
             if video is not None and self.placement != Placement() and self._shows(recording):
                 try:
                     video = placed_video(video, self.placement, recording.duration_s, Path(folder) / "placed.mp4")
@@ -210,7 +226,7 @@ class _Job:
         frames = len(np.unique(result.events.frame))
         tqdm.write(f"{recording.audio}: {len(result.events)} rows in {frames} frames of {recording.duration_s:.1f} s")
         for what, file in lines:
-            tqdm.write(f"  {what:10s}{file if what in ('overlay', 'no player') else out / file}")
+            tqdm.write(f"  {what:10s}{file if what in ('health', 'overlay', 'no player') else out / file}")
         return trouble
 
     def _has_player(self, recording: Recording) -> bool:

@@ -12,6 +12,7 @@ from dataset.layouts import AUDIO_SUFFIXES, LAYOUTS
 from job.data import check_framing
 from seld_predictor import Inference, load
 from system.checkpoint import load_checkpoint
+from util.audio import FILM_SUFFIXES
 from util.errors import InputError
 from util.flags import DEFAULTS
 from util.microphone_arrays import array_of_flag
@@ -80,6 +81,8 @@ def open_checkpoint(args: Mapping[str, Any], given: Mapping[str, Any]) -> tuple[
         array=array,
         threshold_config=args["threshold_config"],
         detector=given.get("detector"),
+        person_class=args["person_class"],
+        detector_size=args["detector_size"],
         batch_size=args["batch_size"],
         workers=args["workers"],
     )
@@ -91,7 +94,8 @@ def find_items(files: Sequence[str]) -> list[Item]:
     """Recordings among files and folders, each with its video.
 
     One sound and one video file belong together whatever their names; else a video belongs to the sound file of the
-    same stem, in the same folder or among the files named; else what the layout of a data root says.
+    same stem, in the same folder or among the files named; else what the layout of a data root says. Videos alone are
+    films with their own sound.
 
     Raises
     ------
@@ -113,7 +117,7 @@ def find_items(files: Sequence[str]) -> list[Item]:
         else:
             sounds.append(path)
     if not sounds:
-        raise InputError("is a video: give the multichannel sound file too", path=videos[0])
+        return _films(videos)
     if len(sounds) == len(videos) == 1:
         return [Item(sounds[0], videos[0])]
     by_stem = {video.stem: video for video in videos}
@@ -125,6 +129,34 @@ def find_items(files: Sequence[str]) -> list[Item]:
     if left := by_stem.keys() - seen.keys():
         raise InputError("belongs to none of the sound files: none has its name", path=by_stem[min(left)])
     return [Item(sound, by_stem.get(sound.stem) or _video_beside(sound)) for sound in sounds]
+
+
+def _films(videos: Sequence[Path]) -> list[Item]:
+    """Films whose own sound is the recording.
+
+    Raises
+    ------
+    InputError : one without sound, two of one name
+    """
+    import av  # only where there are films
+
+    from util.video import has_pictures
+
+    items: dict[str, Item] = {}
+    for path in videos:
+        try:
+            with av.open(path, metadata_errors="replace") as container:
+                sound = bool(container.streams.audio)
+        except (av.error.FFmpegError, OSError) as error:
+            rule = f"is a video that cannot be opened ({error.strerror}), and no sound file is given"
+            raise InputError(rule, path=path) from None
+        if not sound or path.suffix.lower() not in FILM_SUFFIXES:
+            raise InputError("is a video without sound of its own: give the multichannel sound file too", path=path)
+        if path.stem in items:
+            rule = f"has the name of {items[path.stem].audio}: predict them one after the other"
+            raise InputError(rule, path=path)
+        items[path.stem] = Item(path, path if has_pictures(path) else None)
+    return list(items.values())
 
 
 def _video_beside(sound: Path) -> Path | None:

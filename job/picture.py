@@ -7,12 +7,18 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+import av
 import numpy as np
+from av.video.reformatter import Interpolation
 
 from dataset.recordings import Recording
 from util.boxes import BoxTrack, box_path, read_boxes, write_boxes
-from util.video import VideoWriter, fitted_size, read_frames, video_info
+from util.video import VideoWriter, decoded_frames, fitted_size, video_info
+
+if TYPE_CHECKING:
+    from detection.detector import Detector
 
 SHOWN_WIDTH = 1024  # pixels of a copy that is made to be looked at
 
@@ -62,7 +68,9 @@ class PlacedBoxes:
         return self.placement.turned(found).astype(np.float32)
 
 
-def boxes_of_video(video: Path, detector: str, times_s: np.ndarray, placement: Placement, out: Path) -> BoxTrack:
+def boxes_of_video(
+    video: Path, detector: Detector | str, times_s: np.ndarray, placement: Placement, out: Path
+) -> BoxTrack:
     """Boxes at the times of windows: of a box file beside the video, else of an earlier run in `out`, else detected.
 
     Parameters
@@ -78,7 +86,7 @@ def boxes_of_video(video: Path, detector: str, times_s: np.ndarray, placement: P
     from detection.detector import Detector
     from detection.videos import is_current, source_video
 
-    opened, source = Detector(detector), source_video(video)
+    opened, source = Detector(detector) if isinstance(detector, str) else detector, source_video(video)
     for rate_hz in (10.0, "native"):
         path = box_path(video, opened.label)
         if path.is_file() and is_current(path, source, opened, rate_hz):
@@ -105,16 +113,30 @@ def placed_video(video: Path, placement: Placement, duration_s: float, path: Pat
     info = video_info(video)
     width, height = fitted_size(info.width, info.height, min(info.width, SHOWN_WIDTH) // 2 * 2, None, multiple=2)
     shift = -round(placement.yaw_deg / 360.0 * width)
-    first = round(placement.offset_s * info.fps)
-    with VideoWriter(path, width, height, info.fps) as writer:
-        for _ in range(min(max(first, 0), math.ceil(duration_s * info.fps))):
-            writer.write(np.zeros((height, width, 3), dtype=np.uint8))
-        for index, bgr in read_frames(video, width=width, height=height):
-            if index + first >= duration_s * info.fps:
+    black, early, frame_s = np.zeros((height, width, 3), dtype=np.uint8), None, float(1 / info.fps)
+    with VideoWriter(path, width, height, info.fps, timed=True) as writer:
+        written = False
+        for _, video_s, frame in decoded_frames(video):
+            time_s = video_s + placement.offset_s
+            if time_s >= duration_s:
                 break
-            if index + first >= 0:
-                writer.write(np.roll(bgr, shift, axis=1))
+            if time_s < -frame_s / 2:
+                early = frame
+                continue
+            if not written:  # until the picture starts: the last one from before the sound, or black
+                first = black if early is None else _shown(early, width, height, shift)
+                for index in range(math.floor(max(time_s, 0.0) / frame_s + 0.5)):
+                    writer.write(first, index * frame_s)
+            writer.write(_shown(frame, width, height, shift), max(time_s, 0.0))
+            written = True
+        if not written:
+            writer.write(black if early is None else _shown(early, width, height, shift), 0.0)
     return path
+
+
+def _shown(frame: av.VideoFrame, width: int, height: int, shift: int) -> np.ndarray:
+    small = frame.to_ndarray(format="bgr24", width=width, height=height, interpolation=Interpolation.AREA)
+    return np.roll(small, shift, axis=1)
 
 
 def placed_track(track: BoxTrack, placement: Placement) -> BoxTrack:
@@ -123,7 +145,7 @@ def placed_track(track: BoxTrack, placement: Placement) -> BoxTrack:
     return replace(track, time_s=time_s, boxes=placement.turned(track.boxes), end_s=track.end_s + placement.offset_s)
 
 
-def boxes_as_needed(video: Path, detector: str, placement: Placement, step_s: float) -> Iterator[np.ndarray]:
+def boxes_as_needed(video: Path, detector: Detector, placement: Placement, step_s: float) -> Iterator[np.ndarray]:
     """Boxes (6, 4) at the times 0, step_s, 2 step_s ... of the sound, without end, decoded as they are asked for.
 
     Raises
@@ -131,9 +153,8 @@ def boxes_as_needed(video: Path, detector: str, placement: Placement, step_s: fl
     InputError : unknown detector, failed download, a video that cannot be read
     """
     from detection.at_times import video_boxes
-    from detection.detector import Detector
     from detection.videos import source_video
 
-    times = (float(placement.video_times_s(np.array(index * step_s))) for index in itertools.count())
-    for _, boxes, _ in video_boxes(source_video(video), times, Detector(detector)):
+    times = (float(placement.video_times_s(np.float64(index * step_s))) for index in itertools.count())
+    for _, boxes, _ in video_boxes(source_video(video), times, detector):
         yield placement.turned(boxes)

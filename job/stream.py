@@ -14,18 +14,45 @@ from typing import Any, TextIO
 import numpy as np
 import torch
 
+from dataset.check_sound import level_dbfs
+from dataset.levels import gain_to_level_db
 from job.inputs import Item, find_items, open_checkpoint
 from job.picture import Placement, boxes_as_needed
-from job.sound import channel_matrix, open_sound
+from job.sound import open_sound, wanted
 from seld_predictor import Inference
-from util.audio import audio_info, read_audio, resample_stretch, resampled_frames, resampling_margin, resampling_span
+from util.audio import (
+    AudioInfo,
+    audio_info,
+    read_audio,
+    resample_stretch,
+    resampled_frames,
+    resampling_margin,
+    resampling_span,
+    samples_of_bytes,
+    say_once,
+)
+from util.channels import channels_of, with_gain
 from util.dialects import dialect_named, format_events
 from util.errors import InputError
 from util.events import EventTable
 from util.files import written_whole
+from util.sound_header import piped_wav
+from util.waveform import as_waveform
 
 DIALECT = "dcase2023"
-_SAMPLE_TYPES = {"s16le": np.dtype("<i2"), "f32le": np.dtype("<f4")}
+_CODINGS = {"s16le": "<i2", "f32le": "<f4"}
+_STANDARD_INPUT = Path("standard input")
+_OTHER_FILES = {
+    b"fLaC": "FLAC",
+    b"OggS": "Ogg",
+    b"FORM": "AIFF",
+    b".snd": "AU",
+    b"caff": "CAF",
+    b"riff": "W64",
+    b"ID3\x03": "MP3",
+    b"ID3\x04": "MP3",
+    b"\x1aE\xdf\xa3": "Matroska",
+}
 
 
 class StreamPredictor:
@@ -37,7 +64,7 @@ class StreamPredictor:
     Parameters
     ----------
     rate_hz : of what comes in; None: the model's
-    matrix : (channels, channels) from what comes in to the channels of the model's array; None: they are that
+    matrix : (channels, those that come in) to the channels of the model's array; None: they are that
     boxes : person boxes (6, 4) of the windows one after the other; None: empty boxes
 
     Raises
@@ -63,7 +90,8 @@ class StreamPredictor:
         self.windows, self.busy_s = 0, 0.0
         self.compute_s: deque[float] = deque(maxlen=10000)  # of the last windows
         self.heard = 0  # samples so far, at `rate_hz`
-        self._held = np.zeros((inference.model.array.channels, 0), dtype=np.float32)  # the last ones of them
+        due = inference.model.array.channels if matrix is None else matrix.shape[1]
+        self._held = np.zeros((due, 0), dtype=np.float32)  # the last ones of them
         self._frames_per_window = round(self.hop_s / inference.label_frame_s)
 
     @property
@@ -85,15 +113,18 @@ class StreamPredictor:
         return after * framing.hop / framing.rate_hz + margin_s
 
     def feed(self, waveform: np.ndarray) -> EventTable:
-        """The rows that the next samples (channels, n) complete; often none.
+        """The rows that the next samples (channels, n), floats in [-1, 1] or integers, complete; often none.
 
         Raises
         ------
         InputError : another number of channels, samples that are NaN or infinite (with the second)
         """
-        waveform = np.asarray(waveform, dtype=np.float32)
+        waveform = np.asarray(waveform)
         if waveform.shape[0] != len(self._held):
             raise InputError(f"{waveform.shape[0]} channels come in, {len(self._held)} are needed")
+        if waveform.dtype.kind in "iu":
+            waveform = as_waveform(waveform, len(self._held), self.inference.model.array.name)
+        waveform = waveform.astype(np.float32, copy=False)
         finite = np.isfinite(waveform).all(axis=0)
         if not finite.all():
             place = f"{(self.heard + int(np.argmin(finite))) / self.rate_hz:.3f} s"
@@ -132,11 +163,11 @@ class StreamPredictor:
         that works through the stream rounds otherwise, and phase differences jump where they pass 0.
         """
         start = self.plan.window_start(self.windows)
-        window = np.zeros((len(self._held), self.plan.window_samples), dtype=np.float32)
+        held = np.zeros((len(self._held), self.plan.window_samples), dtype=np.float32)
         first, last = max(start, 0), start + length
         if last > first:
             gone = self.heard - self._held.shape[1]
-            window[:, first - start : length] = resample_stretch(
+            held[:, first - start : length] = resample_stretch(
                 lambda begin, count: self._held[:, begin - gone : begin - gone + count],
                 self.heard,
                 first,
@@ -144,8 +175,10 @@ class StreamPredictor:
                 self.rate_hz,
                 self.framing.rate_hz,
             )
-        if self.matrix is not None and length > 0:
-            window[:, :length] = self.matrix @ window[:, :length]
+        if self.matrix is None or length <= 0:
+            return held if self.matrix is None else np.zeros((len(self.matrix), held.shape[1]), dtype=np.float32)
+        window = np.zeros((len(self.matrix), held.shape[1]), dtype=np.float32)
+        window[:, :length] = self.matrix @ held[:, :length]
         return window
 
     def _forget(self) -> None:
@@ -241,33 +274,70 @@ def _of_file(inference: Inference, item: Item, args: dict[str, Any]) -> tuple[St
             placement = Placement(args["video_yaw_deg"], args["video_offset_s"])
             plan = inference.model.evaluation_plan([1])
             hop_s = plan.hop * plan.framing.hop_s
-            boxes = boxes_as_needed(item.video, inference.detector, placement, hop_s)
-    predictor = _predictor(inference, args, recording.rate_hz, boxes)
+            boxes = boxes_as_needed(item.video, inference.open_detector(), placement, hop_s)
+    channels = channels_of(audio_info(item.audio), inference.model.array, wanted(args))
+    for line in channels.said:
+        say_once(item.audio, line)
+    level = level_dbfs(item.audio, matrix=channels.matrix, most_s=20.0) if args["gain_db"] == "auto" else 0.0
+    gain_db = gain_to_level_db(level, inference.level_dbfs, args["gain_db"])
+    channels = with_gain(channels, inference.model.array, gain_db)
+    predictor = StreamPredictor(inference, rate_hz=recording.rate_hz, matrix=channels.matrix, boxes=boxes)
     return predictor, _file_blocks(item.audio, recording.rate_hz)
 
 
 def _of_standard_input(inference: Inference, args: dict[str, Any]) -> tuple[StreamPredictor, Iterator[np.ndarray]]:
-    """For what comes in on standard input; whatever has come in is given on at once.
+    """For what comes in on standard input, raw samples or a WAV file; whatever has come in is given on at once.
 
     Raises
     ------
-    InputError : another number of channels than the checkpoint needs, nothing at all
+    InputError : another number of channels than the checkpoint needs, a file of another kind, nothing at all; a WAV
+        header that contradicts the flags
     """
-    due = inference.model.array.channels
-    if (args["channels"] or due) != due:
-        rule = f"--channels {args['channels']}: the checkpoint is for {inference.model.array.name}, {due} channels"
-        raise InputError(rule)
+    array = inference.model.array
+    if args["gain_db"] == "auto":
+        raise InputError("--gain-db auto needs the whole recording, standard input has none: give a number of dB")
+    raw = AudioInfo(_STANDARD_INPUT, args["channels"] or array.channels, args["rate"] or inference.rate_hz, 1, "")
+    channels = channels_of(raw, array, wanted(args)) if args["channels"] else None  # refused before anything comes in
     if inference.model.visual and not args["no_video"]:
         print("standard input has no video: the system runs with empty boxes", file=sys.stderr)
-    blocks = _standard_input(_SAMPLE_TYPES[args["stream_format"] or "s16le"], due)
-    return _predictor(inference, args, args["rate"], None), blocks
+    read = _Pipe(sys.stdin.buffer.fileno())
+    head = read.peek(12)
+    if head[:4] in (b"RIFF", b"RIFX", b"RF64", b"BW64") and head[8:] == b"WAVE":
+        try:
+            wav = piped_wav(read(12), read)
+        except InputError as error:
+            raise InputError(error.rule, path=_STANDARD_INPUT) from None
+        if not wav.coding:
+            rule = "is a WAV file of coded samples: ffmpeg -i - -f wav -c:a pcm_s16le - in the pipe decodes them"
+            raise InputError(rule, path=_STANDARD_INPUT)
+        found = {"channels": wav.channels, "rate": wav.rate_hz, "stream_format": _format_named(wav.coding)}
+        for name, value in found.items():
+            if args[name] is not None and args[name] != value:
+                flag = f"--{name.replace('_', '-')} {args[name]}"
+                raise InputError(f"{flag}: standard input is a WAV file, which says {value}", path=_STANDARD_INPUT)
+        info = AudioInfo(
+            _STANDARD_INPUT, wav.channels, wav.rate_hz, 1, "", ambisonics=wav.ambisonics, mask=wav.mask
+        )  # fmt: skip
+        coding, length = wav.coding, wav.length
+    else:
+        kind = "MP4" if head[4:8] == b"ftyp" else _OTHER_FILES.get(head[:4])
+        if kind is not None:
+            rule = (
+                f"is a file ({kind}), no raw samples: ffmpeg -i - -f wav -c:a pcm_s16le - in the pipe makes WAV of it"
+            )
+            raise InputError(rule, path=_STANDARD_INPUT)
+        info, coding, length = raw, _CODINGS[args["stream_format"] or "s16le"], None
+    channels = channels_of(info, array, wanted(args))
+    for line in channels.said:
+        say_once(_STANDARD_INPUT, line)
+    channels = with_gain(channels, array, gain_to_level_db(0.0, inference.level_dbfs, args["gain_db"]))
+    predictor = StreamPredictor(inference, rate_hz=info.rate_hz, matrix=channels.matrix)
+    return predictor, _piped_blocks(read, coding, info.channels, length)
 
 
-def _predictor(
-    inference: Inference, args: dict[str, Any], rate_hz: int | None, boxes: Iterator[np.ndarray] | None
-) -> StreamPredictor:
-    matrix = channel_matrix(inference.model.array, args["channel_order"], args["norm"])
-    return StreamPredictor(inference, rate_hz=rate_hz, matrix=matrix, boxes=boxes)
+def _format_named(coding: str) -> str:
+    """The value of --stream-format that stands for a coding, else what the coding is called here."""
+    return next((name for name, value in _CODINGS.items() if value == coding), coding)
 
 
 def _file_blocks(path: Path, rate_hz: int) -> Iterator[np.ndarray]:
@@ -291,19 +361,54 @@ def _closing_words(predictor: StreamPredictor, total_s: float) -> str:
     )
 
 
-def _standard_input(kind: np.dtype, channels: int) -> Iterator[np.ndarray]:
-    """Blocks (channels, n) float32 of the bytes on standard input."""
+class _Pipe:
+    """The bytes of a pipe: so many of the next ones, or whatever has come in."""
+
+    def __init__(self, file: int):
+        self._file, self._held = file, b""
+
+    def peek(self, count: int) -> bytes:
+        """The next bytes, which stay; fewer at the end."""
+        while len(self._held) < count and (data := os.read(self._file, 1 << 16)):
+            self._held += data
+        return self._held[:count]
+
+    def __call__(self, count: int) -> bytes:
+        """So many of the next bytes; fewer at the end."""
+        data = self.peek(count)
+        self._held = self._held[len(data) :]
+        return data
+
+    def blocks(self) -> Iterator[bytes]:
+        """The rest as it comes in."""
+        if self._held:
+            data, self._held = self._held, b""
+            yield data
+        while data := os.read(self._file, 1 << 16):
+            yield data
+
+
+def _piped_blocks(pipe: _Pipe, coding: str, channels: int, length: int | None) -> Iterator[np.ndarray]:
+    """Blocks (channels, n) float32 of the samples that come in.
+
+    Parameters
+    ----------
+    length : bytes of samples; what comes behind them belongs to the file, not to the sound. None: all is samples
+    """
     left, any_at_all = b"", False
-    file, frame_bytes = sys.stdin.buffer.fileno(), kind.itemsize * channels
-    while data := os.read(file, 1 << 16):
+    frame_bytes = int(coding[-1]) * channels if coding[-1].isdigit() else channels
+    for data in pipe.blocks():
+        if length is not None:
+            data, length = data[:length], max(length - len(data), 0)
         data = left + data
         whole = len(data) // frame_bytes * frame_bytes
         left = data[whole:]
         if whole:
             any_at_all = True
-            samples = np.frombuffer(data[:whole], dtype=kind).reshape(-1, channels).T.astype(np.float32)
-            yield samples / np.float32(32768) if kind.kind == "i" else samples
+            yield samples_of_bytes(data[:whole], coding, channels)
     if not any_at_all:
         raise InputError("standard input: nothing came in")
+    if length:
+        print(f"standard input ended {length} bytes before its header says", file=sys.stderr)
     if left:
         print("standard input ended inside a sample; the rest was dropped", file=sys.stderr)

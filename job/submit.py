@@ -64,7 +64,7 @@ def submit(given: dict[str, Any], command: str) -> int:
             boxes = None
             if visual and recording.video is not None:
                 times_s = inference.look_times_s(recording)
-                track = boxes_of_video(recording.video, inference.detector, times_s, Placement(), out / "boxes")
+                track = boxes_of_video(recording.video, inference.open_detector(), times_s, Placement(), out / "boxes")
                 boxes = PlacedBoxes(track, Placement())
             table = with_sources(inference.recording_events(recording, visual=boxes))
             write_events(whole / f"{recording.name}.csv", table, entry.dialect)

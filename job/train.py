@@ -16,6 +16,7 @@ from lightning_fabric import Fabric
 from tqdm import tqdm
 
 from dataset.layouts import DataRoot
+from dataset.levels import training_level_dbfs
 from dataset.plans import Plan
 from dataset.recordings import Boxes, Recording, no_boxes
 from dataset.source import Source
@@ -128,6 +129,7 @@ class _Run:
     visual: bool
     settings: dict[str, dict[str, Any]]
     started: dict[str, StageState]  # of --init, or of the run that goes before
+    level_dbfs: float | None = None  # how loud the training recordings are
     stages: dict[str, StageState] = field(default_factory=dict)
     folder: Path = Path()
 
@@ -158,8 +160,9 @@ class _Run:
         for recording in (*data.train, *data.selection, *data.validation):
             labels(recording)  # a broken csv is named now, not when its window is drawn
         started = load_checkpoint(args["init"]).stages if args["init"] else {}
+        level = training_level_dbfs(data.train)
         return cls(
-            given, args, roots, fabric, command, system, data, array, classes, visual, settings, started
+            given, args, roots, fabric, command, system, data, array, classes, visual, settings, started, level
         )
 
     def due(self, resumed: Path | None) -> list[Stage]:
@@ -355,6 +358,7 @@ class _Run:
             thresholds.to_dict(),
             dict(args),
             {name: [r.name for r in getattr(self.data, name)] for name in ("train", "selection")},
+            self.level_dbfs,
         )
 
     def _print_report(self, what: str, report: Mapping[str, Sequence[str]]) -> None:

@@ -12,12 +12,11 @@ from pathlib import Path
 
 import av
 import numpy as np
-import soundfile
 import soxr
 
-from util.audio import audio_info
+from util.audio import audio_blocks, audio_info
 from util.microphone_arrays import Array
-from util.video import decoded_frames, fitted_size, video_info
+from util.video import decoded_frames, fitted_size, picture_stream, video_info
 
 _BLOCK = 1 << 16
 _CARDIOID_DEG = 75.0
@@ -62,16 +61,13 @@ def stereo_blocks(
     path: str | os.PathLike[str], array: Array | None, matrix: np.ndarray | None = None
 ) -> Iterator[np.ndarray]:
     """A recording as stereo, block by block (2, samples) float32 at its own rate, quiet ones made louder."""
-    info = audio_info(path)
-    gains = stereo_gains(info.channels, array, matrix).astype(np.float32)
-    with soundfile.SoundFile(path) as file:
-        peak = 1e-9
-        for block in file.blocks(_BLOCK, dtype="float32", always_2d=True):
-            peak = max(peak, float(np.abs(gains @ block.T).max(initial=0.0)))
-        file.seek(0)
-        gains *= min(_PEAK / peak, _MOST_GAIN)
-        for block in file.blocks(_BLOCK, dtype="float32", always_2d=True):
-            yield np.nan_to_num(gains @ block.T)
+    gains = stereo_gains(audio_info(path).channels, array, matrix).astype(np.float32)
+    peak = 1e-9
+    for block in audio_blocks(path, block=_BLOCK):
+        peak = max(peak, float(np.abs(gains @ block).max(initial=0.0)))
+    gains *= min(_PEAK / peak, _MOST_GAIN)
+    for block in audio_blocks(path, block=_BLOCK):
+        yield gains @ block
 
 
 def browser_media(
@@ -84,7 +80,8 @@ def browser_media(
 ) -> Media | None:
     """One mp4 of a recording's sound (stereo AAC) and picture (H.264), None when there is neither.
 
-    A video that is H.264 in yuv420p and at most 1024 pixels wide is copied, any other is encoded anew.
+    An mp4 of H.264 in yuv420p, at most 1024 pixels wide, upright and beginning with the sound is copied, any other
+    is encoded anew.
 
     Raises
     ------
@@ -122,15 +119,21 @@ def _interleave(out: av.container.OutputContainer, sources: list[Iterator[av.Pac
 
 def _copied(out: av.container.OutputContainer, path: str | os.PathLike[str]) -> Iterator[av.Packet | None] | None:
     """The packets of a video as they are, after a first None; no iterator where a browser would not play them."""
-    with av.open(Path(path)) as source:
-        stream = source.streams.video[0]
+    info = video_info(path)
+    with av.open(Path(path), metadata_errors="replace") as source:
+        stream = picture_stream(source)
         context = stream.codec_context
         if context.name != "h264" or context.pix_fmt != "yuv420p" or context.width > _COPIED_WIDTH:
             return None
+        if "mp4" not in source.format.name:  # others need not say in which order packets are decoded
+            return None
+        begins_at_0 = not stream.start_time or abs(stream.start_time * stream.time_base) < 0.002
+        if not info.upright or info.start_s or not begins_at_0:
+            return None
 
     def packets() -> Iterator[av.Packet | None]:
-        with av.open(Path(path)) as source:
-            stream = source.streams.video[0]
+        with av.open(Path(path), metadata_errors="replace") as source:
+            stream = picture_stream(source)
             target = out.add_stream_from_template(stream)
             yield None
             for packet in source.demux(stream):
@@ -142,7 +145,7 @@ def _copied(out: av.container.OutputContainer, path: str | os.PathLike[str]) -> 
 
 
 def _encoded(out: av.container.OutputContainer, path: str | os.PathLike[str]) -> Iterator[av.Packet | None]:
-    """A video made small, as packets after a first None."""
+    """A video made small, as packets after a first None: upright, black before it starts, from the sound's start on."""
     info = video_info(path)
     width = min(info.width, _COPIED_WIDTH) // 2 * 2
     size = fitted_size(info.width, info.height, width, None, multiple=2)
@@ -151,10 +154,24 @@ def _encoded(out: av.container.OutputContainer, path: str | os.PathLike[str]) ->
     stream.pix_fmt = "yuv420p"
     stream.codec_context.time_base = Fraction(1, 90000)
     yield None
-    for _, time_s, frame in decoded_frames(path):
+    last = -1
+
+    def encoded(frame: av.VideoFrame, time_s: float) -> list[av.Packet]:
+        nonlocal last
         scaled = frame.reformat(*size, format="yuv420p")
-        scaled.pts, scaled.time_base, scaled.pict_type = round(time_s * 90000), Fraction(1, 90000), 0
-        yield from stream.encode(scaled)
+        last = max(round(time_s * 90000), last + 1)  # frames may share a time
+        scaled.pts, scaled.time_base, scaled.pict_type = last, Fraction(1, 90000), 0
+        return stream.encode(scaled)
+
+    early = None  # the last picture from before the sound
+    for _, time_s, frame in decoded_frames(path):
+        if time_s < 0:
+            early = frame
+            continue
+        if last < 0 and time_s > 0:
+            black = av.VideoFrame.from_ndarray(np.zeros((size[1], size[0], 3), np.uint8), format="bgr24")
+            yield from encoded(early or black, 0.0)
+        yield from encoded(frame, time_s)
     yield from stream.encode(None)
 
 

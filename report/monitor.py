@@ -147,14 +147,13 @@ class Monitor:
     ) -> None:
         """As `frame`, with the video's frame where most labels are, and the detector's boxes where there are any."""
         from util.boxes import box_path, read_boxes
-        from util.video import read_frames, video_info
+        from util.video import pictures_at
 
         time_s = busiest_time_s(reference)
-        info = video_info(video)
-        index = min(int(time_s * info.fps), info.frame_count - 1)
-        picture = next((frame for number, frame in read_frames(video) if number >= index), None)
-        if picture is None:
+        frame = next(pictures_at(video, [time_s]))
+        if frame is None:
             return
+        picture = frame.to_ndarray(format="bgr24")
         boxes = None
         if detector is not None and box_path(video, detector).is_file():
             boxes = read_boxes(box_path(video, detector)).at(time_s)[0]

@@ -26,7 +26,7 @@ from util.boxes import BoxTrack
 from util.camera import Camera, Equirectangular
 from util.events import EventTable
 from util.microphone_arrays import Array
-from util.video import VideoWriter, read_frames, video_info
+from util.video import VideoWriter, pictures_at, video_info
 
 _WIDTH, _PANEL = 1280, 296
 _WINDOW_S = 60.0  # of a longer recording, the minute around the current time is shown
@@ -73,15 +73,16 @@ def write_overlay(
         last = max(table.frame.max(initial=-1) + 1 for table in (reference, estimated)) * estimated.frame_s
         duration_s = audio_info(audio).duration_s if audio is not None else info.duration_s if info else float(last)
     height = _WIDTH // 2 if info is None else round(_WIDTH * info.height / info.width / 2) * 2
-    pictures = _grid_pictures(height) if video is None else _video_pictures(video, height)
+    count = math.ceil(duration_s * fps - 1e-6)
+    times_s = [float(index / fps) for index in range(count)]
+    pictures = _grid_pictures(height) if video is None else _video_pictures(video, height, times_s)
     panels: dict[int, np.ndarray] = {}
     at_reference, at_estimated, none = _by_frame(reference), _by_frame(estimated), np.zeros(0, dtype=np.int64)
     with tempfile.TemporaryDirectory() as folder:
         sound = None if audio is None else _stereo_file(Path(folder) / "stereo.wav", audio, array, matrix)
-        count = math.ceil(duration_s * fps - 1e-6)
         with VideoWriter(path, _WIDTH, height + _PANEL, fps, crf=21, audio=sound) as writer:
             for index in tqdm(range(count), desc="overlay", unit="frame", leave=False, disable=not progress):
-                time_s = float(index / fps)
+                time_s = times_s[index]
                 frame = int(time_s / estimated.frame_s + 1e-6)
                 there, found = reference[at_reference.get(frame, none)], estimated[at_estimated.get(frame, none)]
                 page = int(time_s // _WINDOW_S)
@@ -127,13 +128,13 @@ def _scaled(camera: Camera | None, height: int) -> Camera:
     return type(camera)(_WIDTH, height, camera.fov_deg, camera.yaw_deg)
 
 
-def _video_pictures(video: str | os.PathLike[str], height: int) -> Iterator[np.ndarray]:
-    """Frames at the size of the overlay; the last one stays."""
-    picture: np.ndarray = np.zeros((height, _WIDTH, 3), np.uint8)
-    for _, frame in read_frames(video):
-        picture = cv2.resize(frame, (_WIDTH, height), interpolation=cv2.INTER_CUBIC)
-        yield picture
-    while True:
+def _video_pictures(video: str | os.PathLike[str], height: int, times_s: Sequence[float]) -> Iterator[np.ndarray]:
+    """The pictures at these times at the size of the overlay; black before the first one, the last one stays."""
+    held, picture = None, np.zeros((height, _WIDTH, 3), np.uint8)
+    for frame in pictures_at(video, times_s):
+        if frame is not held:
+            held = frame
+            picture = cv2.resize(frame.to_ndarray(format="bgr24"), (_WIDTH, height), interpolation=cv2.INTER_CUBIC)
         yield picture
 
 

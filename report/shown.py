@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 
 from job.picture import Placement, placed_track, placed_video
-from job.sound import channel_matrix
 from report.analysis import ClipResult
 from util.audio import audio_info
 from util.boxes import BoxTrack, box_path, read_boxes
+from util.channels import channel_matrix
 from util.video import video_info
 
 
@@ -27,7 +27,7 @@ class Shown:
     ----------
     video : turned and shifted to the sound
     boxes : in the picture and at the times of `video`
-    matrix : (channels, channels) from the channels of `audio` to those of the array; None: they are that
+    matrix : (channels, channels of `audio`) from those to the channels of the array; None: they are that
     """
 
     audio: Path | None
@@ -54,7 +54,9 @@ def shown_of(clip: ClipResult) -> Iterator[Shown]:
     about = clip.description
     audio, video, boxes = clip.path("recording"), clip.path("video"), clip_boxes(clip)
     matrix = None
-    if clip.array is not None:
+    if about.get("channel_matrix") is not None:
+        matrix = np.array(about["channel_matrix"], dtype=np.float32)
+    elif clip.array is not None:
         matrix = channel_matrix(clip.array, about.get("channel_order") or "acn", about.get("norm"))
     duration_s = about.get("duration_s")
     with tempfile.TemporaryDirectory() as folder:

@@ -57,6 +57,7 @@ class Checkpoint:
     thresholds : see `util.thresholds`
     arguments : resolved arguments of the training
     recordings : names of those it was trained on, and of those it was chosen by
+    level_dbfs : how loud the training recordings were (`dataset.levels`); None: unknown
     foreign : it is another project's file, which tells neither names nor array
     """
 
@@ -68,6 +69,7 @@ class Checkpoint:
     thresholds: dict[str, Any] | None = None
     arguments: dict[str, Any] = field(default_factory=dict)
     recordings: dict[str, list[str]] = field(default_factory=dict)
+    level_dbfs: float | None = None
     foreign: bool = False
 
     @property

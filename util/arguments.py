@@ -49,6 +49,12 @@ def build_parser(job: Job | None = None) -> argparse.ArgumentParser:
     return parser
 
 
+def add_flags(parser: argparse.ArgumentParser, *names: str) -> None:
+    """Give another command line some of these flags."""
+    for name in names:
+        parser.add_argument(*FLAGS[name].options, **_options(FLAGS[name]))
+
+
 def _options(flag: Flag) -> dict[str, Any]:
     """What argparse must know of a flag."""
     options: dict[str, Any] = {"help": flag.help.replace("%", "%%")}
@@ -67,6 +73,11 @@ def _reader(flag: Flag) -> Callable[[str], Any]:
     """Text of the command line -> value."""
 
     def read(text: str) -> Any:
+        if flag.convert is not None:
+            try:
+                return flag.convert(text)
+            except InputError as error:
+                raise argparse.ArgumentTypeError(error.rule) from None
         value = flag.kind(text)
         trouble = None if flag.choices else flag.trouble(value)
         if trouble is not None:

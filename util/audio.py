@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 import math
 import os
-import struct
+import shlex
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -19,13 +20,17 @@ import soxr
 
 from util.errors import InputError
 from util.files import written_whole
+from util.overlaid import Overlaid
+from util.sound_header import SoundHeader, flac_length, sound_header
 
 logger = logging.getLogger(__name__)
 
 RATE_HZ = 24000
-_EXTENSIBLE, _PCM = 0xFFFE, 1
-_RESAMPLED: set[str] = set()  # files that have been said to be resampled
-_RESAMPLED_LOCK = threading.Lock()
+FILM_SUFFIXES = (".mp4", ".mov", ".mkv", ".webm", ".m4v", ".m4a", ".360")  # their sound is decoded by FFmpeg
+_SAID: set[tuple[str, str]] = set()  # what has been said of files, once each
+_SAID_LOCK = threading.Lock()
+_MOST_RATIO = 100  # bytes of decoded samples to bytes of a file, beyond which its length is not believed
+_UNKNOWN_FRAMES = 2**61  # libsndfile's number of samples of a FLAC file that does not tell
 
 
 @dataclass(frozen=True)
@@ -38,7 +43,13 @@ class AudioInfo:
     rate_hz : samples per second of the file
     frames : samples per channel
     subtype : "PCM_16", "FLOAT", ... as in libsndfile
-    data_offset : byte at which the samples begin, where they are 16-bit PCM in a wav file; else None
+    header : where the samples lie and what the channels are, where they lie one after the other; else None
+    note : what was understood otherwise than its header states, "" for nothing
+    overlay : bytes of the file that are read as something else: (place, bytes)
+    ambisonics : what the file says of its Ambisonics: "fuma" (B-format), "acn", "acn n3d"; "": nothing
+    channel_map : channel of the file that holds each component of Ambisonics, where it says so
+    mask : loudspeakers that the channels are for, as in WAVE_FORMAT_EXTENSIBLE; 0: it does not say
+    samples : file that the samples of `header` lie in, where that is another (of a film); else None
     """
 
     path: Path
@@ -46,7 +57,13 @@ class AudioInfo:
     rate_hz: int
     frames: int
     subtype: str
-    data_offset: int | None = None
+    header: SoundHeader | None = None
+    note: str = ""
+    overlay: tuple[int, bytes] | None = None
+    ambisonics: str = ""
+    channel_map: tuple[int, ...] = ()
+    mask: int = 0
+    samples: Path | None = None
 
     @property
     def duration_s(self) -> float:
@@ -113,7 +130,7 @@ def resample_stretch(
 
 
 def audio_info(path: str | os.PathLike[str], *, channels: int | None = None) -> AudioInfo:
-    """Header of an audio file, checked against the size of the file.
+    """Header of an audio file, reconciled with the size of the file; what had to be set right is said once.
 
     Parameters
     ----------
@@ -129,9 +146,16 @@ def audio_info(path: str | os.PathLike[str], *, channels: int | None = None) -> 
         raise InputError("no such file", path=path) from None
     except OSError as error:
         raise InputError(f"cannot be read ({error.strerror})", path=path) from None
-    info = _header(os.fspath(path), status.st_size, status.st_mtime_ns)
+    if Path(path).suffix.lower() in FILM_SUFFIXES:
+        info = _of_film(os.fspath(path), status.st_size, status.st_mtime_ns)
+    else:
+        info = _header(os.fspath(path), status.st_size, status.st_mtime_ns)
     if channels is not None and info.channels != channels:
-        raise InputError(f"has {info.channels} channels, the format needs {channels}", path=path)
+        rule = f"has {info.channels} channels, the format needs {channels}"
+        if info.channels > channels:
+            keep = f"sox IN.wav OUT.wav remix {' '.join(map(str, range(1, channels + 1)))}"
+            rule += f" ({keep} keeps the first ones)"
+        raise _of_file(InputError(rule), os.fspath(path))
     return info
 
 
@@ -207,114 +231,276 @@ def write_audio(path: str | os.PathLike[str], waveform: np.ndarray, rate_hz: int
 def _header(path: str, size: int, modified_ns: int) -> AudioInfo:
     """As `audio_info`; size and time of change are arguments so that a changed file is read again."""
     del modified_ns
-    wav = None
     try:
         with open(path, "rb") as file:
-            wav = _wav_header(file, size)
+            header = sound_header(file, size)
+            file.seek(0)
+            head = file.read(64)
     except OSError as error:
         raise InputError(f"cannot be read ({error.strerror})", path=path) from None
-    except struct.error:
-        raise InputError("breaks off inside its header", path=path) from None
+    except InputError as error:
+        raise _of_file(error, path) from None
+    if header is not None and header.coding:
+        info = AudioInfo(
+            Path(path),
+            header.channels,
+            header.rate_hz,
+            header.frames,
+            header.subtype,
+            header,
+            header.note,
+            ambisonics=header.ambisonics,
+            mask=header.mask,
+        )
+    else:
+        info = _decoded_header(path, size, head)
+    if info.frames <= 0:
+        raise InputError("has no samples", path=path)
+    if info.note:
+        say_once(path, info.note)
+    return info
+
+
+def _of_film(path: str, size: int, modified_ns: int) -> AudioInfo:
+    """As `_header`, of the sound of a film: its samples lie in a file beside."""
+    from util.film_sound import film_sound  # PyAV, only where there is a film
+
+    sound = film_sound(path, size, modified_ns)
+    width = 2 if sound.coding == "<i2" else 4
+    header = SoundHeader("film", sound.channels, sound.rate_hz, sound.coding, width * sound.channels, 0, sound.frames)
+    if sound.frames <= 0:
+        raise InputError("its sound has no samples", path=path)
+    if sound.note:
+        say_once(path, sound.note)
+    return AudioInfo(
+        Path(path),
+        sound.channels,
+        sound.rate_hz,
+        sound.frames,
+        header.subtype,
+        header,
+        sound.note,
+        ambisonics=sound.ambisonics,
+        channel_map=sound.channel_map,
+        samples=sound.samples,
+    )
+
+
+def _of_file(error: InputError, path: str) -> InputError:
+    """The error of a header with its file, also in the command that it names."""
+    rule = error.rule.replace("IN.wav", shlex.quote(path)).replace("OUT.wav", shlex.quote(f"{Path(path).stem}_ok.wav"))
+    return InputError(rule, path=path)
+
+
+def say_once(path: str | os.PathLike[str], text: str) -> None:
+    """Log something about a file, the first time that it is to be said."""
+    with _SAID_LOCK:
+        new = (os.fspath(path), text) not in _SAID
+        _SAID.add((os.fspath(path), text))
+    if new:
+        logger.warning("%s", _of_file(InputError(text), os.fspath(path)))
+
+
+def _decoded_header(path: str, size: int, head: bytes) -> AudioInfo:
+    """Of a file that libsndfile decodes; the length of a FLAC that does not tell it is found by decoding it once."""
     try:
         info = soundfile.info(path)
     except soundfile.LibsndfileError as error:
-        reason = "has no samples" if size == 0 else f"is no audio file that can be read ({error.error_string})"
-        raise InputError(reason, path=path) from None
-    frames, offset = info.frames, None
-    if wav is not None:
-        data_offset, data_size, block_bytes, bits, pcm = wav
-        available = size - data_offset
-        if data_size > available:
-            second_bytes = max(1, block_bytes * info.samplerate)
-            said, found = data_size / second_bytes, max(available, 0) / second_bytes
-            rule = f"is shorter than its header says: {said:.3f} s in the header, {found:.3f} s in the file"
-            raise InputError(rule, path=path)
-        if pcm and bits == 16 and block_bytes == 2 * info.channels:
-            frames, offset = data_size // block_bytes, data_offset
-    if frames <= 0:
-        raise InputError("has no samples", path=path)
-    return AudioInfo(Path(path), info.channels, info.samplerate, frames, info.subtype, offset)
+        if size == 0:
+            raise InputError("has no samples", path=path) from None
+        reason = f"is no audio file that can be read ({error.error_string})"
+        if error.code == _UNRECOGNISED:
+            reason += "; FFmpeg may be able to: ffmpeg -i IN.wav OUT.wav"
+        raise _of_file(InputError(reason), path) from None
+    except (RuntimeError, ValueError) as error:  # numbers in the header that its wrapper cannot hold
+        raise InputError(f"is no audio file that can be read ({error})", path=path) from None
+    frames, note, overlay = info.frames, "", None
+    if frames >= _UNKNOWN_FRAMES:
+        place = flac_length(head)
+        if place is None or place[1]:
+            rule = "does not say how long it is: ffmpeg -i IN.wav OUT.wav makes a file that does"
+            raise _of_file(InputError(rule), path)
+        frames = _counted(path)
+        note = f"its header leaves the length open: {frames / info.samplerate:.3f} s, found by decoding"
+        overlay = place[0], ((head[21] & 0xF0) << 32 | frames).to_bytes(5, "big")
+    elif frames * info.channels * 2 > _MOST_RATIO * size and (there := _counted(path)) < frames:
+        said, found = frames / info.samplerate, there / info.samplerate
+        rule = f"is shorter than its header says: {said:.3f} s in the header, {found:.3f} s in the file"
+        raise _of_file(InputError(f"{rule} (ffmpeg -i IN.wav OUT.wav keeps what is there)"), path)
+    return AudioInfo(Path(path), info.channels, info.samplerate, frames, info.subtype, note=note, overlay=overlay)
 
 
-def _wav_header(file: BinaryIO, size: int) -> tuple[int, int, int, int, bool] | None:
-    """(offset of the samples, their bytes by the header, bytes per frame, bits, linear PCM?) of a RIFF or RF64 file.
+_UNRECOGNISED = 1  # libsndfile's SF_ERR_UNRECOGNISED_FORMAT
 
-    None where it is no such file or has no samples chunk. libsndfile cuts what the header says to what is there without
-    a word, so the comparison needs a reading of our own. A size of 2^32 - 1, which writers into pipes leave, means "to
-    the end of the file".
+
+def _counted(path: str) -> int:
+    """Samples per channel, by decoding all of them.
+
+    Raises
+    ------
+    InputError : it cannot be decoded
     """
-    head = file.read(12)
-    if len(head) < 12 or head[:4] not in (b"RIFF", b"RF64") or head[8:] != b"WAVE":
-        return None
-    position, long_size, form = 12, None, None
-    while position + 8 <= size:
-        file.seek(position)
-        name, length = struct.unpack("<4sI", file.read(8))
-        if name == b"ds64":
-            long_size = struct.unpack("<QQ", file.read(16))[1]
-        elif name == b"fmt ":
-            body = file.read(min(length, 40))
-            code, _, _, _, block_bytes, bits = struct.unpack("<HHIIHH", body[:16])
-            if code == _EXTENSIBLE and len(body) >= 26:
-                code = struct.unpack("<H", body[24:26])[0]
-            form = block_bytes, bits, code == _PCM
-        elif name == b"data":
-            if form is None:
-                return None
-            if length == 0xFFFFFFFF:
-                length = size - position - 8 if long_size is None else long_size
-            return position + 8, length, *form
-        position += 8 + length + length % 2
-    return None
+    import av  # only where a file of unknown length is met
+
+    try:
+        with av.open(path, metadata_errors="replace") as container:
+            return sum(frame.samples for frame in container.decode(audio=0))
+    except (av.error.FFmpegError, OSError, IndexError) as error:
+        raise InputError(f"cannot be decoded ({error})", path=path) from None
 
 
-def _read(info: AudioInfo, first: int, frames: int) -> np.ndarray:
-    """(channels, frames) float32 at the file's own rate; the stretch must lie inside the file."""
+@contextmanager
+def _opened(info: AudioInfo) -> Iterator[soundfile.SoundFile]:
+    """A file that libsndfile decodes."""
+    if info.overlay is None:
+        with soundfile.SoundFile(info.path) as file:
+            yield file
+    else:
+        with open(info.path, "rb") as plain, soundfile.SoundFile(Overlaid(plain, *info.overlay)) as file:
+            yield file
+
+
+def _read(info: AudioInfo, first: int, frames: int, *, file: soundfile.SoundFile | None = None) -> np.ndarray:
+    """(channels, frames) float32 at the file's own rate; the stretch must lie inside the file.
+
+    Parameters
+    ----------
+    file : a file that libsndfile decodes, already open and at sample `first`
+    """
     if frames <= 0:
         return np.zeros((info.channels, 0), dtype=np.float32)
-    if info.data_offset is not None:
-        return _read_pcm16(info, first, frames)
-    try:
-        with soundfile.SoundFile(info.path) as file:
-            file.seek(first)
-            samples = file.read(frames, dtype="float32", always_2d=True)
-    except soundfile.LibsndfileError as error:
-        place = f"{first / info.rate_hz:.3f} s"
-        raise InputError(f"cannot be decoded ({error.error_string})", path=info.path, place=place) from None
-    if len(samples) < frames:
-        place = f"{(first + len(samples)) / info.rate_hz:.3f} s"
-        raise InputError("breaks off, its header says that it is longer", path=info.path, place=place)
+    if info.header is not None:
+        waveform = _read_plain(info, info.header, first, frames)
+    else:
+        try:
+            if file is not None:
+                samples = file.read(frames, dtype="float32", always_2d=True)
+            else:
+                with _opened(info) as file:
+                    file.seek(first)
+                    samples = file.read(frames, dtype="float32", always_2d=True)
+        except soundfile.LibsndfileError as error:
+            place = f"{first / info.rate_hz:.3f} s"
+            rule = f"cannot be decoded ({error.error_string}); {_keeps(info)}"
+            raise InputError(rule, path=info.path, place=place) from None
+        if len(samples) < frames:
+            raise _breaks_off(info, first + len(samples))
+        waveform = np.ascontiguousarray(samples.T)
     if info.subtype in ("FLOAT", "DOUBLE"):
-        finite = np.isfinite(samples).all(axis=1)
+        finite = np.isfinite(waveform).all(axis=0)
         if not finite.all():
             place = f"{(first + int(np.argmin(finite))) / info.rate_hz:.3f} s"
             raise InputError("has samples that are NaN or infinite", path=info.path, place=place)
-    return np.ascontiguousarray(samples.T)
+    return waveform
 
 
-def _read_pcm16(info: AudioInfo, first: int, frames: int) -> np.ndarray:
-    """As `_read`, for 16-bit PCM in a wav file: one read of the file system, one conversion.
+def audio_blocks(path: str | os.PathLike[str], *, block: int = 1 << 16) -> Iterator[np.ndarray]:
+    """A whole file at its own rate, block by block (channels, up to `block` samples) float32.
+
+    Raises
+    ------
+    InputError : as `read_audio`
+    """
+    info = audio_info(path)
+    with ExitStack() as stack:
+        file = None if info.header is not None else stack.enter_context(_opened(info))
+        for first in range(0, info.frames, block):
+            yield _read(info, first, min(block, info.frames - first), file=file)
+
+
+def _breaks_off(info: AudioInfo, sample: int) -> InputError:
+    place = f"{sample / info.rate_hz:.3f} s"
+    rule = f"breaks off, its header says that it is longer; {_keeps(info)}"
+    return InputError(rule, path=info.path, place=place)
+
+
+def _keeps(info: AudioInfo) -> str:
+    """The command that makes a file of what can be read of one."""
+    target = shlex.quote(f"{info.path.stem}_ok.wav")
+    return f"ffmpeg -i {shlex.quote(str(info.path))} {target} keeps what is there"
+
+
+def _read_plain(info: AudioInfo, header: SoundHeader, first: int, frames: int) -> np.ndarray:
+    """As `_read`, for samples that lie one after the other: one read of the file system, one conversion.
 
     libsndfile parses the header at each opening and its wrapper converts under the interpreter's lock; this way is
     several times as fast and lets threads work side by side.
     """
-    block_bytes = 2 * info.channels
-    with open(info.path, "rb", buffering=0) as file:
-        data = os.pread(file.fileno(), frames * block_bytes, info.data_offset + first * block_bytes)
-    if len(data) < frames * block_bytes:
-        place = f"{(first + len(data) // block_bytes) / info.rate_hz:.3f} s"
-        raise InputError("breaks off, its header says that it is longer", path=info.path, place=place)
-    samples = np.frombuffer(data, dtype="<i2").reshape(frames, info.channels)
-    waveform = np.empty((info.channels, frames), dtype=np.float32)
-    np.multiply(samples.T, np.float32(1 / 32768), out=waveform)
+    with open(info.samples or info.path, "rb", buffering=0) as file:
+        data = _bytes_at(file, header.offset + first * header.block_bytes, frames * header.block_bytes)
+    if len(data) < frames * header.block_bytes:
+        raise _breaks_off(info, first + len(data) // header.block_bytes)
+    return samples_of_bytes(data, header.coding, header.channels)
+
+
+def _bytes_at(file: BinaryIO, offset: int, count: int) -> bytes:
+    """Up to `count` bytes at a place; one call of the system gives 2 GiB at most."""
+    parts: list[bytes] = []
+    while count > 0:
+        if hasattr(os, "pread"):
+            part = os.pread(file.fileno(), count, offset)
+        else:
+            file.seek(offset)
+            part = file.read(count) or b""
+        if not part:
+            break
+        parts.append(part)
+        offset, count = offset + len(part), count - len(part)
+    return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+def samples_of_bytes(data: bytes, coding: str, channels: int) -> np.ndarray:
+    """Bytes of whole blocks -> (channels, samples) float32 in [-1, 1], the same values that libsndfile gives.
+
+    Parameters
+    ----------
+    coding : as in `util.sound_header.SoundHeader`
+    """
+    width = int(coding[-1]) if coding[-1].isdigit() else 1
+    count = len(data) // (width * channels)
+    waveform = np.empty((channels, count), dtype=np.float32)
+    if coding in ("alaw", "ulaw"):
+        codes = np.frombuffer(data, dtype=np.uint8).reshape(count, channels)
+        return np.ascontiguousarray(_companding(coding)[codes].T)
+    if coding == "u1":
+        samples = np.frombuffer(data, dtype=np.uint8).reshape(count, channels)
+        np.subtract(samples.T, np.float32(128), out=waveform)
+        waveform *= np.float32(1 / 128)
+        return waveform
+    order, kind = coding[0], coding[-2]
+    if width == 3:
+        wide = np.zeros((count * channels, 4), dtype=np.uint8)  # the three upper bytes of 32 bits
+        wide[:, slice(1, 4) if order == "<" else slice(0, 3)] = np.frombuffer(data, dtype=np.uint8).reshape(-1, 3)
+        samples = wide.view(f"{order}i4").reshape(count, channels)
+    else:
+        samples = np.frombuffer(data, dtype=coding if width > 1 else np.int8).reshape(count, channels)
+    if kind == "f":
+        with np.errstate(over="ignore", invalid="ignore"):  # what is no number is told with its place
+            waveform[:] = samples.T
+    else:
+        np.multiply(samples.T, np.float32(2.0 ** (1 - 8 * samples.itemsize)), out=waveform, casting="unsafe")
     return waveform
+
+
+@lru_cache(maxsize=2)
+def _companding(coding: str) -> np.ndarray:
+    """The 256 values of A-law or mu-law (ITU-T G.711) as float32."""
+    code = np.arange(256) ^ (0x55 if coding == "alaw" else 0xFF)
+    exponent, mantissa = code >> 4 & 7, code & 15
+    if coding == "alaw":
+        magnitude = np.where(
+            exponent == 0, (mantissa << 4) + 8, ((mantissa << 4) + 0x108) << np.maximum(exponent - 1, 0)
+        )
+        return (np.where(code & 0x80, magnitude, -magnitude) / 32768).astype(np.float32)
+    magnitude = (((mantissa << 3) + 0x84) << exponent) - 0x84
+    return (np.where(code & 0x80, -magnitude, magnitude) / 32768).astype(np.float32)
 
 
 def _read_resampled(info: AudioInfo, first: int, last: int, rate_hz: int) -> np.ndarray:
     """(channels, last - first) float32, samples [first, last) of the file resampled to `rate_hz`."""
-    with _RESAMPLED_LOCK:
-        new = os.fspath(info.path) not in _RESAMPLED
-        _RESAMPLED.add(os.fspath(info.path))
+    with _SAID_LOCK:
+        new = (os.fspath(info.path), "resampled") not in _SAID
+        _SAID.add((os.fspath(info.path), "resampled"))
     if new:
         logger.info("%s: resampled from %d to %d Hz", info.path, info.rate_hz, rate_hz)
     if last <= first:

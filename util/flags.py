@@ -6,10 +6,14 @@ Parser, help, resume, dataset.json, evaluation and search read this table; witho
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import GenericAlias
 from typing import Any
+
+from util.channel_names import capsule_corners, parse_channels
+from util.errors import InputError
 
 DEFAULT_DATA_ROOT = "data_dcase2023_task3"
 # rows of system.SYSTEMS (a test compares)
@@ -147,6 +151,7 @@ class Flag:
     dataset : the data root's dataset.json may say it
     search : of a search: "grid" a stage may try values, "budget" [search] and [final] may say it
     framing : it is part of the framing of windows, which a checkpoint fixes
+    convert : makes the value of what is typed, where `kind` does not; raises InputError
     """
 
     name: str
@@ -170,6 +175,7 @@ class Flag:
     dataset: bool = False
     search: str = ""
     framing: bool = False
+    convert: Callable[[str], Any] | None = None
 
     @property
     def options(self) -> tuple[str, ...]:
@@ -213,6 +219,24 @@ class Flag:
         if self.least is not None and value < self.least:
             return f"must be {self.least:g} or more, found {value:g}"
         return None
+
+
+def _gain(text: str) -> float | str:
+    try:
+        value = math.inf if text == "auto" else float(text)
+    except ValueError:
+        value = math.nan
+    if text != "auto" and not math.isfinite(value):
+        raise InputError(f"must be a number of decibels or auto, found {text}")
+    return text if text == "auto" else value
+
+
+def _detector_size(text: str) -> tuple[int, int]:
+    match = re.fullmatch(r"(\d{2,4})(?:x(\d{2,4}))?", text)
+    width, height = (int(match[1]), int(match[2] or match[1])) if match else (0, 0)
+    if not match or width % 32 or height % 32 or not width * height:
+        raise InputError(f"must be multiples of 32, as 416 or 640x320, found {text}")
+    return width, height
 
 
 def _rows() -> tuple[Flag, ...]:
@@ -389,11 +413,24 @@ def _recordings() -> tuple[Flag, ...]:
              shown="-infer: NAME_seld, -submit: submission_EDITION, in the working directory; -tune: tune_SYSTEM "
                    "beside the runs", role="job"),
         Flag("label", str, "Lastname_Institute_task3_1", "name of an entry", group, ("submit",), metavar="NAME"),
-        Flag("channel_order", str, "acn",
+        Flag("channel_order", str, None,
              "order of Ambisonics channels: acn W Y Z X; fuma W X Y Z, W 3 dB lower unless --norm says otherwise",
-             group, infer, choices=("acn", "fuma")),
+             group, infer, choices=("acn", "fuma"), shown="what the file says of itself, else acn"),
         Flag("norm", str, None, "weights of Ambisonics channels", group, infer, choices=("sn3d", "n3d"),
              shown="sn3d; fuma: its own"),
+        Flag("channels_used", tuple, None,
+             "channels of the file to use, counted from 1, in the order of the array: 1-4, or 1,3,2,4", group, infer,
+             metavar="LIST", shown="all; of higher-order Ambisonics the first four", convert=parse_channels),
+        Flag("a_format", tuple, None,
+             "the channels are the capsules of a tetrahedral microphone, in this order: FLU,FRD,BLD,BRU", group, infer,
+             metavar="CAPSULES", shown="none", convert=lambda text: capsule_corners(text)[0]),
+        Flag("gain_db", object, None,
+             "make the recording louder, or as loud as the checkpoint's training recordings were", group, infer,
+             metavar="DB|auto", shown="0", convert=_gain),
+        Flag("person_class", int, None, "class of the detector's model that is people, counted from 0", group,
+             PREDICTING[1:], metavar="N", least=0, shown="the one that its names call so, else 0"),
+        Flag("detector_size", tuple, None, "pixels of the detector's input, where its model leaves them free", group,
+             PREDICTING[1:], metavar="N|WxH", shown="416", convert=_detector_size),
         Flag("video_yaw_deg", float, 0.0, "azimuth that the middle of the 360-degree picture shows, left positive",
              group, infer, metavar="DEG"),
         Flag("video_offset_s", float, 0.0, "seconds by which the video starts later than the sound; negative: earlier",

@@ -1,10 +1,11 @@
-"""Video files: what they are, frames in order, writing and resizing."""
+"""Video files: what they are, frames in order as they are to be seen, writing and resizing."""
 
 from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator
+import shlex
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -13,13 +14,17 @@ from types import TracebackType
 import av
 import numpy as np
 import soundfile
+from av.stream import Disposition
 from av.video.reformatter import Interpolation
 
 from util.errors import InputError
 from util.files import written_whole
+from util.film_boxes import Sphere, Track, tracks_of
 
 # Stamps this close to index / fps belong to a constant frame rate whose container merely rounds them (Matroska: 1 ms).
 TIMESTAMP_ROUNDING_S = 0.002
+_AS_SEEN = "pictures as they are to be seen"
+_TICKS = 1000  # of a frame, the time unit of videos whose frames have times of their own
 
 
 @dataclass(frozen=True)
@@ -31,7 +36,9 @@ class VideoInfo:
     width, height : pixels
     fps : average frames per second as the container states it (30000/1001, not 29.97)
     frame_count : number of frames
-    duration_s : frame_count / fps
+    duration_s : frame_count / fps, where time stamps do not say otherwise
+    start_s : how much later than the sound the picture starts: than the sound of the file, else than its time 0
+    upright : whether the pictures are stored as they are to be seen, not turned
     """
 
     path: Path
@@ -40,6 +47,8 @@ class VideoInfo:
     fps: Fraction
     frame_count: int
     duration_s: float
+    start_s: float = 0.0
+    upright: bool = True
 
 
 def _open(path: str | os.PathLike[str]) -> av.container.InputContainer:
@@ -55,13 +64,38 @@ def _open(path: str | os.PathLike[str]) -> av.container.InputContainer:
     if path.stat().st_size == 0:
         raise InputError("is empty (0 bytes)", path=path)
     try:
-        container = av.open(path)
+        container = av.open(path, metadata_errors="replace")
     except (av.error.FFmpegError, OSError) as error:
         raise InputError(f"cannot be opened as a video ({error.strerror}); cut short or no video", path=path) from error
     if not container.streams.video:
         container.close()
         raise InputError("has no video stream", path=path)
+    if picture_stream(container).codec_context is None:
+        container.close()
+        raise InputError("has pictures of a coding that is not known", path=path)
     return container
+
+
+def has_pictures(path: str | os.PathLike[str]) -> bool:
+    """Whether a file that can be opened has a video stream, other than a cover."""
+    try:
+        with av.open(Path(path), metadata_errors="replace") as container:
+            return any(not one.disposition & Disposition.attached_pic for one in container.streams.video)
+    except (av.error.FFmpegError, OSError):
+        return False
+
+
+def holds_pictures_as_seen(path: str | os.PathLike[str]) -> bool:
+    """Whether a `VideoWriter` of the present kind wrote a file: it says so, older ones did not."""
+    with _open(path) as container:
+        return container.metadata.get("comment") == _AS_SEEN
+
+
+def picture_stream(container: av.container.InputContainer) -> av.VideoStream:
+    """The video stream to look at: the first that is marked as the default, else the first that is no cover picture."""
+    pictures = [one for one in container.streams.video if not one.disposition & Disposition.attached_pic]
+    default = [one for one in pictures if one.disposition & Disposition.default]
+    return (default or pictures or list(container.streams.video))[0]
 
 
 def _frame_rate(stream: av.VideoStream, path: str | os.PathLike[str]) -> Fraction:
@@ -71,32 +105,191 @@ def _frame_rate(stream: av.VideoStream, path: str | os.PathLike[str]) -> Fractio
     return Fraction(rate)
 
 
+def _track_of(stream: av.VideoStream, path: str | os.PathLike[str]) -> Track | None:
+    return next((track for track in tracks_of(path) if track.id == stream.id and track.kind == b"vide"), None)
+
+
 def video_info(path: str | os.PathLike[str]) -> VideoInfo:
-    """Size, frame rate and number of frames, without decoding.
+    """Size, frame rate and number of frames, without decoding (of Matroska the first picture is, for its turn).
 
     Raises
     ------
     InputError : as for reading, or the container states no frame rate
     """
     with _open(path) as container:
-        stream = container.streams.video[0]
-        fps = _frame_rate(stream, path)
-        count = stream.frames
-        if not count:  # Matroska and transport streams do not state it: count the packets
-            try:
-                count = sum(1 for packet in container.demux(stream) if packet.size)
-            except av.error.FFmpegError as error:
-                raise InputError(f"cannot be read ({error.strerror})", path=path) from error
+        stream = picture_stream(container)
+        track = _track_of(stream, path)
+        fps, sphere = _frame_rate(stream, path), _sphere_of(track, path)
         width, height = stream.codec_context.width, stream.codec_context.height
+        start_s = _start_s(container, stream, track)
+        matrix = track.matrix if track is not None else (1.0, 0.0, 0.0, 1.0)
+        try:
+            if container.format.name.startswith("matroska"):
+                frame = next(container.decode(stream), None)
+                matrix = matrix if frame is None else _display_matrix(frame) or matrix
+                container.seek(0)
+            turn = _turn(matrix, path)
+            count, duration_s = stream.frames, float(stream.frames / fps)
+            uneven = stream.guessed_rate and abs(stream.guessed_rate / fps - 1) > 1e-3
+            if not count or uneven:  # Matroska and transport streams do not state it: count the packets
+                count, span_s = _counted(container, stream, float(1 / fps))
+                duration_s = span_s if abs(span_s - count / fps) > 1 / fps else float(count / fps)
+        except (av.error.FFmpegError, OSError) as error:
+            raise InputError(f"cannot be read ({error.strerror})", path=path) from error
         if not (width and height and count):
             raise InputError("holds no pictures", path=path)
-        return VideoInfo(Path(path), width, height, fps, count, float(count / fps))
+        if turn.startswith("transpose"):
+            width, height = height, width
+        upright = not turn and not (sphere and sphere.yaw_deg)
+        return VideoInfo(Path(path), width, height, fps, count, duration_s, start_s, upright)
+
+
+def _counted(container: av.container.InputContainer, stream: av.VideoStream, frame_s: float) -> tuple[int, float]:
+    """Packets of a stream, and the seconds from the first time stamp to the end of the last picture."""
+    count, first, last, length_s = 0, math.inf, -math.inf, frame_s
+    for packet in container.demux(stream):
+        if packet.size:
+            count += 1
+            if packet.pts is not None:
+                first = min(first, packet.pts)
+                if packet.pts > last:
+                    last, length_s = packet.pts, float((packet.duration or 0) * stream.time_base) or frame_s
+    return count, float((last - first) * stream.time_base) + length_s if last >= first else count * frame_s
+
+
+def _start_s(container: av.container.InputContainer, stream: av.VideoStream, track: Track | None) -> float:
+    """Seconds by which the first picture comes after the first sound of the file, else after its time 0.
+
+    Where there is no sound and the container has no time 0 of its own (transport streams), or a file without edit list
+    states the delay of its coding only, that is 0.
+    """
+    if stream.start_time is None:
+        return 0.0
+    own_s = float(stream.start_time * stream.time_base)
+    sounds = [float(one.start_time * one.time_base) for one in container.streams.audio if one.start_time is not None]
+    if sounds:
+        start_s = own_s - min(sounds)
+    elif track is not None:
+        start_s = own_s if track.edits else 0.0
+    else:
+        start_s = own_s if container.format.name.startswith("matroska") else 0.0
+    return start_s if abs(start_s) > TIMESTAMP_ROUNDING_S else 0.0
+
+
+def _sphere_of(track: Track | None, path: str | os.PathLike[str]) -> Sphere | None:
+    """What the file says of the sphere, None for nothing.
+
+    Raises
+    ------
+    InputError : it is no whole equirectangular picture, with the command that makes one
+    """
+    sphere = None if track is None else track.sphere
+    if sphere is None:
+        return None
+    name = shlex.quote(os.fspath(path))
+    command = f"ffmpeg -i {name} -vf {{}} -c:a copy {shlex.quote(Path(path).stem + '_360.mp4')}"
+    if sphere.projection == "cubemap":
+        raise InputError(f"is a cube map by its spherical box: {command.format('v360=c3x2:e')}", path=path)
+    if sphere.projection != "equirectangular":
+        rule = f"has the projection {sphere.projection} by its spherical box: export it as equirectangular (360 x 180)"
+        raise InputError(rule + " from the camera's program", path=path)
+    if sphere.stereo:
+        crop = {"top-bottom": "crop=iw:ih/2:0:0", "left-right": "crop=iw/2:ih:0:0"}.get(
+            sphere.stereo, "crop=iw/2:ih:0:0"
+        )
+        rule = f"holds two views by its box of stereo ({sphere.stereo}): {command.format(crop)} keeps one"
+        raise InputError(rule, path=path)
+    top, bottom, left, right = sphere.cropped
+    if max(sphere.cropped) > 1e-3:
+        wide, high = max(1 - left - right, 1e-3), max(1 - top - bottom, 1e-3)
+        pad = command.format(f"pad=iw/{wide:.5g}:ih/{high:.5g}:ow*{left:.5g}:oh*{top:.5g}")
+        raise InputError(f"shows a part of the sphere only by its spherical box: {pad}", path=path)
+    if abs(sphere.pitch_deg) > 0.05 or abs(sphere.roll_deg) > 0.05:
+        turned = command.format(f"v360=e:e:yaw={sphere.yaw_deg:g}:pitch={sphere.pitch_deg:g}:roll={sphere.roll_deg:g}")
+        pose = f"pitch {sphere.pitch_deg:g}, roll {sphere.roll_deg:g} degrees"
+        raise InputError(f"is tilted by its spherical box ({pose}): {turned}, then look at the result", path=path)
+    return sphere
+
+
+# x' = a x + c y, y' = b x + d y; x to the right, y downwards
+_TURNS = {
+    (1, 0, 0, 1): "",
+    (-1, 0, 0, -1): "hflip,vflip",
+    (0, 1, -1, 0): "transpose=clock",
+    (0, -1, 1, 0): "transpose=cclock",
+    (-1, 0, 0, 1): "hflip",
+    (1, 0, 0, -1): "vflip",
+    (0, 1, 1, 0): "transpose=cclock_flip",
+    (0, -1, -1, 0): "transpose=clock_flip",
+}
+
+
+def _turn(matrix: tuple[float, float, float, float], path: str | os.PathLike[str]) -> str:
+    """FFmpeg's filters that show a picture as its display matrix says, "" for none.
+
+    Raises
+    ------
+    InputError : turned by another angle than whole quarters
+    """
+    largest = max(map(abs, matrix))
+    if not largest:  # of cameras that write none (GoPro's second track)
+        return ""
+    scaled = tuple(value / largest for value in matrix)
+    nearest = tuple(round(value) for value in scaled)
+    if nearest not in _TURNS or max(abs(one - other) for one, other in zip(scaled, nearest)) > 0.3:
+        angle_deg = math.degrees(math.atan2(matrix[1], matrix[0]))
+        name, target = shlex.quote(os.fspath(path)), shlex.quote(Path(path).stem + "_upright.mp4")
+        command = f"ffmpeg -noautorotate -i {name} -vf rotate={angle_deg:.1f}*PI/180 -c:a copy {target}"
+        raise InputError(f"is turned by {angle_deg:.0f} degrees, no whole quarter: {command}", path=path)
+    return _TURNS[nearest]
+
+
+def _display_matrix(frame: av.VideoFrame) -> tuple[float, float, float, float] | None:
+    """a, b, c, d of the display matrix of a decoded picture; None where it has none."""
+    data = frame.side_data.get("DISPLAYMATRIX")
+    if data is None:
+        return None
+    values = np.frombuffer(bytes(data)[:36], dtype=np.int32) / 65536
+    return float(values[0]), float(values[1]), float(values[3]), float(values[4])
+
+
+def _upright(
+    frame: av.VideoFrame, yaw_deg: float, path: str | os.PathLike[str]
+) -> Callable[[av.VideoFrame], av.VideoFrame]:
+    """What makes the pictures of a video, of which one is given, those that are to be seen.
+
+    They are turned by the display matrix; the middle of a sphere that does not show the front is moved there.
+    """
+    matrix = _display_matrix(frame)
+    turn = "" if matrix is None else _turn(matrix, path)
+    steps = [step.replace("=", "=dir=").partition("=")[::2] for step in turn.split(",") if step]
+    if yaw_deg:  # a middle that shows the left comes to the left of the new one
+        steps.append(("scroll", f"hpos={(-yaw_deg / 360.0) % 1.0:.6f}"))
+    if not steps:
+        return lambda picture: picture
+    graph = av.filter.Graph()
+    size = {"width": frame.width, "height": frame.height}
+    last = graph.add_buffer(**size, format=frame.format, time_base=frame.time_base or Fraction(1, 90000))
+    for name, options in steps:
+        following = graph.add(name, options) if options else graph.add(name)
+        last.link_to(following)
+        last = following
+    last.link_to(graph.add("buffersink"))
+    graph.configure()
+
+    def turned(picture: av.VideoFrame) -> av.VideoFrame:
+        graph.push(picture)
+        return graph.pull()
+
+    return turned
 
 
 def decoded_frames(path: str | os.PathLike[str], *, threads: int = 0) -> Iterator[tuple[int, float, av.VideoFrame]]:
-    """Every frame in order, not yet converted: (index, time in s from the first frame, frame).
+    """Every frame in order as it is to be seen, not yet converted: (index, time in s, frame).
 
-    The time is index / fps wherever the timestamps agree with it within their rounding, else the timestamp.
+    Times count from the start of the sound. The first frame is at `VideoInfo.start_s`, 0 where picture and sound start
+    together (or there is no sound); from there on the time is index / fps wherever the timestamps agree with it within
+    their rounding, else the timestamp. Times never go back; frames that share a timestamp share the time.
 
     Parameters
     ----------
@@ -107,11 +300,13 @@ def decoded_frames(path: str | os.PathLike[str], *, threads: int = 0) -> Iterato
     InputError : as `video_info`; damaged or cut short, with the first frame that is not there
     """
     with _open(path) as container:
-        stream = container.streams.video[0]
+        stream = picture_stream(container)
         stream.thread_type = "AUTO"
         stream.codec_context.thread_count = threads
-        fps = _frame_rate(stream, path)
-        index, packets, first_s, end_s = 0, 0, 0.0, 0.0
+        track = _track_of(stream, path)
+        fps, sphere = _frame_rate(stream, path), _sphere_of(track, path)
+        start_s = _start_s(container, stream, track)
+        index, packets, first_s, end_s, last_s = 0, 0, 0.0, 0.0, -math.inf
         try:
             for packet in container.demux(stream):
                 packets += bool(packet.size)
@@ -125,7 +320,12 @@ def decoded_frames(path: str | os.PathLike[str], *, threads: int = 0) -> Iterato
                         end_s = stamp_s - first_s + float(1 / fps)
                         if abs(stamp_s - first_s - time_s) > TIMESTAMP_ROUNDING_S:
                             time_s = stamp_s - first_s
-                    yield index, time_s, frame
+                    elif index:  # after the last one that has a stamp
+                        time_s = last_s - start_s + float(1 / fps)
+                    last_s = max(last_s, start_s + time_s)
+                    if index == 0:
+                        upright = _upright(frame, sphere.yaw_deg if sphere is not None else 0.0, path)
+                    yield index, last_s, upright(frame)
                     index += 1
         except (av.error.FFmpegError, OSError) as error:
             raise InputError(f"breaks off ({error.strerror})", path=path, place=f"frame {index}") from error
@@ -137,6 +337,21 @@ def decoded_frames(path: str | os.PathLike[str], *, threads: int = 0) -> Iterato
             )
         if index == 0:
             raise InputError("holds no pictures", path=path, place="frame 0")
+
+
+def pictures_at(path: str | os.PathLike[str], times_s: Iterable[float]) -> Iterator[av.VideoFrame | None]:
+    """For each of ascending times the last picture not after it; None before the first one, the last one stays.
+
+    Raises
+    ------
+    InputError : as `decoded_frames`
+    """
+    frames = decoded_frames(path)
+    held, coming = None, next(frames, None)
+    for time_s in times_s:
+        while coming is not None and coming[1] <= time_s + TIMESTAMP_ROUNDING_S:
+            held, coming = coming[2], next(frames, None)
+        yield held
 
 
 def read_frames(
@@ -190,6 +405,7 @@ class VideoWriter:
     crf : x264's constant rate factor; smaller is better and bigger
     audio : audio file to put beside the pictures (AAC); of more than two channels the first, FOA's omnidirectional one
     preset : x264's preset, speed against size
+    timed : each frame is written at a time that is given with it, in place of one after the other
 
     Raises
     ------
@@ -207,6 +423,7 @@ class VideoWriter:
         audio: str | os.PathLike[str] | None = None,
         preset: str = "veryfast",
         threads: int = 0,
+        timed: bool = False,
     ):
         if width < 2 or height < 2 or width % 2 or height % 2:
             raise InputError(f"width and height of a video must be even, not {width}x{height}", path=path)
@@ -215,15 +432,18 @@ class VideoWriter:
         self._options = {"crf": str(crf), "preset": preset}
         self._threads = threads
         self._count = 0
+        self._tick = Fraction(1, _TICKS if timed else 1) / self.fps  # of a frame: constant rates stay exact
+        self._last = -1
 
     def __enter__(self) -> VideoWriter:
         self._whole = written_whole(self.path)
         temporary = self._whole.__enter__()
         try:
             self._container = av.open(temporary, "w", format="mp4", options={"movflags": "+faststart"})
+            self._container.metadata["comment"] = _AS_SEEN
             self._stream = self._container.add_stream("libx264", rate=self.fps, options=self._options)
             self._stream.width, self._stream.height, self._stream.pix_fmt = self.width, self.height, "yuv420p"
-            self._stream.codec_context.time_base = 1 / self.fps
+            self._stream.codec_context.time_base = self._tick
             self._stream.codec_context.thread_count = self._threads
             self._audio = _AudioTrack(self._container, self.audio) if self.audio is not None else None
         except BaseException as error:
@@ -231,8 +451,13 @@ class VideoWriter:
                 raise
         return self
 
-    def write(self, frame: np.ndarray | av.VideoFrame) -> None:
-        """Append one frame: BGR uint8 (height, width, 3), or a decoded frame of the right size."""
+    def write(self, frame: np.ndarray | av.VideoFrame, time_s: float | None = None) -> None:
+        """Append one frame: BGR uint8 (height, width, 3), or a decoded frame of the right size.
+
+        Parameters
+        ----------
+        time_s : where the video is timed; frames that share a time, or would go back, are put one tick behind the last
+        """
         if isinstance(frame, np.ndarray):
             if frame.shape != (self.height, self.width, 3):
                 raise InputError(
@@ -241,7 +466,9 @@ class VideoWriter:
                     place=f"frame {self._count}",
                 )
             frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="bgr24")
-        frame.pts, frame.time_base, frame.pict_type = self._count, 1 / self.fps, 0
+        place = self._count if time_s is None else max(round(time_s / self._tick), self._last + 1)
+        frame.pts, frame.time_base, frame.pict_type = place, self._tick, 0
+        self._last = place
         self._count += 1
         self._container.mux(self._stream.encode(frame))
         if self._audio is not None:  # kept abreast of the pictures, so that players need not seek

@@ -1,0 +1,97 @@
+"""Forms in which people export detectors: free size, 16 bits, more outputs, finished boxes, other classes."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+import object_detection
+from detection.detector import Detector, _say_once
+from detection.videos import is_current
+from detection.yolox import PERSON, person_boxes
+from tests.films import film
+from tests.test_vision_yolox import ONNX, same_boxes
+from util.boxes import box_path, read_boxes
+from util.errors import InputError
+
+
+def pictures(count: int = 4) -> list[np.ndarray]:
+    rng = np.random.default_rng(5)
+    return [cv2.resize(rng.integers(0, 256, (6, 12, 3)).astype(np.uint8), (360, 180)) for _ in range(count)]
+
+
+def opened(name: str, **options) -> Detector:
+    return Detector(str(ONNX / f"{name}.onnx"), device="cpu", **options)
+
+
+def test_a_free_size_runs_at_a_default_or_as_asked():
+    assert (opened("free_size").width, opened("free_size").height) == (416, 416)
+    small = opened("free_size", size=(128, 64))
+    assert (small.width, small.height) == (128, 64) and small.settings == {"input_size": [128, 64]}
+    same_boxes(opened("free")(pictures()), small(pictures()))
+    with pytest.raises(InputError, match="--detector-size 416x416: the model takes 128x64"):
+        opened("free", size=(416, 416))
+
+
+def test_sixteen_bits_and_further_outputs_are_no_matter():
+    plain = opened("free")(pictures())
+    same_boxes(plain, opened("second_output")(pictures()))
+    for one, other in zip(plain, opened("half")(pictures())):
+        assert abs(len(one.score) - len(other.score)) <= 3
+        assert np.abs(np.sort(one.score)[-20:] - np.sort(other.score)[-20:]).max() < 0.01
+
+
+@pytest.mark.parametrize("name", ["dets_labels", "boxes_scores_labels"])
+def test_finished_boxes_with_scores_and_labels(name):
+    detector = opened(name, person_class=1)
+    assert detector.finished is not None and not detector.free_batch
+    white, dark = detector([np.full((32, 64, 3), 255, np.uint8), np.full((32, 64, 3), 51, np.uint8)])
+    np.testing.assert_allclose(white.boxes, [[8, 4, 16, 20], [32, 8, 48, 24]], atol=1e-4)  # half of the input's pixels
+    np.testing.assert_allclose(white.score, [1, 0.5], atol=1e-3)
+    assert white.label.tolist() == [PERSON, 1]
+    boxes, score = person_boxes(white, 64, 32)
+    assert (score > 0).sum() == 1
+    np.testing.assert_allclose(boxes[0], [8 / 64, 4 / 32, 16 / 64, 20 / 32], atol=1e-6)
+    assert person_boxes(dark, 64, 32)[1][0] == pytest.approx(0.2, abs=0.01)
+    assert opened(name)([np.full((32, 64, 3), 255, np.uint8)])[0].label.tolist() == [1, PERSON]
+
+
+def people(detector: Detector) -> int:
+    return sum(int((person_boxes(found, 360, 180)[1] > 0).sum()) for found in detector(pictures()))
+
+
+def test_the_class_of_people_is_asked_for_named_or_said_to_be_unknown(caplog):
+    due = people(opened("free"))
+    assert due > 5
+    _say_once.cache_clear()
+    with caplog.at_level(logging.WARNING):
+        assert people(opened("two_classes", person_class=1)) == people(opened("named_classes")) == due
+        assert not caplog.records
+        assert people(opened("two_classes")) == 0
+    (said,) = [record.getMessage() for record in caplog.records]
+    assert "2 classes: number 0 is taken for people (--person-class N names another)" in said
+    with pytest.raises(InputError, match="--person-class 2: the model has 2 classes"):
+        opened("two_classes", person_class=2)
+
+
+def test_what_is_no_detector_says_how_to_export_it():
+    for name in ("identity", "vector"):
+        with pytest.raises(InputError, match=r"tools/export_onnx\.py.*boxes .*scores and labels"):
+            opened(name)
+
+
+def test_boxes_of_another_class_are_made_anew(tmp_path):
+    path = film(tmp_path / "a.mp4", [0.0, 0.1], picture=lambda _: pictures(1)[0])
+    model = str(ONNX / "two_classes.onnx")
+    for asked, found in ((0, False), (1, True)):
+        command = [str(path), "--detector", model, "--person-class", str(asked), "--device", "cpu", "--quiet"]
+        assert object_detection.main(command) == 0
+        track = read_boxes(box_path(path, model))
+        assert bool(track.boxes.any()) == found and track.meta["person_class"] == asked
+    boxes = box_path(Path(path), model)
+    assert is_current(boxes, path, opened("two_classes", person_class=1), 10.0)
+    assert not is_current(boxes, path, opened("two_classes", person_class=0), 10.0)
