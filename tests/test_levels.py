@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,11 +16,11 @@ from dataset.check_sound import level_dbfs, scan
 from dataset.levels import FAR_DB, gain_to_level_db, level_remark, training_level_dbfs
 from dataset.recordings import recording_of_file
 from seld_predictor import load
+from system.checkpoint import load_checkpoint, save_checkpoint
 from tests.checkpoints import RATE_HZ, bursts, thresholds, untrained
 from tests.films import film, square
 from util.angles import direction_from_degrees
 from util.channels import capsule_matrix
-from util.checkpoint import load_checkpoint, save_checkpoint
 from util.cli import run_main
 from util.errors import InputError
 from util.microphone_arrays import ARRAYS
@@ -79,7 +80,7 @@ def known(path: Path, level: float | None = None) -> Path:
     """A checkpoint that knows the level of its training recordings."""
     untrained(path)
     if level is not None:
-        save_checkpoint(path, load_checkpoint(path) | {"level_dbfs": level})
+        save_checkpoint(path, replace(load_checkpoint(path), level_dbfs=level))
     return path
 
 
