@@ -14,6 +14,7 @@ from detection.videos import Rate, detect_videos
 from util.cli import run_main
 from util.errors import InputError
 from util.files import read_json
+from util.find import files_under, same_name
 
 DEFAULT_DATA_ROOT = "data_dcase2023_task3"
 DEFAULT_DETECTOR = "yolox_tiny"
@@ -66,12 +67,11 @@ def videos_of_root(root: str | os.PathLike[str]) -> list[Path]:
     root = Path(root)
     if not root.is_dir():
         raise InputError("no such data root (flag --data-root)", path=root)
-    found: dict[tuple[str, Path], Path] = {}
+    found: dict[tuple[str, str], Path] = {}
     for folders in VIDEO_FOLDERS:
         for folder in folders:
-            for video in sorted((root / folder).rglob("*.mp4")):
-                if not video.name.startswith("."):
-                    found.setdefault((folders[0], video.relative_to(root / folder)), video)
+            for video in files_under(root / folder, [".mp4"]):
+                found.setdefault((folders[0], same_name(str(video.relative_to(root / folder)))), video)
     if not found:
         raise InputError(f"has no mp4 in {', '.join(name for pair in VIDEO_FOLDERS for name in pair)}", path=root)
     return sorted(found.values())

@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from util.cli import run_main
 from util.errors import InputError
+from util.find import files_under
 from util.partials import sweep_partials
 from util.processors import cpu_count
 from util.video import VideoWriter, decoded_frames, fitted_size, video_info
@@ -130,7 +131,7 @@ def resize_folder(
 def _videos(source: Path) -> list[Path]:
     if not source.is_dir():
         raise InputError("no such folder", path=source)
-    names = sorted(path.relative_to(source) for path in source.rglob("*.mp4") if not path.name.startswith("."))
+    names = [path.relative_to(source) for path in files_under(source, [".mp4"])]
     if not names:
         raise InputError("has no mp4", path=source)
     return names

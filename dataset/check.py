@@ -25,12 +25,13 @@ from dataset.check_directions import (
     truth_of_labels,
 )
 from dataset.check_sound import CHANNEL_NAMES, FRAME_S, Directions, Intensity, Levels, scan
-from dataset.layouts import AUDIO_SUFFIXES, LAYOUTS, DataRoot
+from dataset.layouts import LAYOUTS, DataRoot
 from dataset.recordings import Labels, Recording, recording_of_file
 from util.arrays import ARRAYS, Array, array_named
 from util.boxes import BoxTrack, box_path, read_boxes
 from util.errors import InputError
 from util.events import EventTable
+from util.find import SOUND_SUFFIXES, beside, files_under
 
 DETECTORS = ("yolox_tiny", "yolox_nano", "yolox_s", "builtin")
 _SILENT_RMS, _QUIET_RMS = 1e-5, 1e-3
@@ -161,9 +162,7 @@ def _files_of(path: Path) -> tuple[list[Path], list[Finding], tuple[str, ...] | 
     files = sorted(file for found in by_format.values() for file in found)
     if files:
         return files, list(_companions(root, files)), root.classes
-    loose = sorted(
-        file for file in path.rglob("*") if file.suffix.lower() in AUDIO_SUFFIXES and not file.name.startswith(".")
-    )
+    loose = files_under(path, SOUND_SUFFIXES)
     if not loose:
         raise InputError("holds no recording: neither foa_dev, mic_dev ... nor loose sound files", path=path)
     return loose, [], None
@@ -201,12 +200,11 @@ def _detect(files: Sequence[Path], detector: str) -> list[Finding]:
 
 
 def _video_of(file: Path) -> Path | None:
-    beside = file.with_suffix(".mp4")
     try:
         video = recording_of_file(file).video
     except InputError:
         return None
-    return video or (beside if beside.is_file() else None)
+    return video or beside(file, [".mp4"])
 
 
 def check_recording(
@@ -220,8 +218,8 @@ def check_recording(
     """All that is wrong with one recording and what belongs to it; a pool gathers what it says of the whole root."""
     try:
         recording = recording_of_file(file, array=array)
-        if recording.video is None and file.with_suffix(".mp4").is_file():
-            recording = replace(recording, video=file.with_suffix(".mp4"))
+        if recording.video is None:
+            recording = replace(recording, video=beside(file, [".mp4"]))
         levels, evidence = scan(file, recording.array)
     except InputError as error:
         return [Finding(file, error.rule, error.place or "")]

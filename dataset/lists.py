@@ -9,6 +9,8 @@ from pathlib import Path
 from dataset.layouts import DataRoot
 from util.errors import InputError
 from util.files import write_text
+from util.find import existing
+from util.text import read_text, shown
 
 FOLDER = "list_dataset"
 
@@ -78,7 +80,7 @@ def read_list(path: str | os.PathLike[str], roots: Sequence[DataRoot] = ()) -> l
     for number, line in _lines(path):
         audio = _resolve(line, Path(path), roots)
         if audio is None:
-            raise InputError(f"names a file that does not exist: {line}", path=path, place=f"line {number}")
+            raise InputError(f"names a file that does not exist: {shown(line, 300)}", path=path, place=f"line {number}")
         found.append(audio)
     if not found:
         raise InputError("the list is empty", path=path)
@@ -86,28 +88,36 @@ def read_list(path: str | os.PathLike[str], roots: Sequence[DataRoot] = ()) -> l
 
 
 def _lines(path: str | os.PathLike[str]) -> list[tuple[int, str]]:
-    try:
-        text = Path(path).read_text(encoding="utf-8-sig")
-    except (FileNotFoundError, IsADirectoryError):
-        raise InputError("no such list", path=path) from None
-    except UnicodeDecodeError:
-        raise InputError("is no list of recordings: not a text file", path=path) from None
-    numbered = ((number, line.strip()) for number, line in enumerate(text.split("\n"), start=1))
+    if not Path(path).is_file():
+        raise InputError("no such list", path=path)
+    text = read_text(path, "list of recordings")
+    numbered = ((number, _unquoted(line)) for number, line in enumerate(text.split("\n"), start=1))
     return [(number, line) for number, line in numbered if line]
 
 
+def _unquoted(line: str) -> str:
+    """A path as a spreadsheet may write it: in quotation marks, with empty cells behind."""
+    line = line.strip().rstrip(",;\t ")
+    return line[1:-1] if len(line) > 1 and line[0] == line[-1] == '"' else line
+
+
 def _resolve(line: str, list_path: Path, roots: Sequence[DataRoot]) -> Path | None:
-    candidates = [Path(line), list_path.parent.parent / line, *(root.path / line for root in roots)]
-    try:
-        return next((candidate for candidate in candidates if candidate.is_file()), None)
-    except (ValueError, OSError):  # a zero byte, a name that is too long
-        return None
+    for name in (line, line.replace("\\", "/")) if "\\" in line else (line,):  # written on Windows
+        candidates = [Path(name), list_path.parent.parent / name, *(root.path / name for root in roots)]
+        for candidate in candidates:
+            try:
+                if (found := existing(candidate)) is not None and found.is_file():
+                    return found
+            except (ValueError, OSError):  # a zero byte, a name that is too long
+                continue
+    return None
 
 
 def _names_recordings_of(path: Path, root: DataRoot) -> bool:
-    inside = root.path.resolve()
     for _, line in _lines(path):
         audio = _resolve(line, path, [root])
-        if audio is not None:
-            return inside in audio.resolve().parents
+        if audio is not None:  # a folder of the root may be a link: only the path as it is written leads through it
+            return any(
+                Path(make(root.path)) in Path(make(audio)).parents for make in (os.path.abspath, os.path.realpath)
+            )
     return False

@@ -20,6 +20,7 @@ from util.audio import RATE_HZ, AudioInfo, audio_info
 from util.boxes import MAX_BOXES, BoxTrack, box_path, read_boxes
 from util.errors import InputError
 from util.events import EventTable
+from util.find import files_in
 from util.interval_csv import INTERVAL_DIALECTS
 from util.intervals import IntervalTable
 from util.labels import read_label_events, read_label_intervals
@@ -294,7 +295,7 @@ class Boxes:
         return track.at(time_s)
 
     def _sibling(self, video: Path) -> Path:
-        found = sorted(path for path in video.parent.glob("*.mp4") if box_path(path, self.detector).exists())
+        found = [path for path in files_in(video.parent, [".mp4"]) if box_path(path, self.detector).exists()]
         later = [path for path in found if path > video]
         other = next((path for path in [*later, *found] if path != video), None)
         if other is None:
