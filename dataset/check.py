@@ -31,7 +31,7 @@ from util.arrays import ARRAYS, Array, array_named
 from util.boxes import BoxTrack, box_path, read_boxes
 from util.errors import InputError
 from util.events import EventTable
-from util.find import SOUND_SUFFIXES, beside, files_under
+from util.find import SOUND_SUFFIXES, Found, beside, walk
 
 DETECTORS = ("yolox_tiny", "yolox_nano", "yolox_s", "builtin")
 _SILENT_RMS, _QUIET_RMS = 1e-5, 1e-3
@@ -161,11 +161,19 @@ def _files_of(path: Path) -> tuple[list[Path], list[Finding], tuple[str, ...] | 
     }
     files = sorted(file for found in by_format.values() for file in found)
     if files:
-        return files, list(_companions(root, files)), root.classes
-    loose = files_under(path, SOUND_SUFFIXES)
-    if not loose:
+        stages = root.layout.stages
+        folders = {one for name in by_format for stage in stages for one in root.layout.folders(path, name, stage)}
+        passed_over = [one for folder in sorted(folders) for one in _passed_over(folder, walk(folder, SOUND_SUFFIXES))]
+        return files, [*_companions(root, files), *passed_over], root.classes
+    loose = walk(path, SOUND_SUFFIXES)
+    if not loose.files:
         raise InputError("holds no recording: neither foa_dev, mic_dev ... nor loose sound files", path=path)
-    return loose, [], None
+    return loose.files, list(_passed_over(path, loose)), None
+
+
+def _passed_over(folder: Path, found: Found) -> Iterator[Finding]:
+    for line in found.remarks(folder):
+        yield Finding(folder, line, note=True)
 
 
 def _companions(root: DataRoot, files: Sequence[Path]) -> Iterator[Finding]:

@@ -102,15 +102,16 @@ def _unquoted(line: str) -> str:
 
 
 def _resolve(line: str, list_path: Path, roots: Sequence[DataRoot]) -> Path | None:
-    for name in (line, line.replace("\\", "/")) if "\\" in line else (line,):  # written on Windows
-        candidates = [Path(name), list_path.parent.parent / name, *(root.path / name for root in roots)]
-        for candidate in candidates:
-            try:
-                if (found := existing(candidate)) is not None and found.is_file():
-                    return found
-            except (ValueError, OSError):  # a zero byte, a name that is too long
-                continue
-    return None
+    names = (line, line.replace("\\", "/")) if "\\" in line else (line,)  # the second: written on Windows
+    folders = (Path(), list_path.parent.parent, *(root.path for root in roots))
+    try:
+        candidates = [folder / name for name in names for folder in folders]
+        exact = next((candidate for candidate in candidates if os.path.isfile(candidate)), None)
+        if exact is not None:
+            return exact
+        return next((found for one in candidates if (found := existing(one)) is not None and found.is_file()), None)
+    except (ValueError, OSError):  # a zero byte, a name that is too long
+        return None
 
 
 def _names_recordings_of(path: Path, root: DataRoot) -> bool:

@@ -111,9 +111,9 @@ def recordings_from_list(
                 f"names recordings of two data roots, {first.root} and {recording.root}; give their shares with --mix"
             )
             raise InputError(rule, path=paths[0])
-        if need_labels:
+        if need_labels and recording.labels is None:
             _need(recording, "labels", "metadata", LAYOUTS[recording.layout].labels_of(recording.audio))
-        if need_video:
+        if need_video and recording.video is None:
             videos = LAYOUTS[recording.layout].videos_of(recording.audio)
             _need(recording, "video", "video", videos[-1] if videos else None, " (or use --no-video)")
     return recordings

@@ -9,9 +9,10 @@ archives). Suffixes are compared without case (cameras write `.MP4`, recorders `
 from __future__ import annotations
 
 import functools
+import itertools
 import os
 import unicodedata
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -141,21 +142,22 @@ def existing(path: str | os.PathLike[str]) -> Path | None:
 
     A name that is there as it is given goes first.
     """
-    path = Path(path)
-    if path.exists():
+    path = path if isinstance(path, Path) else Path(path)  # parsing it again would take longer than looking it up
+    text = os.fspath(path)
+    if os.path.exists(text):
         return path
-    parent = path.parent
-    if parent == path or not path.name:
+    folder, name = os.path.split(text)
+    if not name or folder == text:
         return None
-    if not parent.is_dir():
-        found = existing(parent) if not parent.name.isascii() else None
-        if found is None:
-            return None
-        parent = found
-    called = _called(os.fspath(parent), parent.stat().st_mtime_ns).get(same_name(path.name))
-    if called is None or not (parent / called).exists():
+    try:
+        changed_ns = os.stat(folder or ".").st_mtime_ns
+    except OSError:  # perhaps the folder is written in another way
+        found = None if folder.isascii() else existing(folder)
+        return None if found is None else existing(found / name)
+    called = _called(folder, changed_ns).get(same_name(name))
+    if called is None or not os.path.exists(os.path.join(folder, called)):
         return None
-    return parent / called
+    return path.with_name(called)
 
 
 @functools.lru_cache(maxsize=256)
@@ -163,7 +165,7 @@ def _called(folder: str, mtime_ns: int) -> dict[str, str]:
     """Names in a folder by `same_name`; of several the first. Kept until the folder changes."""
     del mtime_ns
     try:
-        return {same_name(name): name for name in sorted(os.listdir(folder), reverse=True)}
+        return {same_name(name): name for name in sorted(os.listdir(folder or "."), reverse=True)}
     except OSError:
         return {}
 
@@ -183,21 +185,21 @@ def folder_names(paths: Iterable[Path]) -> dict[Path, str]:
     for above in range(1, max((len(path.parts) for path in paths), default=1)):
         groups: dict[str, list[Path]] = defaultdict(list)
         for path, name in names.items():
-            groups[unicodedata.normalize("NFC", name).casefold()].append(path)
+            groups[_folded(name)].append(path)
         alike = [path for group in groups.values() if len(group) > 1 for path in group]
         if not alike:
             return names
         for path in alike:
             if len(parts := path.parts[:-1]) >= above and parts[-above] not in ("/", os.sep, "..", path.anchor):
                 names[path] = f"{parts[-above]}_{names[path]}"
-    taken: set[str] = set()
-    for path, name in names.items():  # one folder: take1.wav and take1.flac
-        number, unique = 1, name
-        if sum(other.casefold() == name.casefold() for other in names.values()) > 1:
-            unique = f"{name}_{path.suffix[1:].lower()}"
-        while unique.casefold() in taken:
-            number += 1
-            unique = f"{name}_{number}"
-        taken.add(unique.casefold())
-        names[path] = unique
-    return names
+    count, taken, unique = Counter(map(_folded, names.values())), set(), {}
+    for path, name in names.items():  # in one folder: take1.wav and take1.flac
+        tried = [f"{name}_{path.suffix[1:].lower()}"] if count[_folded(name)] > 1 else [name]
+        tries = itertools.chain(tried, (f"{name}_{number}" for number in itertools.count(2)))
+        unique[path] = next(one for one in tries if _folded(one) not in taken)
+        taken.add(_folded(unique[path]))
+    return unique
+
+
+def _folded(name: str) -> str:
+    return unicodedata.normalize("NFC", name).casefold()
