@@ -11,6 +11,7 @@ from pathlib import Path
 
 from detection.detector import Detector
 from detection.videos import Rate, detect_videos
+from util import cache
 from util.cli import run_main
 from util.errors import InputError
 from util.files import read_json
@@ -34,7 +35,7 @@ def ensure_boxes(
     Parameters
     ----------
     videos : a resized copy beside one ("video_360x180_dev" for "video_dev") is what is decoded; boxes are fractions of
-        the image either way. The box file lies beside the video given
+        the image either way. The box file lies beside the video given, or in the cache (`util.cache`)
     detector : "yolox_nano", "yolox_tiny", "yolox_s", "builtin" or the path of an onnx file
     rate_hz : boxes per second, or "native" for every frame
 
@@ -94,6 +95,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--workers", type=int, help="inferences at the same time (one per processor)")
     parser.add_argument("--again", action="store_true", help="detect even where current boxes lie")
+    parser.add_argument(
+        "--cache", metavar="DIR", help="folder for the boxes [beside the videos, where that can be written]"
+    )
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
     return parser
 
@@ -128,6 +132,7 @@ def _detector_of(settings: Path) -> str | None:
 def main(argv: list[str] | None = None) -> int:
     """Command line; the exit status is 0, or 2 when a video could not be read."""
     arguments = _parser().parse_args(argv)
+    cache.use(arguments.cache)
     rate_hz = box_rate(arguments.box_rate)
     if arguments.workers is not None and arguments.workers < 1:
         raise InputError("--workers must be at least 1")

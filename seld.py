@@ -7,6 +7,7 @@ import sys
 from typing import Any
 
 from family.presets import ids_of, preset_of
+from util import cache
 from util.arguments import DEFAULTS, SYSTEM_NAMES, build_parser
 from util.cli import run_main
 from util.errors import InputError
@@ -34,6 +35,7 @@ def main(argv: list[str] | None = None) -> int:
     if len(jobs) != 1:
         known = "-train (with -val), -eval, -infer, -tune, -submit and -check-submission"
         raise InputError(f"give exactly one of {known}; --help explains them")
+    cache.use(given.get("cache"))
     # Each job imports PyTorch and the networks; --help and a mistyped flag are answered before that.
     if jobs == ["train"]:
         from job.folds import train as job

@@ -27,8 +27,9 @@ from dataset.check_directions import (
 from dataset.check_sound import CHANNEL_NAMES, FRAME_S, Directions, Intensity, Levels, scan
 from dataset.layouts import LAYOUTS, DataRoot
 from dataset.recordings import Labels, Recording, recording_of_file
+from util import cache
 from util.arrays import ARRAYS, Array, array_named
-from util.boxes import BoxTrack, box_path, read_boxes
+from util.boxes import BoxTrack, box_file, read_boxes
 from util.errors import InputError
 from util.events import EventTable
 from util.find import SOUND_SUFFIXES, Found, beside, walk
@@ -80,6 +81,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--detector", metavar="NAME", help=f"whose box files to use [the first found of {', '.join(DETECTORS)}]"
     )
     parser.add_argument("--detect", action="store_true", help="detect people where there are no box files yet")
+    parser.add_argument("--cache", metavar="DIR", help="folder of boxes that do not lie beside the videos")
     parser.add_argument("--all", action="store_true", help=f"name every recording of a problem [the first {_SHOWN}]")
     parser.add_argument("--quiet", action="store_true", help="no progress bar, no notes")
 
@@ -87,6 +89,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Check, print; 1 where something is wrong, else 0."""
     array = array_named(_ARRAYS[args.format]) if args.format else None
+    cache.use(args.cache)
     findings: list[Finding] = []
     checked = 0
     for given in map(Path, args.paths):
@@ -301,7 +304,7 @@ def _boxes(recording: Recording, detector: str | None) -> tuple[BoxTrack | None,
     except InputError as error:
         return None, [Finding(video, error.rule, error.place or "")]
     for name in [detector] if detector else DETECTORS:
-        if (path := box_path(video, name)).is_file():
+        if (path := box_file(video, name)).is_file():
             try:
                 return read_boxes(path), findings
             except InputError as error:

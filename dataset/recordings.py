@@ -17,7 +17,7 @@ from dataset.layouts import LAYOUTS, DataRoot, layout_of_file
 from dataset.lists import read_list
 from util.arrays import ARRAYS, Array
 from util.audio import RATE_HZ, AudioInfo, audio_info
-from util.boxes import MAX_BOXES, BoxTrack, box_path, read_boxes
+from util.boxes import MAX_BOXES, BoxTrack, box_file, read_boxes
 from util.errors import InputError
 from util.events import EventTable
 from util.find import files_in
@@ -295,7 +295,7 @@ class Boxes:
         return track.at(time_s)
 
     def _sibling(self, video: Path) -> Path:
-        found = [path for path in files_in(video.parent, [".mp4"]) if box_path(path, self.detector).exists()]
+        found = [path for path in files_in(video.parent, [".mp4"]) if box_file(path, self.detector).exists()]
         later = [path for path in found if path > video]
         other = next((path for path in [*later, *found] if path != video), None)
         if other is None:
@@ -304,7 +304,7 @@ class Boxes:
         return other
 
     def _read(self, video: Path) -> tuple[_PackedBoxes, int]:
-        packed = _PackedBoxes(read_boxes(box_path(video, self.detector)))
+        packed = _PackedBoxes(read_boxes(box_file(video, self.detector)))
         return packed, packed.nbytes
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from dataset.recordings import Recording
-from util.boxes import BoxTrack, box_path, read_boxes, write_boxes
+from util.boxes import BoxTrack, box_file, box_path, read_boxes, write_boxes
 from util.video import VideoWriter, fitted_size, read_frames, video_info
 
 SHOWN_WIDTH = 1024  # pixels of a copy that is made to be looked at
@@ -80,7 +80,7 @@ def boxes_of_video(video: Path, detector: str, times_s: np.ndarray, placement: P
 
     opened, source = Detector(detector), source_video(video)
     for rate_hz in (10.0, "native"):
-        path = box_path(video, opened.label)
+        path = box_file(video, opened.label)
         if path.is_file() and is_current(path, source, opened, rate_hz):
             return read_boxes(path)
     key = f"{len(times_s)} windows, offset {placement.offset_s:g} s"

@@ -15,12 +15,13 @@ from dataset.layouts import DataRoot
 from dataset.lists import read_list
 from dcase2022_task3_seld_metrics import MetricWarning, score
 from tests.small_data import make_root
+from util import text as text_module
 from util.columns import Named, named
 from util.dialects import DIALECTS, format_events, parse_events, read_columns, read_events
 from util.errors import InputError
 from util.files import read_json
 from util.interval_csv import read_intervals
-from util.text import decoded, parse_csv, say_once, shown
+from util.text import decoded, parse_csv, shown
 
 ROWS = "0,1,0,30,10,200\n1,1,0,31,-10,150\n12,2,1,-90,5,100\n"
 NAMES = "frame,class,source,azimuth,elevation,distance\n"
@@ -57,7 +58,7 @@ NO_DECIMALS = {form: make for form, make in FORMS.items() if form != "decimal co
 
 @pytest.fixture(autouse=True)
 def forget_what_was_said():
-    say_once.cache_clear()
+    text_module._said.clear()
 
 
 @pytest.mark.parametrize("form", FORMS)

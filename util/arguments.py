@@ -46,6 +46,7 @@ DEFAULTS: dict[str, Any] = {
     "check_submission": None,
     "data_root": [DEFAULT_DATA_ROOT],
     "monitor_path": None,
+    "cache": None,
     "random_seed": 0,
     "class_num": None,
     "format": None,
@@ -243,6 +244,12 @@ A value is taken from the flag, else from dataset.json in the data root, else fr
         "--detector",
         metavar="NAME",
         help="person detector: yolox_nano, yolox_tiny, yolox_s, builtin or a path to an .onnx file [yolox_tiny]",
+    )
+    add(
+        "--cache",
+        metavar="DIR",
+        help="folder for what is made of the data, as person boxes [beside them; the user's cache where that cannot be "
+        "written]",
     )
     add("--box-rate", metavar="HZ", help="detections per second of video, or 'native' for every frame [10]")
     add(

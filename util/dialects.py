@@ -205,7 +205,7 @@ def _places(found: CsvText, dialect: Dialect, path: str | os.PathLike[str] | Non
         line=found.header_line,
     )
     if chosen.left_out:
-        say_once(f"of dialect {dialect.name}: {chosen.words()}", None if path is None else str(path))
+        say_once(f"of dialect {dialect.name}: {chosen.words()}", path)
     return {called[name]: place for name, place in chosen.positions.items()}
 
 

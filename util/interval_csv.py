@@ -197,7 +197,7 @@ def _places(found: CsvText, dialect: IntervalDialect, path: str | os.PathLike[st
         why = f"; {error.rule}" if error.rule.startswith("the header") else ""
         raise InputError(rule + why, path=path, place=error.place) from None
     if chosen.left_out:
-        say_once(f"of dialect {dialect.name}: {chosen.words()}", None if path is None else str(path))
+        say_once(f"of dialect {dialect.name}: {chosen.words()}", path)
     return [chosen.positions[name] for name in wanted]
 
 

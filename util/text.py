@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import codecs
 import csv
-import functools
 import logging
 import os
 import re
@@ -30,6 +29,7 @@ _MARKS = (  # the longer ones first: UTF-32 begins as UTF-16 does
 )
 _DECIMAL_COMMA = re.compile(r"\s*[+-]?\d+,\d+(?:[eE][+-]?\d+)?\s*")
 _SHOWN = 40  # characters of a field in a message
+_said: set[str] = set()
 
 
 def is_number(field: str) -> bool:
@@ -240,7 +240,8 @@ def unusual_bytes(content: bytes) -> tuple[str, ...]:
     return tuple(forms)
 
 
-@functools.cache
-def say_once(rule: str, path: str | None = None) -> None:
-    """Log a remark on a file; the same words on other files (with the `path` left out) are not repeated."""
-    logger.warning("%s", rule if path is None else f"{path}: {rule}")
+def say_once(rule: str, path: str | os.PathLike[str] | None = None) -> None:
+    """Log a remark on a file; the same words on other files are not repeated in this process."""
+    if rule not in _said:
+        _said.add(rule)
+        logger.warning("%s", rule if path is None else f"{os.fspath(path)}: {rule}")
