@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import logging
-import os
 import sys
 import time
 
@@ -16,6 +15,7 @@ from simulation.tut_tau.writer import write_set
 from util.arrays import ARRAYS
 from util.cli import run_main
 from util.errors import InputError
+from util.processors import cpu_count
 
 log = logging.getLogger(__name__)
 _DEFAULT = Settings()
@@ -253,7 +253,7 @@ def _layout_of(argv: list[str] | None) -> str:
 
 
 def _processes(asked: int | None) -> int:
-    count = asked if asked is not None else len(os.sched_getaffinity(0))
+    count = asked if asked is not None else cpu_count()
     if count < 1:
         raise InputError(f"--processes must be at least 1, got {count}")
     return count

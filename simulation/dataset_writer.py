@@ -32,6 +32,7 @@ from util.audio import write_audio
 from util.dialects import write_events
 from util.errors import InputError
 from util.files import read_json, write_json, write_text
+from util.processors import cpu_count
 
 log = logging.getLogger(__name__)
 
@@ -140,7 +141,7 @@ def finish_dataset(out: str | os.PathLike[str]) -> None:
     InputError : as `write_dataset`
     """
     if not is_complete(out):
-        write_dataset(out, stored_settings(out) or Settings(), processes=len(os.sched_getaffinity(0)))
+        write_dataset(out, stored_settings(out) or Settings(), processes=cpu_count())
 
 
 def clip_files(root: Path, settings: Settings, plan: ClipPlan) -> list[Path]:

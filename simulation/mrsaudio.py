@@ -38,6 +38,7 @@ from util.camera import Equirectangular
 from util.cli import run_main
 from util.errors import InputError
 from util.files import read_json, write_json, written_whole
+from util.processors import cpu_count
 
 log = logging.getLogger(__name__)
 
@@ -250,7 +251,7 @@ def parser() -> argparse.ArgumentParser:
     add("--height", type=int, default=d.height, metavar="PX", help="of the video")
     add("--fps", default=d.fps, metavar="RATE", help="frames per second, a number or a fraction")
     add("--seed", type=int, default=d.seed, help="same seed, same bytes")
-    add("--processes", type=int, default=len(os.sched_getaffinity(0)), metavar="N", help="recordings made at once")
+    add("--processes", type=int, default=cpu_count(), metavar="N", help="recordings made at once")
     add("--quiet", action="store_true", help="no progress bar")
     return command
 

@@ -300,7 +300,8 @@ def _read_pcm16(info: AudioInfo, first: int, frames: int) -> np.ndarray:
     """
     block_bytes = 2 * info.channels
     with open(info.path, "rb", buffering=0) as file:
-        data = os.pread(file.fileno(), frames * block_bytes, info.data_offset + first * block_bytes)
+        file.seek(info.data_offset + first * block_bytes)  # Windows has no os.pread
+        data = file.read(frames * block_bytes)
     if len(data) < frames * block_bytes:
         place = f"{(first + len(data) // block_bytes) / info.rate_hz:.3f} s"
         raise InputError("breaks off, its header says that it is longer", path=info.path, place=place)

@@ -13,8 +13,6 @@ import os
 import uuid
 from pathlib import Path
 
-import platformdirs
-
 from util.text import say_once
 
 VARIABLE = "AV_SELD_CACHE"  # environment variable: the folder instead of the user's cache folder
@@ -39,6 +37,8 @@ def cache_folder() -> Path:
     """The user's cache folder of this project: $AV_SELD_CACHE, else what the system has for it."""
     if os.environ.get(VARIABLE):
         return Path(os.environ[VARIABLE])
+    import platformdirs  # where it is asked for, for answers to --help are quick
+
     return Path(platformdirs.user_cache_dir("audio-visual-seld", appauthor=False))
 
 

@@ -66,6 +66,8 @@ def read_json(path: str | os.PathLike[str]) -> Any:
         return json.loads(text)
     except json.JSONDecodeError as error:
         raise InputError(f"is no json: {error.msg}", path=path, place=f"line {error.lineno}") from None
+    except ValueError as error:  # an integer of thousands of digits
+        raise InputError(f"is no json: {error}", path=path) from None
     except RecursionError:
         raise InputError("is no json: too many brackets inside one another", path=path) from None
 
