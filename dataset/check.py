@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import sys
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -24,12 +25,14 @@ from dataset.check_directions import (
     truth_of_boxes,
     truth_of_labels,
 )
+from dataset.check_labels import suspicions
 from dataset.check_sound import CHANNEL_NAMES, FRAME_S, Directions, Intensity, Levels, scan
 from dataset.layouts import LAYOUTS, DataRoot
 from dataset.recordings import Labels, Recording, recording_of_file
 from util import cache
 from util.arrays import ARRAYS, Array, array_named
 from util.boxes import BoxTrack, box_file, read_boxes
+from util.dialects import DIALECTS, read_columns
 from util.errors import InputError
 from util.events import EventTable
 from util.find import SOUND_SUFFIXES, Found, beside, walk
@@ -42,6 +45,7 @@ _LEAST_CLIPPED = 12
 _SHOWN = 3  # recordings named per problem
 _ALONE_DB = (2.3, 4.3)  # weights of one recording from which on they are said to be those of FuMa, of N3D
 _POOLED_FRAMES = 150  # of each recording
+_POOLED_ROWS = 500  # of each label file
 _LEAST_SPREAD = 0.15  # of the directions along an axis, whose slope is told
 _GAIN_DB = 5.0
 _ARRAYS = {"foa": "foa", "mic": "mic", "bin": "binaural"}
@@ -241,6 +245,8 @@ def check_recording(
         findings.append(Finding(file, rule, note=True))
     table = None
     if recording.labels is not None:
+        if pool is not None:
+            pool.add_labels(recording)
         try:
             table = Labels(None if classes is None else len(classes), classes=classes)(recording)
             findings += _of_label_times(recording, table)
@@ -381,6 +387,15 @@ class Pool:
 
     def __init__(self) -> None:
         self._samples: dict[str, list[tuple[Directions, Truth]]] = defaultdict(list)
+        self._labels: dict[str, list[dict[str, np.ndarray]]] = defaultdict(list)
+
+    def add_labels(self, recording: Recording) -> None:
+        """Remember some label rows as they stand in the file; a file that is no csv is told of elsewhere."""
+        if recording.dialect in DIALECTS:
+            with contextlib.suppress(InputError):
+                columns = read_columns(recording.labels, recording.dialect)
+                step = max(1, len(next(iter(columns.values()), ())) // _POOLED_ROWS)
+                self._labels[recording.dialect].append({name: column[::step] for name, column in columns.items()})
 
     def add(self, array: Array, evidence: Directions, truth: Truth) -> None:
         """Remember some frames of a recording."""
@@ -391,6 +406,12 @@ class Pool:
 
     def findings(self, path: Path) -> Iterator[Finding]:
         """What is wrong with most of them."""
+        for dialect, files in self._labels.items():
+            files = [columns for columns in files if columns]
+            names = set.intersection(*map(set, files)) if files else set()
+            columns = {name: np.concatenate([one[name] for one in files]) for name in names}
+            for found in suspicions(columns, distance_unit_m=DIALECTS[dialect].distance_unit_m):
+                yield Finding(path, f"labels: {found.rule}", found.detail)
         for name, samples in self._samples.items():
             if len(samples) < 2:
                 continue

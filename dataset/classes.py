@@ -100,7 +100,8 @@ def read_classes(path: str | os.PathLike[str]) -> tuple[str, ...]:
 
 def _table(lines: list[str], path: str | os.PathLike[str]) -> list[str] | None:
     """Names of a table of numbers and names, in the order of the numbers; None where the lines are no such table."""
-    for form in (r"\"?(?P<index>\d{1,9})\"?\s*[,;\t]\s*(?P<name>.*)", r"(?P<name>.*?)\s*[,;\t]\s*\"?(?P<index>\d{1,9})\"?"):
+    index, between = r"\"?(?P<index>\d{1,9})\"?", r"\s*[,;\t]\s*"
+    for form in (f"{index}{between}(?P<name>.*)", f"(?P<name>.*?){between}{index}"):
         start = next((at for at in (0, 1) if len(lines) > at and re.fullmatch(form, lines[at])), None)
         rows = [re.fullmatch(form, line) for line in lines[start or 0 :]]
         if start is None or not all(rows):

@@ -383,7 +383,7 @@ def _irregular_rows(
     if not rows:
         return _no_rows(), max(frames, default=-1), width
     *integers, values = zip(*rows)
-    block = *(_int64(column, path) for column in integers), np.array(values, dtype=np.float64)
+    block = *(np.array(column, dtype=np.int64) for column in integers), np.array(values, dtype=np.float64)
     return block, max(frames), width
 
 
@@ -391,13 +391,6 @@ def _field_name(column: int, width: int) -> str:
     if width > 4 and column < 3:
         return _NAMES[column]
     return "class" if column == 1 else f"column {column + 1}"
-
-
-def _int64(values: Sequence[int], path: Path) -> np.ndarray:
-    try:
-        return np.array(values, dtype=np.int64)
-    except OverflowError:
-        raise InputError("holds an integer beyond 64 bits", path=path) from None
 
 
 def _lines_of(content: bytes, path: Path) -> list[str]:
@@ -430,8 +423,11 @@ def _whole(field: str) -> int:
 
 def _number(kind: Callable[[str], float], field: str, name: str, path: Path, place: str) -> float:
     try:
-        return kind(field)
+        value = kind(field)
     except (ValueError, OverflowError):
         found = f"found '{shown(field.strip())}'" if field.strip() else "and is empty"
         rule = f"{name} must be {'a number' if kind is float else 'an integer'}, {found}"
         raise InputError(rule, path=path, place=place) from None
+    if kind is not float and not -(2**63) <= value < 2**63:
+        raise InputError(f"{name} is an integer beyond 64 bits", path=path, place=place)
+    return value

@@ -174,6 +174,7 @@ def test_a_header_settles_what_numbers_leave_open(tmp_path, edition, truth, foun
         ("2023", "frame,class,azimuth,elevation\n0,1,30,10,5\n", "line 2: is not as wide as the header, which names 4"),
         ("2023", "0|1|30|10\n", r"line 1: has 1 columns.*found '0\|1\|30\|10'"),
         ("2023", '"0,1,30,10\n', "line 1: cannot be split into columns"),
+        ("2022", f"0,1,30,10\n{'9' * 25},1,30,10\n", "line 2: frame is an integer beyond 64 bits"),
         ("2023", "0,1,30,95\n1,1,700,10\n", "line 1: elevation must be"),
         ("2023", "0,1,700,5\n1,1,70,100\n", "line 1: azimuth must be"),
         ("2025", "frame,class,source,azimuth,distance\n0,1,0,30,100\n", "line 1: .*no column onscreen"),
