@@ -7,6 +7,7 @@ import logging
 import sys
 import time
 
+from simulation.bank import own_classes
 from simulation.dataset_writer import write_dataset
 from simulation.settings import Settings
 from simulation.tut_tau import command
@@ -186,7 +187,13 @@ def parser() -> argparse.ArgumentParser:
         default=None,
         metavar="DIR",
         help="dry recordings, one sub-folder per class named NN_anything after the class index, any rate; "
-        "classes without a folder are made procedurally",
+        "classes without a folder are made procedurally. Folders without numbers are classes of your own",
+    )
+    group.add_argument(
+        "--own-classes",
+        action="store_true",
+        help="the folders of the sound bank are classes of your own, also where they are numbered as those of "
+        "STARSS23; folders without numbers, and numbers beyond 12, are so without this flag",
     )
     group.add_argument(
         "--image-bank",
@@ -211,6 +218,8 @@ def settings_from(arguments: argparse.Namespace) -> Settings:
     ------
     InputError : an option makes no sense
     """
+    if arguments.own_classes and arguments.sound_bank is None:
+        raise InputError("--own-classes are those of a --sound-bank")
     settings = Settings(
         seed=arguments.seed,
         train=arguments.train,
@@ -240,6 +249,7 @@ def settings_from(arguments: argparse.Namespace) -> Settings:
         sound_bank=arguments.sound_bank,
         image_bank=arguments.image_bank,
         allow_few=arguments.allow_few,
+        classes=own_classes(arguments.sound_bank, always=True) if arguments.own_classes else None,
     )
     settings.check()
     return settings
