@@ -20,7 +20,7 @@ from util.audio import RATE_HZ, AudioInfo, audio_info
 from util.boxes import MAX_BOXES, BoxTrack, box_file, read_boxes
 from util.errors import InputError
 from util.events import EventTable
-from util.find import files_in
+from util.find import files_in, folder_names
 from util.interval_csv import INTERVAL_DIALECTS
 from util.intervals import IntervalTable
 from util.labels import read_label_events, read_label_intervals
@@ -34,7 +34,7 @@ class Recording:
 
     Attributes
     ----------
-    name : stem of its audio file
+    name : stem of its audio file, after the names of folders where recordings of one list are called alike
     labels : label csv, None where there is none
     video : the small video where there is one, else the large one, else None
     array : what the channels are
@@ -84,7 +84,7 @@ def recordings_from_list(
     rate_hz: int = RATE_HZ,
     mixed: bool = False,
 ) -> list[Recording]:
-    """The recordings that one or more lists name, in their order.
+    """The recordings that one or more lists name, in their order; of several of one name the folders become part of it.
 
     Parameters
     ----------
@@ -101,6 +101,10 @@ def recordings_from_list(
     for path in paths:
         for audio in read_list(path, roots):
             recordings.append(_recording(audio, roots, rate_hz=rate_hz))
+    names = folder_names(recording.audio for recording in recordings)  # what is written of them is called by these
+    recordings = [
+        one if one.name == names[one.audio] else replace(one, name=names[one.audio]) for one in recordings
+    ]
     first = recordings[0]
     for recording in recordings:
         if recording.array != first.array:

@@ -212,7 +212,7 @@ def _rewritten(content: bytes, path: Path, grammar: Grammar) -> _Opened:
         rows[number - 1] = ",".join(row if header is None else _chosen_fields(row, header, path, number))
     if lines[-1] == "":
         rows.pop()
-    skipped = found.header_line if header is not None else 0
+    skipped = found.hint_line if header is None else found.header_line
     if grammar.header == "always" and not skipped and rows:
         skipped = 1
     body = "".join(f"{row}\n" for row in rows[skipped:]).encode()

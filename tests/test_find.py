@@ -124,6 +124,20 @@ def test_two_cards_with_the_same_numbers(tmp_path, monkeypatch):
     assert [item.audio for item in find_items(["A", "A/ZOOM1.wav"]).items] == [Path("A/ZOOM1.wav")]
 
 
+def test_recordings_of_one_name_in_two_splits_are_told_apart(tmp_path):
+    root = make_root(tmp_path / "data", train=0, test=2, seconds=0.3, videos=False)
+    for kind, suffix in (("foa_dev", ".wav"), ("metadata_dev", ".csv")):
+        folder = root / kind / "dev-test-y"
+        folder.mkdir()
+        one, other = sorted((root / kind / "dev-test-x").iterdir())
+        other.rename(folder / f"{one.stem}{suffix}")
+    data = DataRoot(root)
+    recordings = recordings_from_list(list_file("dcase2023t3_foa_devtest.txt", [data]), [data], need_labels=True)
+    names = [recording.name for recording in recordings]
+    assert names == ["dev-test-x_fold4_room1_mix001", "dev-test-y_fold4_room1_mix001"]
+    assert recordings[0].room == recordings[1].room == "room1"
+
+
 def test_folder_names_are_never_alike():
     paths = [Path(name) for name in ("a/b/x.wav", "c/b/x.wav", "x.wav", "b_x.wav", "a/b/x.flac", "a/b/X.WAV")]
     names = folder_names(paths)

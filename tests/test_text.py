@@ -51,6 +51,7 @@ FORMS = {  # a csv text without header -> bytes of the same rows
     "quotation marks": lambda text: "".join(
         ",".join(f'"{field}"' for field in line.split(",")) + "\n" for line in text.splitlines()
     ).encode(),
+    "the hint of Excel": lambda text: ("sep=;\n" + text.replace(",", ";")).encode(),
     "all at once": lambda text: text.replace(",", ";").replace("\n", ";;\r\n").encode("utf-16"),
 }
 NO_DECIMALS = {form: make for form, make in FORMS.items() if form != "decimal commas"}

@@ -123,6 +123,7 @@ class CsvText:
     lines : number of the line of each row, from 1
     header : names in the first line, where that is a header; else None
     header_line : its number, 0 without one
+    hint_line : number of the line that names the separator, as Excel writes it, 0 without one
     forms : what is unusual about the text, in words: a reader of another program may stumble over it
     """
 
@@ -130,6 +131,7 @@ class CsvText:
     lines: list[int]
     header: tuple[str, ...] | None = None
     header_line: int = 0
+    hint_line: int = 0
     forms: tuple[str, ...] = ()
 
 
@@ -190,7 +192,11 @@ def parse_csv(text: str, *, path: str | os.PathLike[str] | None = None) -> CsvTe
     numbered = [(number, line) for number, line in enumerate(lines, start=1) if line.strip()]
     if not numbered:
         return CsvText([], [])
-    separator = separator_of(numbered[0][1])
+    hint = re.fullmatch(r"sep=(.)", numbered[0][1].strip(), re.IGNORECASE)  # a line that Excel writes and reads
+    hint_line = numbered[0][0] if hint is not None and len(numbered) > 1 else 0
+    if hint_line:
+        numbered.pop(0)
+    separator = hint[1] if hint_line else separator_of(numbered[0][1])
     plain = separator == "," and '"' not in text and ",\n" not in text and not text.rstrip(" \t").endswith(",")
     first = _fields(numbered[0], separator, path)
     while not first and len(numbered) > 1:  # a row of empty cells
@@ -207,7 +213,8 @@ def parse_csv(text: str, *, path: str | os.PathLike[str] | None = None) -> CsvTe
         numbered = [one for one, row in zip(numbered, rows) if row]
         rows = [row for row in rows if row]
     lines = [number for number, _ in numbered]
-    return CsvText(rows, lines, header, 0 if header is None else header_line, _forms(text, separator, plain, header))
+    forms = _forms(text, separator, plain, header)
+    return CsvText(rows, lines, header, 0 if header is None else header_line, hint_line, forms)
 
 
 def _fields(numbered: tuple[int, str], separator: str, path: str | os.PathLike[str] | None) -> list[str]:
