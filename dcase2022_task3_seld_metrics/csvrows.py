@@ -213,11 +213,11 @@ def _rewritten(content: bytes, path: Path, grammar: Grammar) -> _Opened:
     if lines[-1] == "":
         rows.pop()
     skipped = found.hint_line if header is None else found.header_line
-    if grammar.header == "always" and not skipped and rows:
-        skipped = 1
+    no_header = grammar.header == "always" and not skipped and bool(rows)
+    skipped = 1 if no_header else skipped
     body = "".join(f"{row}\n" for row in rows[skipped:]).encode()
     if header is None:
-        return _Opened(body, skipped, no_header=bool(skipped))
+        return _Opened(body, skipped, no_header=no_header)
     return _Opened(body, skipped, header.columns, header.unit, header.left_out)
 
 

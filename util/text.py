@@ -242,7 +242,7 @@ def _forms(text: str, separator: str, plain: bool, header: tuple[str, ...] | Non
 def unusual_bytes(content: bytes) -> tuple[str, ...]:
     """What is unusual about the bytes of a text file, in words."""
     forms = [words for mark, _, words in _MARKS if content.startswith(mark)][:1]
-    if b"\r" in content and b"\r" in content.replace(b"\r\n", b""):
+    if b"\0" not in content and b"\r" in content.replace(b"\r\n", b""):
         forms.append("line ends of old Macs (CR)")
     return tuple(forms)
 
