@@ -212,6 +212,7 @@ def test_predictions_of_2019_with_a_header(tmp_path):
         ("0,1,0,300,5\nx,1,0,30,5\n", "line 1", "azimuth must be between"),
         ("0,1,0,30,5\n1,1,0,x,5\n2,99,0,0,0\n", "line 2", "azimuth_deg must be a number, found 'x'"),
         ("0,1,0,,5\n", "line 1", "azimuth_deg is empty"),
+        ("0,50,0,30,5\n1,0.5,0,30,5\n", "line 1", "class must be between 0 and 12, found 50"),
         ("frame,class,source,azimuth\n0,1,0,30\n", "line 1", "the header names no column elevation"),
         (NAMES.replace("distance", "distance_m") + ROWS, "line 1", "distance is in metres"),
         ("0,1,0,\u200b30,5\n", "line 1", r"found '\u200b30'"),

@@ -227,9 +227,12 @@ def _refuse_first(
     broken = []
     for name, column in by_name.items():
         bad, rule = _rule_broken(name, column, class_count)
-        if bad.any():
+        while bad.any():  # a column has several rules, of which the first one is told: is there an earlier row?
             at = int(np.argmax(bad))
-            broken.append((at, f"{rule}, found {column[at]:g}"))
+            found = (at, f"{rule}, found {column[at]:g}")
+            bad, rule = _rule_broken(name, column[:at], class_count)
+            if not bad.any():
+                broken.append(found)
     at, rule = min(broken, key=lambda one: one[0])
     raise InputError(rule, path=path, place=f"line {lines[at]}")
 
