@@ -64,9 +64,10 @@ def _parser() -> argparse.ArgumentParser:
 def _convert_raw(raw_dir: Path, out: Path, threshold_config: str | None, dialect: str) -> int:
     from output_format.candidates import merge
     from output_format.formats import OUTPUT_FORMATS
+    from output_format.rows import events_in_file
     from util.thresholds import read_thresholds
 
-    dialect_named(dialect)
+    form = dialect_named(dialect)
     if not raw_dir.is_dir():
         raise InputError("no such folder", path=raw_dir)
     files = files_in(raw_dir, [".npy"])
@@ -86,10 +87,13 @@ def _convert_raw(raw_dir: Path, out: Path, threshold_config: str | None, dialect
             given = read_thresholds(threshold_config, len(about["classes"]))
             thresholds, unification_deg = given.presence, given.unification_deg
         try:
-            candidates = output_format.candidates(np.load(path, allow_pickle=False))
+            raw = np.load(path, allow_pickle=False)
+            candidates = output_format.candidates(raw, frame_s=about.get("label_frame_s"))
         except (ValueError, EOFError, OSError) as error:
             raise InputError(f"is no raw output of format {about['format']} ({error})", path=path) from None
-        write_events(out / f"{path.stem}.csv", merge(candidates, np.asarray(thresholds), unification_deg), dialect)
+        events = merge(candidates, np.asarray(thresholds), unification_deg)
+        events = events_in_file(events, form, output_format, raw, np.asarray(thresholds))
+        write_events(out / f"{path.stem}.csv", events, dialect)
     print(f"{len(files)} csv files in {out}")
     return 0
 

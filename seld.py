@@ -6,7 +6,7 @@ import shlex
 import sys
 from typing import Any
 
-from family.presets import ids_of, preset_of
+from system.presets import ids_of, preset_of
 from util import cache
 from util.arguments import DEFAULTS, SYSTEM_NAMES, build_parser
 from util.cli import run_main

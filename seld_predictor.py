@@ -7,25 +7,24 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
-import torch
 from lightning_fabric import Fabric
 
 from dataset.classes import STARSS23_CLASSES
-from dataset.loader import Read
-from dataset.recordings import Boxes, Labels, Recording
-from dataset.samplers import BoxesAt
-from feature.front import on_device
-from output_format.candidates import Candidates, merge
-from system import Model, model_from_checkpoint
+from dataset.loader import Loader
+from dataset.recordings import Labels, Recording, no_boxes
+from dataset.source import Read, Source, Visual, read_file
+from output_format.candidates import Candidates, label_frame_of, merge
+from system.checkpoint import load_checkpoint, model_of
+from system.model import Model, StageModel
 from util.arrays import Array
-from util.audio import resample_stretch, resampled_frames
-from util.checkpoint import load_checkpoint
+from util.audio import resample_stretch
 from util.errors import InputError
 from util.events import EventTable
 from util.runs import result_checkpoint
@@ -53,18 +52,27 @@ class Prediction:
     loss: float | None
 
 
+class Block(NamedTuple):
+    """The next items of a recording: its index, raw output (..., frames), loss of each, whether they are the last."""
+
+    recording: int
+    raw: np.ndarray
+    losses: np.ndarray
+    last: bool
+
+
 class SELDPredictor:
     """Predict recordings with a model.
 
     Parameters
     ----------
     fabric : device and precision
-    model : features, network and output format; already on the device
+    model : the stages of a system; already on the device
     thresholds : (classes,) activity above which a candidate is an event
     unification_deg : tracks of a class that are closer are one source
-    boxes : where person boxes come from; None: no boxes (audio-only, or empty boxes)
-    read : where samples come from, see `dataset.loader.EvaluationLoader`; None: the recordings' files
-    batch_size : windows at a time
+    frame_s : length of the frames of the events; None: that of the output format
+    batch_size : items at a time
+    workers : threads that read ahead
     """
 
     def __init__(
@@ -74,99 +82,131 @@ class SELDPredictor:
         *,
         thresholds: Sequence[float],
         unification_deg: float,
-        boxes: Boxes | BoxesAt | None = None,
-        read: Read | None = None,
+        frame_s: float | None = None,
         batch_size: int = 16,
         workers: int = 1,
     ):
-        self.fabric, self.model, self.boxes, self.read = fabric, model, boxes, read
+        self.fabric, self.model, self.frame_s = fabric, model, frame_s
         self.thresholds, self.unification_deg = np.asarray(thresholds, dtype=np.float64), unification_deg
         self.batch_size, self.workers = batch_size, workers
 
-    def predict(self, recordings: Sequence[Recording], *, labels: Labels | None = None) -> Iterator[Prediction]:
-        """Predictions in the order of the recordings, each as soon as its last window is done.
+    def predict(self, source: Source) -> Iterator[Prediction]:
+        """Predictions in the order of the recordings, each as soon as its last item is done; losses where labels are.
 
-        Windows are batched across recordings; only unfinished recordings are in memory.
-
-        Parameters
-        ----------
-        labels : gives the loss of labelled recordings
+        Items are batched across recordings; only unfinished recordings are in memory.
         """
-        pending: dict[int, _Unfinished] = {}
-        for index, windows, raw, losses in self.blocks(recordings, labels=labels):
-            unfinished = pending.setdefault(index, _Unfinished(windows))
-            unfinished.add(raw, losses)
-            if unfinished.complete:
-                yield self._finish(recordings[index], pending.pop(index))
+        for index, raw, losses in _whole(self.blocks(source)):
+            recording = source.recordings[index]
+            candidates = self.model.output_format.candidates(raw, frame_s=self.frame_s)
+            events = merge(candidates, self.thresholds, self.unification_deg)
+            loss = float(np.mean(losses)) if recording.labels is not None and source.labels is not None else None
+            yield Prediction(recording, raw, candidates, events, loss)
 
-    def blocks(
-        self, recordings: Sequence[Recording], *, labels: Labels | None = None
-    ) -> Iterator[tuple[int, int, np.ndarray, np.ndarray]]:
-        """What each batch holds of each recording, in order; nothing is kept, however long the recordings are.
+    def raw(self, source: Source, stage: str) -> Iterator[tuple[Recording, np.ndarray]]:
+        """Raw output (..., frames) of one stage for every recording, in order."""
+        with self._evaluating():
+            for index, raw, _ in _whole(self._stage_blocks(self.model.stages[stage], source)):
+                yield source.recordings[index], raw
 
-        Yields
-        ------
-        index of the recording; number of its windows; raw output of the next ones of them (windows, ..., frames that
-        are kept of a window); loss of each, NaN without labels
-        """
+    def blocks(self, source: Source) -> Iterator[Block]:
+        """Raw output of every recording in order, in blocks; systems of one stage keep nothing, however long it is."""
+        stages = self.model.stages
+        with self._evaluating():
+            if len(stages) == 1:
+                yield from self._stage_blocks(self.model.last, source)
+            else:
+                yield from self._joined(source)
+
+    @contextmanager
+    def _evaluating(self) -> Iterator[None]:
         was_training = self.model.training
         self.model.eval()
         try:
-            with self.model.sampler.evaluation(
-                recordings,
-                batch_size=self.batch_size,
-                output_format=self.model.output_format,
-                labels=labels,
-                boxes=self.boxes,
-                read=self.read,
-                workers=self.workers,
-            ) as loader:
-                for batch in loader:
-                    raw, losses = self._forward(batch)
-                    for index in torch.unique_consecutive(batch["recording"]).tolist():
-                        rows = (batch["recording"] == index).numpy()
-                        yield index, loader.windows_of(index), raw[rows], losses[rows]
+            yield
         finally:
             self.model.train(was_training)
 
-    @torch.inference_mode()
-    def _forward(self, batch: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
-        """Raw output of a batch cut to the frames that are kept, and the loss of each window (NaN without labels)."""
-        device, output_format = self.fabric.device, self.model.output_format
-        with self.fabric.autocast():
-            output = self.model.evaluate(on_device(batch, device))
-        output = output.float()
-        losses = np.full(len(output), np.nan)
-        if batch.get("labels") is not None:
-            target = output_format.target(batch["labels"], device)
-            per_window = output_format.loss(output, target, reduction="window").float().cpu().numpy()
-            labelled = batch["labelled"].numpy()
-            losses[labelled] = per_window[labelled]
-        return output_format.kept(output).cpu().numpy(), losses
+    def _stage_blocks(self, stage: StageModel, source: Source) -> Iterator[Block]:
+        """What each batch holds of each recording."""
+        plan = stage.plans.evaluation(source.lengths(stage.rate_hz))
+        with Loader(
+            source,
+            plan,
+            batch_size=self.batch_size,
+            encode=stage.output_format.encode,
+            label_frame_s=stage.output_format.label_frame_s,
+            workers=self.workers,
+        ) as loader:
+            left = 0
+            for batch in loader:
+                with self.fabric.autocast():
+                    raw, losses = stage.predict(batch)
+                recording = batch["recording"].numpy()
+                for rows in np.split(np.arange(len(raw)), np.flatnonzero(np.diff(recording)) + 1):
+                    index = int(recording[rows[0]])
+                    left = (left or plan.windows_of(index)) - len(rows)
+                    block = np.concatenate([raw[row] for row in rows], axis=-1) if len(rows) > 1 else raw[rows[0]]
+                    yield Block(index, block, losses[rows], not left)
 
-    def _finish(self, recording: Recording, unfinished: _Unfinished) -> Prediction:
-        raw = np.concatenate(unfinished.raw, axis=-1)
-        raw = raw[..., : self.model.sampler.output_frames(recording.samples)]
-        candidates = self.model.output_format.candidates(raw)
-        events = merge(candidates, self.thresholds, self.unification_deg)
-        losses = np.array(unfinished.losses)
-        loss = float(losses.mean()) if recording.labels is not None and len(losses) else None
-        return Prediction(recording, raw, candidates, events, loss)
+    def _joined(self, source: Source) -> Iterator[Block]:
+        """Recordings of a system of several stages, as its row joins their raw outputs."""
+        hearing = [name for name, stage in self.model.stages.items() if not stage.stage.takes]
+        outputs = [_whole(self._stage_blocks(self.model.stages[name], source)) for name in hearing]
+        for parts in zip(*outputs):
+            index = parts[0][0]
+            raw = {name: part[1] for name, part in zip(hearing, parts)}
+            losses = dict(zip(hearing, (part[2] for part in parts)))
+            for name, stage in self.model.stages.items():
+                if stage.stage.takes:
+                    taken = taken_source(source, stage, {source.recordings[index].name: raw}, [index])
+                    ((_, raw[name], losses[name]),) = _whole(self._stage_blocks(stage, taken))
+            ordered = {name: raw[name] for name in self.model.stages}
+            yield Block(index, self.model.join(ordered), losses[list(self.model.stages)[-1]], True)
 
 
-class _Unfinished:
-    """Windows of one recording that have been predicted so far."""
+def taken_source(
+    source: Source, stage: StageModel, raw: Mapping[str, Mapping[str, np.ndarray]], indices: Sequence[int]
+) -> Source:
+    """A source whose samples are the raw outputs of earlier stages: channels one after the other, a sample a frame.
 
-    def __init__(self, windows: int):
-        self.windows, self.raw, self.losses = windows, [], []
+    Parameters
+    ----------
+    raw : by name of the recording, then by stage: (..., frames)
+    indices : the recordings of `source` to take
+    """
+    recordings = [source.recordings[index] for index in indices]
+    frames = {one.name: min(raw[one.name][name].shape[-1] for name in stage.stage.takes) for one in recordings}
 
-    def add(self, raw: np.ndarray, losses: np.ndarray) -> None:
-        self.raw.extend(raw)
-        self.losses.extend(losses.tolist())
+    def read(recording: Recording, start: int, length: int, rate_hz: int) -> np.ndarray:
+        parts = [raw[recording.name][name] for name in stage.stage.takes]
+        stacked = np.concatenate([part.reshape(-1, part.shape[-1])[:, : frames[recording.name]] for part in parts])
+        out = np.zeros((len(stacked), length), dtype=np.float32)
+        first, last = max(start, 0), min(start + length, stacked.shape[1])
+        if last > first:
+            out[:, first - start : last - start] = stacked[:, first:last]
+        return out
 
-    @property
-    def complete(self) -> bool:
-        return len(self.raw) >= self.windows
+    first = raw[recordings[0].name]
+    channels = sum(first[name].size // first[name].shape[-1] for name in stage.stage.takes)
+    return Source(
+        recordings,
+        source.labels,
+        source.visual,
+        read,
+        channels,
+        lambda recording, rate_hz: frames[recording.name],
+    )
+
+
+def _whole(blocks: Iterable[Block]) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+    """The blocks of each recording together: its index, raw output, losses of its items."""
+    raw, losses = [], []
+    for block in blocks:
+        raw.append(block.raw)
+        losses.append(block.losses)
+        if block.last:
+            yield block.recording, np.concatenate(raw, axis=-1), np.concatenate(losses)
+            raw, losses = [], []
 
 
 class Inference:
@@ -179,7 +219,14 @@ class Inference:
     detector : of people, for audio-visual models
     batch_size : windows at a time
     workers : threads that read ahead
+
+    Attributes
+    ----------
+    rate_hz : that the model hears
+    frame_s, label_frame_s : length of a frame of its output, and of the frames of the events
     """
+
+    label_frame_s = Labels.FRAME_S
 
     def __init__(
         self,
@@ -193,9 +240,8 @@ class Inference:
     ):
         self.fabric, self.model, self.thresholds, self.detector = fabric, model, thresholds, detector
         self.batch_size, self.workers = batch_size, workers
-        self.rate_hz = model.sampler.rate_hz
-        about = model.output_format.description()
-        self.frame_s, self.label_frame_s = float(about["frame_s"]), float(about["label_frame_s"])
+        self.rate_hz = model.rate_hz
+        self.frame_s = model.output_format.frame_s
 
     def __call__(self, waveform: np.ndarray, rate_hz: int, frames: Frames | None = None) -> EventTable:
         """The events of a recording.
@@ -214,61 +260,73 @@ class Inference:
         waveform = self.check_waveform(waveform)
         if rate_hz <= 0 or not waveform.shape[1]:
             raise InputError(f"the waveform has {waveform.shape[1]} samples at {rate_hz} Hz")
-        samples = max(1, resampled_frames(waveform.shape[1], rate_hz, self.rate_hz))
         recording = Recording(
-            "waveform", Path("waveform"), None, None, self.model.array, samples, self.rate_hz, rate_hz
+            "waveform", Path("waveform"), None, None, self.model.array, waveform.shape[1], rate_hz
         )
-        boxes = None
+        visual = None
         if frames is not None and self.model.visual:
             from detection.at_times import detect_at  # onnxruntime and PyAV, only where there are pictures
 
-            track = detect_at(frames, self.detector, self.window_times_s(recording.samples), progress=False)
-            boxes = lambda _, time_s: track.at(time_s)  # noqa: E731
-        raw = [block for _, block in self.blocks(recording, boxes=boxes, read=_reader_of(waveform))]
-        return self.events(self.candidates(np.concatenate(raw, axis=-1)))
+            track = detect_at(frames, self.detector, self.look_times_s(recording), progress=False)
+            visual = lambda _, time_s: track.at(time_s)  # noqa: E731
+        return self.recording_events(recording, visual=visual, read=_reader_of(waveform))
+
+    def recording_events(
+        self, recording: Recording, *, visual: Visual | None = None, read: Read = read_file
+    ) -> EventTable:
+        """The events of a recording."""
+        blocks = self.blocks(recording, visual=visual, read=read)
+        return self.events(Candidates.joined([self.candidates(block, first) for first, block in blocks]))
 
     def blocks(
-        self, recording: Recording, *, boxes: BoxesAt | None = None, read: Read | None = None
+        self, recording: Recording, *, visual: Visual | None = None, read: Read = read_file
     ) -> Iterator[tuple[int, np.ndarray]]:
-        """Raw output of a recording from its start on, block by block, up to the last label frame that begins in it.
+        """Raw output of a recording from its start on, block by block; blocks end where a label frame does.
 
         Yields
         ------
-        first frame of the block (10 ms), raw output (track, axis, class, frames)
+        first frame of the block, raw output (..., frames)
         """
         predictor = SELDPredictor(
             self.fabric,
             self.model,
             thresholds=self.thresholds.presence,
             unification_deg=self.thresholds.unification_deg,
-            boxes=boxes,
-            read=read,
+            frame_s=self.label_frame_s,
             batch_size=self.batch_size,
             workers=self.workers,
         )
-        first, end = 0, self.frame_count(recording.samples)
-        for _, _, windows, _ in predictor.blocks([recording]):
-            block = np.concatenate(list(windows), axis=-1)[..., : end - first]
-            if block.shape[-1]:
-                yield first, block
-            first += block.shape[-1]
+        first, held = 0, None
+        for block in predictor.blocks(self._source(recording, visual, read)):
+            held = block.raw if held is None else np.concatenate([held, block.raw], axis=-1)
+            end = held.shape[-1]
+            if not block.last:  # up to the last frame that begins a label frame
+                place = label_frame_of(first + np.arange(end + 1), self.frame_s, self.label_frame_s)
+                end = int(np.flatnonzero(np.diff(place, prepend=place[0] - 1))[-1])
+            if end:
+                yield first, held[..., :end]
+            first, held = first + end, held[..., end:]
 
-    def label_frames(self, samples: int) -> int:
-        """Label frames that begin inside a recording, one at least."""
-        return max(1, math.ceil(samples / (self.label_frame_s * self.rate_hz) - 1e-9))
+    def _source(self, recording: Recording, visual: Visual | None = None, read: Read = read_file) -> Source:
+        looks = (visual or no_boxes) if self.model.visual else None
+        return Source([recording], visual=looks, read=read)
 
-    def frame_count(self, samples: int) -> int:
-        """Frames of the raw output of a recording: those of its label frames."""
-        own = self.model.sampler.output_frames(samples)
-        return round(self.label_frame_s / self.frame_s) * self.label_frames(samples) if own is None else own
+    def label_frames(self, recording: Recording) -> int:
+        """Label frames of a recording."""
+        return math.ceil(self.frame_count(recording) * self.frame_s / self.label_frame_s - 1e-6)
 
-    def window_times_s(self, samples: int) -> np.ndarray:
-        """Times (windows,) in s at which the windows of a recording look at the picture."""
-        return self.model.sampler.window_times_s(samples)
+    def frame_count(self, recording: Recording) -> int:
+        """Frames of the raw output of a recording, at most."""
+        plan = self.model.evaluation_plan(self._source(recording).lengths(self.rate_hz))
+        return round(plan.output_frames(0) * plan.framing.output_frame_s / self.frame_s)
 
-    def candidates(self, raw: np.ndarray) -> Candidates:
-        """Raw output (track, axis, class, frames) -> candidates per label frame."""
-        return self.model.output_format.candidates(raw)
+    def look_times_s(self, recording: Recording) -> np.ndarray:
+        """Times (looks,) in s at which the model looks at the picture, in order."""
+        return self.model.look_times_s(self._source(recording).lengths(self.rate_hz))
+
+    def candidates(self, raw: np.ndarray, first: int = 0) -> Candidates:
+        """A block of raw output that begins with frame `first` -> candidates per label frame."""
+        return self.model.output_format.candidates(raw, frame_s=self.label_frame_s, first=first)
 
     def events(self, candidates: Candidates) -> EventTable:
         """The candidates above the thresholds, merged."""
@@ -320,18 +378,15 @@ def load(
     checkpoint = Path(checkpoint)
     if checkpoint.is_dir():
         checkpoint = result_checkpoint(checkpoint)
-    content = load_checkpoint(checkpoint)
-    stored = content.get("settings", {})
-    if "clip_s" in content.get("model", {}):  # recordings of any length, rows of 100 ms, whatever the data set had
-        content["model"] |= {"clip_s": None, "label_frame_s": Labels.FRAME_S}
+    content = load_checkpoint(checkpoint, array=array)
     try:
-        model = _named_classes(model_from_checkpoint(content, array=array))
+        model = _named_classes(model_of(content))
     except InputError as error:
         raise InputError(error.rule, path=checkpoint) from None
     if array is not None and array != model.array:
         raise InputError(f"was trained on {model.array.name} audio, not on {array.name}", path=checkpoint)
-    if threshold_config is None and "thresholds" in content:
-        thresholds = Thresholds.from_dict(content["thresholds"])
+    if threshold_config is None and content.thresholds is not None:
+        thresholds = Thresholds.from_dict(content.thresholds)
     else:
         thresholds = read_thresholds(threshold_config, len(model.classes), default=model.output_format.threshold)
     fabric = make_fabric({"device": device, "devices": 1, "precision": precision}, training=False)
@@ -340,7 +395,7 @@ def load(
         fabric,
         model,
         thresholds,
-        detector=detector or stored.get("detector", "yolox_tiny"),
+        detector=detector or content.arguments.get("detector", "yolox_tiny"),
         batch_size=batch_size,
         workers=workers,
     )
@@ -354,19 +409,19 @@ def _named_classes(model: Model) -> Model:
 
 
 def _reader_of(waveform: np.ndarray) -> Read:
-    """A waveform in memory as a source of samples at the recording's rate: those that its file would give."""
+    """A waveform in memory as a source of samples: those that its file would give."""
 
-    def read(recording: Recording, start: int, length: int) -> np.ndarray:
+    def read(recording: Recording, start: int, length: int, rate_hz: int) -> np.ndarray:
         out = np.zeros((len(waveform), length), dtype=np.float32)
-        first, last = max(start, 0), min(start + length, recording.samples)
+        first, last = max(start, 0), min(start + length, recording.samples_at(rate_hz))
         if last > first:
             out[:, first - start : last - start] = resample_stretch(
                 lambda begin, count: waveform[:, begin : begin + count],
                 waveform.shape[1],
                 first,
                 last,
-                recording.file_rate_hz,
                 recording.rate_hz,
+                rate_hz,
             )
         return out
 

@@ -1,26 +1,26 @@
-"""SELDTrainer: the one optimisation loop, for every system."""
+"""SELDTrainer: the one optimisation loop, for every stage of every system."""
 
 from __future__ import annotations
 
 import math
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Protocol
 
 import torch
 from lightning_fabric import Fabric
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
-from family.base import Recipe
-from feature.front import on_device
-from system import Model
-from util.checkpoint import save_checkpoint
+from system.checkpoint import StageState
+from system.model import StageModel
+from system.recipes import SCHEDULES
 from util.errors import InputError
 
 
-class Loader(Protocol):
+class Batches(Protocol):
     """What the trainer needs of a loader: batches from a given step on, for one process."""
 
     def __iter__(self) -> Iterator[dict[str, Any]]: ...
@@ -34,7 +34,8 @@ class TrainingSettings:
 
     Attributes
     ----------
-    schedule : "constant", or "cosine" (from the learning rate down to a hundredth of it over max_iter)
+    schedule : name in `system.recipes.SCHEDULES`, where the recipe of the stage has none of its own
+    seed : of what the processes draw for themselves (dropout)
     """
 
     max_iter: int
@@ -42,25 +43,7 @@ class TrainingSettings:
     learning_rate: float
     weight_decay: float
     schedule: str = "constant"
-
-
-def learning_rate_at(step: int, settings: TrainingSettings) -> float:
-    """Learning rate of optimisation step `step` (from 0): a pure function, so that a resumed run continues exactly."""
-    if settings.schedule == "constant":
-        return settings.learning_rate
-    progress = step / settings.max_iter
-    return settings.learning_rate * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * progress)))
-
-
-def make_optimiser(model: Model, settings: TrainingSettings, recipe: Recipe) -> torch.optim.Optimizer:
-    """Adam with L2 weight decay added to the gradient, as the reference has it (not decoupled)."""
-    return torch.optim.Adam(
-        model.network.parameters(),
-        lr=settings.learning_rate,
-        betas=recipe.betas,
-        eps=recipe.eps,
-        weight_decay=settings.weight_decay,
-    )
+    seed: int = 0
 
 
 class SELDTrainer:
@@ -69,12 +52,10 @@ class SELDTrainer:
     Parameters
     ----------
     fabric : device, precision, processes; already launched
-    model : on the fabric's device
+    model : the stage, on the fabric's device
     make_loader : first step -> batches of this process from that step on
-    run_dir : checkpoints are written there, as params_<run>_<iteration>.pth
-    description : plain values stored in every checkpoint (system, classes, array, settings, recordings ...)
-    on_checkpoint : called on the first process with (iteration, checkpoint path) after each checkpoint; validates, and
-        returns True where training should stop
+    on_checkpoint : called on the first process with (iteration, state of the stage) at every interval and at the
+        end; stores, validates, and returns True where training should stop
     on_loss : called on the first process with (iteration, loss, learning rate) every `log_interval` iterations, with
         the mean loss of the iterations since the last call
     """
@@ -82,31 +63,50 @@ class SELDTrainer:
     def __init__(
         self,
         fabric: Fabric,
-        model: Model,
+        model: StageModel,
         settings: TrainingSettings,
         *,
-        make_loader: Callable[[int], Loader],
-        run_dir: Path,
-        description: dict[str, Any],
-        on_checkpoint: Callable[[int, Path], bool] | None = None,
+        make_loader: Callable[[int], Batches],
+        on_checkpoint: Callable[[int, StageState], bool] | None = None,
         on_loss: Callable[[int, float, float], None] | None = None,
         log_interval: int = 20,
     ):
-        self.fabric, self.model, self.settings = fabric, model, settings
-        self.make_loader, self.run_dir, self.description = make_loader, Path(run_dir), description
-        self.on_checkpoint, self.on_loss = on_checkpoint, on_loss
+        self.fabric, self.model, self.settings, self.recipe = fabric, model, settings, model.stage.recipe
+        self.make_loader, self.on_checkpoint, self.on_loss = make_loader, on_checkpoint, on_loss
         self.log_interval = min(log_interval, settings.model_save_interval)
-        optimiser = make_optimiser(model, settings, model.stage.recipe)
+        self._factor = self.recipe.schedule or SCHEDULES[settings.schedule]
+        optimiser = self.recipe.optimiser(model.network.parameters(), settings.learning_rate, settings.weight_decay)
         self.wrapped, self.optimiser = fabric.setup(model, optimiser)
+        self.average: AveragedModel | None = None
+        if self.recipe.ema is not None:
+            average = get_ema_multi_avg_fn(self.recipe.ema)
+            self.average = AveragedModel(model.network, multi_avg_fn=average, use_buffers=True)
         self.iteration = 0
 
-    def restore(self, content: dict[str, Any]) -> None:
-        """Continue from a checkpoint of the same run: weights, optimiser, iteration and random state."""
-        stage = content["stages"][0]
-        self.model.network.load_state_dict(stage["model"])
-        self.optimiser.load_state_dict(stage["optimiser"])
-        self.iteration = int(content["iteration"])
-        torch.set_rng_state(content["random_state"])
+    def restore(self, state: StageState) -> None:
+        """Go on where a checkpoint of the same run was written: weights, optimiser, iteration and random states.
+
+        With another number of processes than before the windows are the same, what is drawn inside the network
+        (dropout) is not.
+        """
+        trained = state.trained
+        self.model.network.load_state_dict(trained["weights"])
+        if self.average is not None:
+            self.average.module.load_state_dict(state.weights)
+            self.average.n_averaged.fill_(state.iteration)
+        self.optimiser.load_state_dict(trained["optimiser"])
+        self.iteration = state.iteration
+        rank, states = self.fabric.global_rank, trained["random_states"]
+        if len(states["cpu"]) == self.fabric.world_size:
+            torch.set_rng_state(states["cpu"][rank].cpu())
+            if self.fabric.device.type == "cuda" and "cuda" in states:
+                torch.cuda.set_rng_state(states["cuda"][rank].cpu(), self.fabric.device)
+        else:
+            torch.manual_seed(self.settings.seed + 1_000_003 * self.iteration + rank)
+
+    def learning_rate_at(self, step: int) -> float:
+        """Learning rate of a step (from 0): a pure function, so that a resumed run continues exactly."""
+        return self.settings.learning_rate * self._factor(step, self.settings.max_iter)
 
     def train(self) -> None:
         """Run to the last iteration; a checkpoint at every interval and at the end."""
@@ -141,17 +141,17 @@ class SELDTrainer:
             loader.close()
 
     def step(self, batch: dict[str, Any]) -> torch.Tensor:
-        """One optimisation step on the windows of this process; the loss as a tensor on the device."""
-        device, output_format = self.fabric.device, self.model.output_format
-        inputs = on_device(batch, device)
+        """One optimisation step on the items of this process; the loss as a tensor on the device."""
         for group in self.optimiser.param_groups:
-            group["lr"] = learning_rate_at(self.iteration, self.settings)
-        target = output_format.target(batch["labels"], device)
+            group["lr"] = self.learning_rate_at(self.iteration)
         self.optimiser.zero_grad(set_to_none=True)
-        output = self.wrapped(inputs)
-        loss = output_format.loss(output.float(), target)
+        loss = self.wrapped(batch)
         self.fabric.backward(loss)
+        if self.recipe.clip_norm is not None:
+            self.fabric.clip_gradients(self.wrapped, self.optimiser, max_norm=self.recipe.clip_norm)
         self.optimiser.step()
+        if self.average is not None:
+            self.average.update_parameters(self.model.network)
         return loss.detach()
 
     def _log(self, losses: list[torch.Tensor], progress: tqdm) -> None:
@@ -159,7 +159,7 @@ class SELDTrainer:
         losses.clear()
         progress.set_postfix(loss=f"{mean:.4f}", refresh=False)
         if self.on_loss is not None and self.fabric.is_global_zero:
-            self.on_loss(self.iteration, mean, learning_rate_at(self.iteration - 1, self.settings))
+            self.on_loss(self.iteration, mean, self.learning_rate_at(self.iteration - 1))
         if not math.isfinite(mean):
             raise InputError(
                 f"the training loss is {mean} at iteration {self.iteration}: lower the learning rate (-l), or use "
@@ -167,32 +167,49 @@ class SELDTrainer:
             )
 
     def _save(self, progress: tqdm) -> bool:
-        """Write a checkpoint and have it looked at; whether training should stop, the same in all processes."""
-        stop = False
-        if self.fabric.is_global_zero:
-            path = self.run_dir / f"params_{self.run_dir.name}_{self.iteration:07d}.pth"
-            save_checkpoint(path, self.checkpoint())
-            if self.on_checkpoint is not None:
-                start = time.monotonic()
-                progress.clear()
-                stop = bool(self.on_checkpoint(self.iteration, path))
-                progress.start_t += time.monotonic() - start  # the estimate is of training alone
+        """Have the state of the stage stored and looked at; whether training should stop, the same in all processes."""
+        stop, state = False, self.state()
+        if self.fabric.is_global_zero and self.on_checkpoint is not None:
+            start = time.monotonic()
+            progress.clear()
+            with self._averaged():
+                stop = bool(self.on_checkpoint(self.iteration, state))
+            progress.start_t += time.monotonic() - start  # the estimate is of training alone
         stop = bool(self.fabric.broadcast(stop)) if self.fabric.world_size > 1 else stop
         self.model.train()
         return stop
 
-    def checkpoint(self) -> dict[str, Any]:
-        """Everything that continuing, evaluating and inference need."""
-        return {
-            **self.description,
-            "iteration": self.iteration,
-            "random_state": torch.get_rng_state(),
-            "stages": [
-                {
-                    "name": self.model.stage.name,
-                    "model": {name: value.cpu() for name, value in self.model.network.state_dict().items()},
-                    "optimiser": self.optimiser.state_dict(),
-                    "statistics": self.model.statistics,
-                }
-            ],
-        }
+    def state(self) -> StageState:
+        """The stage as it is now, for a checkpoint; all processes ask for it together."""
+        own = _copied(self.model.network)
+        average = None if self.average is None else _copied(self.average.module)
+        states = {"cpu": self._gathered(torch.get_rng_state())}
+        if self.fabric.device.type == "cuda":
+            states["cuda"] = self._gathered(torch.cuda.get_rng_state(self.fabric.device))
+        trained = {"weights": own, "optimiser": self.optimiser.state_dict(), "random_states": states}
+        return StageState(self.model.settings, average or own, self.model.statistics, trained, self.iteration)
+
+    def _gathered(self, random_state: torch.Tensor) -> torch.Tensor:
+        """Random states of all processes (processes, bytes)."""
+        if self.fabric.world_size == 1:
+            return random_state[None]
+        return self.fabric.all_gather(random_state.to(self.fabric.device)).cpu()
+
+    @contextmanager
+    def _averaged(self) -> Iterator[None]:
+        """The network has the weights that are stored as its result: the moving average, where there is one."""
+        if self.average is None:
+            yield
+            return
+        network = self.model.network
+        own = {name: value.clone() for name, value in network.state_dict().items()}
+        network.load_state_dict(self.average.module.state_dict())
+        try:
+            yield
+        finally:
+            network.load_state_dict(own)
+
+
+def _copied(network: torch.nn.Module) -> dict[str, torch.Tensor]:
+    """The weights of a network as they are now."""
+    return {name: value.detach().cpu().clone() for name, value in network.state_dict().items()}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,11 +11,14 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from dataset.recordings import Labels, Recording
+from dataset.recordings import Labels
+from dataset.source import Source
 from dcase2022_task3_seld_metrics import score
 from dcase2022_task3_seld_metrics.arrays import seldnet2018
+from output_format.contract import OutputFormat
+from output_format.rows import events_in_file
 from seld_predictor import Prediction, SELDPredictor
-from util.dialects import as_written, dialect_named, write_events
+from util.dialects import dialect_named, write_events
 from util.errors import InputError
 from util.events import EventTable
 from util.files import folder_written_whole, write_json, write_text, written_whole
@@ -63,7 +65,7 @@ EDITIONS = {
 }
 
 
-def check_edition(edition: str, output_format: Any) -> None:
+def check_edition(edition: str, output_format: OutputFormat) -> None:
     """Refuse an edition that a system cannot be scored by, before anything is computed.
 
     Raises
@@ -73,9 +75,10 @@ def check_edition(edition: str, output_format: Any) -> None:
     if edition not in EDITIONS:
         rule = f"--edition {edition}: training and evaluation score by {', '.join(EDITIONS)}; "
         raise InputError(rule + "python -m dcase2022_task3_seld_metrics scores csv folders by every edition")
-    how, frame_s = EDITIONS[edition], output_format.description()["label_frame_s"]
-    if how.frame_s is not None and not math.isclose(how.frame_s, frame_s):
-        fitting = [name for name, one in EDITIONS.items() if one.frame_s and math.isclose(one.frame_s, frame_s)]
+    how = EDITIONS[edition]
+    if how.frame_s is not None and not output_format.makes(how.frame_s):
+        fitting = [name for name, one in EDITIONS.items() if one.frame_s and output_format.makes(one.frame_s)]
+        frame_s = output_format.label_frame_s
         rule = f"scores frames of {1000 * how.frame_s:g} ms, the system's are {1000 * frame_s:g} ms"
         raise InputError(f"--edition {edition}: {rule}; --edition {fitting[-1] if fitting else '2018'} fits")
     if not how.tables and not hasattr(output_format, "detections"):
@@ -115,23 +118,22 @@ class SELDValidator:
 
     Parameters
     ----------
+    source : the recordings, with their labels
     classes : names of the classes
-    labels : reader of the recordings' labels
     edition, average : of the metrics
     raw_description : written beside every raw output (system, thresholds, checkpoint ...)
     """
 
     def __init__(
         self,
-        recordings: Sequence[Recording],
+        source: Source,
         *,
         classes: Sequence[str],
-        labels: Labels,
         edition: str = "2023",
         average: str = "macro",
         raw_description: dict[str, Any] | None = None,
     ):
-        self.recordings, self.classes, self.labels = list(recordings), list(classes), labels
+        self.source, self.classes = source, list(classes)
         self.edition, self.average, self.how = edition, average, EDITIONS[edition]
         self.raw_description = raw_description or {}
 
@@ -149,19 +151,25 @@ class SELDValidator:
 
     def _validate(self, predictor: SELDPredictor, csv_dir: Path, raw_dir: Path | None, description: str) -> Validation:
         reference, estimated, losses = {}, {}, []
-        frames = None if self.how.tables else _FrameByFrame(predictor.model.output_format, self.labels)
-        seconds = sum(recording.duration_s for recording in self.recordings)
+        labels = self.source.labels
+        frames = None if self.how.tables or labels is None else _FrameByFrame(predictor.model.output_format, labels)
+        seconds = sum(recording.duration_s for recording in self.source.recordings)
         with tqdm(total=round(seconds), desc=description, unit="s", mininterval=0.5, leave=False) as progress:
-            for prediction in predictor.predict(self.recordings, labels=self.labels):
+            for prediction in predictor.predict(self.source):
                 recording = prediction.recording
-                # scored is what the csv file says: 2019 writes whole degrees
-                events = as_written(prediction.events, dialect_named(self.how.dialect))
+                events = events_in_file(
+                    prediction.events,
+                    dialect_named(self.how.dialect),
+                    predictor.model.output_format,
+                    prediction.raw,
+                    predictor.thresholds,
+                )
                 estimated[recording.name] = events
                 write_events(csv_dir / f"{recording.name}.csv", events, self.how.dialect)
                 if raw_dir is not None:
                     self._write_raw(raw_dir, prediction)
-                if recording.labels is not None:
-                    reference[recording.name] = self.labels(recording)
+                if recording.labels is not None and labels is not None:
+                    reference[recording.name] = labels(recording)
                     if frames is not None:
                         frames.add(prediction)
                     if prediction.loss is not None:
@@ -202,7 +210,7 @@ class _FrameByFrame:
     def add(self, prediction: Prediction) -> None:
         frames = prediction.raw.shape[-1]
         intervals = self.labels.intervals(prediction.recording)
-        self.truth.append(self.output_format.encode_intervals(intervals, 0, frames, frames))
+        self.truth.append(self.output_format.encode_clip(intervals, frames))
         self.found.append(prediction.raw)
 
     def scores(self) -> FrameScores | None:

@@ -47,31 +47,31 @@ def _run(args: argparse.Namespace, folder: Path) -> int:
     import torch
 
     from dataset.augment import ChannelSwap
-    from dataset.loader import TrainingLoader
+    from dataset.loader import Loader
     from dataset.recordings import Boxes, Labels, recordings_from_list
-    from dataset.windows import RandomWindows
-    from feature.boxes import box_vectors
-    from feature.phasediff import AmplitudePhaseDifference
-    from output_format.formats import MultiAccdoa
+    from dataset.source import Source
+    from feature.front import on_device
+    from output_format.multi_accdoa import MultiAccdoa
+    from system.audio_visual import FOREIGN, front_of, plans_of
 
     listed = make_clips(folder, args.format, args.clips, args.seconds, args.rate)
     baseline_mb = _resident_mb()
     recordings = recordings_from_list(listed, need_labels=True, need_video=True)
     array = recordings[0].array
-    plan, labels, boxes = RandomWindows(recordings, seed=0), Labels(13), Boxes("builtin")
+    labels, boxes, plans = Labels(13), Boxes("builtin"), plans_of(FOREIGN)
+    source = Source(recordings, labels, boxes)
+    plan = plans.training(source.lengths(24000), args.batch_size, 0, None)
     output_format = MultiAccdoa(13)
     device = torch.device(args.device)
-    feature = AmplitudePhaseDifference(array.channels).to(device)
+    front = front_of(FOREIGN, array, True, None).to(device)
     finish = torch.cuda.synchronize if device.type == "cuda" else lambda: None
 
-    def batches(count: int, *, workers: int) -> TrainingLoader:
-        return TrainingLoader(
-            recordings,
+    def batches(count: int, *, workers: int) -> Loader:
+        return Loader(
+            source,
             plan,
             batch_size=args.batch_size,
-            labels=labels,
             encode=output_format.encode,
-            boxes=boxes,
             augment=ChannelSwap(array, seed=0) if args.swap else None,
             stop_step=count,
             workers=workers,
@@ -93,8 +93,7 @@ def _run(args: argparse.Namespace, folder: Path) -> int:
 
     def whole(batch: dict) -> None:
         with torch.inference_mode():
-            feature(batch["waveform"].to(device))
-            box_vectors(batch["boxes"].to(device))
+            front(on_device(batch, device))
             output_format.target(batch["labels"], device)
 
     start = time.perf_counter()
@@ -107,8 +106,8 @@ def _run(args: argparse.Namespace, folder: Path) -> int:
     with torch.inference_mode():
         parts = {
             "read, labels, boxes": rate(lambda _: None),
-            "feature": rate(lambda b: feature(b["waveform"].to(device)), batch),
-            "box vectors": rate(lambda b: box_vectors(b["boxes"].to(device)), batch),
+            "feature": rate(lambda b: front.audio(b["waveform"].to(device)), batch),
+            "box vectors": rate(lambda b: front.visual(b["visual"].to(device)), batch),
             "labels expanded": rate(lambda b: output_format.target(b["labels"], device), batch),
         }
     total = rate(whole)

@@ -99,9 +99,7 @@ def _offline(args: argparse.Namespace, checkpoint: Path, audio: Path, precision:
     placed = PlacedBoxes(BoxTrack(time_s, boxes, boxes[..., 0], float(args.seconds)), Placement())
 
     def run() -> None:
-        recording = open_sound(audio, inference.model.array, inference.rate_hz)
-        raw = [block for _, block in inference.blocks(recording, boxes=placed)]
-        inference.events(inference.candidates(np.concatenate(raw, axis=-1)))
+        inference.recording_events(open_sound(audio, inference.model.array), visual=placed)
 
     return _timed(args, run)
 
@@ -145,12 +143,11 @@ def _detection(args: argparse.Namespace, checkpoint: Path, audio: Path, folder: 
             picture[60:150, 100 + index % 100 : 130 + index % 100] = (40, 60, 160)
             writer.write(picture)
     inference, detector = _inference(args, checkpoint, "32"), Detector(args.detector)
-    recording = replace(open_sound(audio, inference.model.array, inference.rate_hz), samples=seconds * 24000)
+    recording = replace(open_sound(audio, inference.model.array), samples=seconds * 24000)
 
     def run() -> None:
-        track = detect_at(video, detector, inference.window_times_s(recording.samples), progress=False)
-        raw = [block for _, block in inference.blocks(recording, boxes=PlacedBoxes(track, Placement()))]
-        inference.events(inference.candidates(np.concatenate(raw, axis=-1)))
+        track = detect_at(video, detector, inference.look_times_s(recording), progress=False)
+        inference.recording_events(recording, visual=PlacedBoxes(track, Placement()))
 
     _report(
         args, "detection", _timed(args, run), seconds=seconds, more=f" ({args.detector}, 29.97 pictures/s, float32)"

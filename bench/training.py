@@ -60,29 +60,32 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _prepared(args: argparse.Namespace, folder: Path, precision: str, *, clips: int = 20, training: bool = True):
-    """Fabric, arguments, recordings, plan and model for clips of noise with labels and boxes."""
+    """Fabric, model and source for clips of noise with labels and boxes, and (first step -> loader) of its training."""
     import torch
 
     from bench.data_path import make_clips
     from dataset.layouts import DataRoot
-    from dataset.recordings import recordings_from_list
-    from job.data import drawing
+    from dataset.recordings import Boxes, recordings_from_list
+    from job.data import source_of, training_loader, training_plan
     from job.machine import make_fabric
-    from system import Model, system_named
+    from system.model import Model, StageModel
+    from system.table import system_named
     from util.arguments import resolve
 
     folder.mkdir(parents=True, exist_ok=True)
     listed = make_clips(folder, "foa", clips, 60.0, 24000)
     given = {"batch_size": args.batch_size, "device": args.device, "precision": precision, "detector": "builtin"}
-    options = {**resolve(given, {}), "workers": args.workers, "label_frame_s": None}
+    options = {**resolve(given, {}), "workers": args.workers, "label_frame_s": None, "clip_s": None}
     fabric = make_fabric(options, training=training)
     torch.manual_seed(0)
     roots = [DataRoot(folder)]
     recordings = recordings_from_list(listed, roots, need_labels=True)
-    settings = {"base_channel": 0, "fft_size": 512, "stft_hop_size": 240}
-    model = Model(system_named("crnn"), recordings[0].array, roots[0].classes, settings, visual=True)
-    model.to(fabric.device)
-    return fabric, options, recordings, drawing(options, recordings, roots, model), model
+    settings, array, system = {"base_channel": 0, "fft_size": 512, "stft_hop_size": 240}, recordings[0].array, "crnn"
+    stage = StageModel(system_named(system).stages[0], settings, array, len(roots[0].classes), visual=True)
+    model = Model(system_named(system), array, roots[0].classes, {"main": stage}, visual=True).to(fabric.device)
+    source = source_of(options, recordings, roots[0].classes, Boxes("builtin"))
+    plan = training_plan(options, source, roots, stage.plans)
+    return fabric, model, source, lambda step=0: training_loader(options, source, plan, stage, array, first_step=step)
 
 
 def _training_step(args: argparse.Namespace, folder: Path, precision: str) -> float:
@@ -91,22 +94,18 @@ def _training_step(args: argparse.Namespace, folder: Path, precision: str) -> fl
     Returns the seconds of the latter. The ratio is given in time and in processor time, which hardly feels what else
     the machine does.
     """
-    import torch
-
     from feature.front import on_device
-    from job.data import training_loader
     from seld_trainer import SELDTrainer, TrainingSettings
 
-    fabric, options, recordings, plan, model = _prepared(args, folder, precision)
-    settings = TrainingSettings(10**6, 10**6, 1e-3, 1e-6)
-    trainer = SELDTrainer(fabric, model, settings, make_loader=lambda _: None, run_dir=folder, description={})
+    fabric, whole, _, make_loader = _prepared(args, folder, precision)
+    model = whole.last
+    trainer = SELDTrainer(fabric, model, TrainingSettings(10**6, 10**6, 1e-3, 1e-6), make_loader=make_loader)
     model.train()
     output_format, device = model.output_format, fabric.device
-    with training_loader(options, recordings, plan, model) as loader:
+    with make_loader() as loader:
         batches = iter(loader)
         batch = next(batches)
-        with torch.no_grad():
-            features, visual = model.front.training_features(on_device(batch, device))
+        features, visual = model.front(on_device(batch, device))
         target = output_format.target(batch["labels"], device)
 
         def network_alone() -> None:
@@ -146,23 +145,21 @@ def _training_step(args: argparse.Namespace, folder: Path, precision: str) -> fl
 
 def _validation(args: argparse.Namespace, folder: Path) -> None:
     """One minute with cached boxes: read, features, network, decoding, csv, scores."""
-    from dataset.recordings import Boxes, Labels
     from seld_predictor import SELDPredictor
     from seld_validator import SELDValidator
 
     warnings.simplefilter("ignore")  # an untrained network predicts nothing, and the metrics say so
 
     for precision, asked in (("bf16", 0.25), ("32", 0.5)):
-        fabric, options, recordings, _, model = _prepared(args, folder / precision, precision, clips=1)
-        validator = SELDValidator(recordings, classes=model.classes, labels=Labels(13))
+        fabric, model, source, _ = _prepared(args, folder / precision, precision, clips=1)
+        validator = SELDValidator(source, classes=model.classes)
         predictor = SELDPredictor(
             fabric,
             model,
             thresholds=[0.3] * 13,
             unification_deg=15.0,
-            boxes=Boxes("builtin"),
-            batch_size=options["batch_size"],
-            workers=options["workers"],
+            batch_size=args.batch_size,
+            workers=args.workers,
         )
         out = folder / "pred"
         seconds = [
@@ -186,15 +183,13 @@ def _memory(args: argparse.Namespace) -> None:
 
 def _memory_child(args: argparse.Namespace, folder: Path) -> int:
     import job.train  # noqa: F401  the imports of a training
-    from job.data import training_loader
     from seld_trainer import SELDTrainer, TrainingSettings
 
     imports = peak_mb()
-    fabric, options, recordings, plan, model = _prepared(args, folder, "bf16", clips=args.memory_clips)
-    settings = TrainingSettings(10**6, 10**6, 1e-3, 1e-6)
-    trainer = SELDTrainer(fabric, model, settings, make_loader=lambda _: None, run_dir=folder, description={})
+    fabric, model, _, make_loader = _prepared(args, folder, "bf16", clips=args.memory_clips)
+    trainer = SELDTrainer(fabric, model.last, TrainingSettings(10**6, 10**6, 1e-3, 1e-6), make_loader=make_loader)
     model.train()
-    with training_loader(options, recordings, plan, model) as loader:
+    with make_loader() as loader:
         for _, batch in zip(range(args.steps), loader):
             trainer.step(batch)
     print(

@@ -1,4 +1,4 @@
-"""Augmentations that act on waveform, events and person boxes together, drawn from (seed, number of the window)."""
+"""Augmentations that act on waveform, events and person boxes together, drawn from (seed, number of the item)."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ import numpy as np
 
 from dataset import draws
 from dataset.recordings import Recording
+from dataset.source import ClipLabels
 from util.angles import wrap_azimuth_deg
 from util.arrays import Array
 from util.errors import InputError
 from util.events import EventTable
+from util.intervals import IntervalTable
 
 _SWAP_STREAM = 16  # streams below are those of the window plans
 _MIN_WIDTH = 1 / 360  # parts of a box that are narrower, one pixel of the small video, are dropped
@@ -63,6 +65,20 @@ class Swap:
             azimuth_deg=wrap_azimuth_deg(self.azimuth_sign * table.azimuth_deg + self.rotation_deg),
             elevation_deg=self.elevation_sign * table.elevation_deg,
         )
+
+    def intervals(self, table: IntervalTable) -> IntervalTable:
+        """The events with start and end, at their new directions and moving in their new sense."""
+        turned = {
+            name: wrap_azimuth_deg(self.azimuth_sign * getattr(table, name) + self.rotation_deg)
+            for name in ("azimuth_deg", "azimuth_direction_deg")
+        }
+        turned |= {
+            name: self.elevation_sign * getattr(table, name)
+            for name in ("elevation_deg", "elevation_direction_deg")
+        }
+        velocity, in_azimuth = table.angular_velocity_deg_s, np.isnan(table.azimuth_direction_deg)
+        velocity = np.where(in_azimuth, self.azimuth_sign * velocity, velocity)
+        return table.replace(**turned, angular_velocity_deg_s=velocity)
 
     def boxes(self, boxes: np.ndarray) -> np.ndarray:
         """Boxes (6, 4), fractions of an equirectangular picture, at their new places; rows of zeros stay.
@@ -140,33 +156,19 @@ def check_swappable(recordings: Sequence[Recording]) -> None:
 
 
 class ChannelSwap:
-    """Swap channels, directions and picture of a window by one symmetry of its array, drawn with equal chances."""
+    """Swap channels, directions and picture of an item by one symmetry of its array, drawn with equal chances."""
 
     def __init__(self, array: Array, seed: int):
         self.seed, self.swaps = seed, swaps_of(array)
         self._channels = [swap.channels(array) for swap in self.swaps]
 
     def __call__(
-        self, waveform: np.ndarray, events: EventTable, boxes: np.ndarray, number: int
-    ) -> tuple[np.ndarray, EventTable, np.ndarray]:
-        """Waveform (channels, samples), events and boxes (6, 4) of window `number`, swapped."""
+        self, waveform: np.ndarray, labels: list[ClipLabels], boxes: np.ndarray | None, number: int
+    ) -> tuple[np.ndarray, list[ClipLabels], np.ndarray | None]:
+        """Waveform (channels, samples), labels of the pieces and boxes (looks, 6, 4) of item `number`, swapped."""
         drawn = int(draws.integers(self.seed, _SWAP_STREAM, number, len(self.swaps))[0])
         swap, (source, sign) = self.swaps[drawn], self._channels[drawn]
         if swap == SWAPS[2]:
-            return waveform, events, boxes
-        return waveform[source] * sign[:, None], swap.events(events), swap.boxes(boxes)
-
-
-class Chain:
-    """Several augmentations, one after the other."""
-
-    def __init__(self, steps: Sequence):
-        self.steps = list(steps)
-
-    def __call__(
-        self, waveform: np.ndarray, events: EventTable, boxes: np.ndarray, number: int
-    ) -> tuple[np.ndarray, EventTable, np.ndarray]:
-        """As the steps."""
-        for step in self.steps:
-            waveform, events, boxes = step(waveform, events, boxes, number)
-        return waveform, events, boxes
+            return waveform, labels, boxes
+        seen = None if boxes is None else np.stack([swap.boxes(look) for look in boxes])
+        return waveform[source] * sign[:, None], [clip.turned(swap) for clip in labels], seen

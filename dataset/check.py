@@ -30,7 +30,7 @@ from dataset.check_sound import CHANNEL_NAMES, FRAME_S, Directions, Intensity, L
 from dataset.layouts import LAYOUTS, DataRoot
 from dataset.recordings import Labels, Recording, recording_of_file
 from util import cache
-from util.arrays import ARRAYS, Array, array_named
+from util.arrays import ARRAY_OF_FORMAT, ARRAYS, Array, array_of_flag
 from util.boxes import BoxTrack, box_file, read_boxes
 from util.dialects import DIALECTS, read_columns
 from util.errors import InputError
@@ -48,7 +48,6 @@ _POOLED_FRAMES = 150  # of each recording
 _POOLED_ROWS = 500  # of each label file
 _LEAST_SPREAD = 0.15  # of the directions along an axis, whose slope is told
 _GAIN_DB = 5.0
-_ARRAYS = {"foa": "foa", "mic": "mic", "bin": "binaural"}
 
 
 @dataclass(frozen=True)
@@ -78,8 +77,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("paths", nargs="+", metavar="ROOT|FILE", help="data roots, folders of recordings, sound files")
     parser.add_argument(
         "--format",
-        choices=sorted(_ARRAYS),
-        help="what the channels are, where no folder (foa_dev, mic_dev, binaural_dev) says it [4 channels foa, 2 bin]",
+        choices=sorted(ARRAY_OF_FORMAT),
+        help="what the channels are, where no folder (foa_dev, mic_dev, binaural_dev) says it [4 channels: foa]",
     )
     parser.add_argument(
         "--detector", metavar="NAME", help=f"whose box files to use [the first found of {', '.join(DETECTORS)}]"
@@ -92,7 +91,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Check, print; 1 where something is wrong, else 0."""
-    array = array_named(_ARRAYS[args.format]) if args.format else None
+    array = array_of_flag(args.format)
     cache.use(args.cache)
     findings: list[Finding] = []
     checked = 0
@@ -217,8 +216,8 @@ def _detect(files: Sequence[Path], detector: str) -> list[Finding]:
 def _video_of(file: Path) -> Path | None:
     try:
         video = recording_of_file(file).video
-    except InputError:
-        return None
+    except InputError:  # of the sound, which the check of the recording tells
+        video = None
     return video or beside(file, [".mp4"])
 
 
@@ -240,8 +239,8 @@ def check_recording(
         return [Finding(file, error.rule, error.place or "")]
     findings = list(_of_levels(recording, levels))
     rate_hz = LAYOUTS[recording.layout].rate_hz
-    if recording.file_rate_hz != rate_hz:
-        rule = f"is at {recording.file_rate_hz} Hz: it is resampled to {rate_hz} Hz whenever it is read"
+    if recording.rate_hz != rate_hz:
+        rule = f"is at {recording.rate_hz} Hz: it is resampled to {rate_hz} Hz whenever it is read"
         findings.append(Finding(file, rule, note=True))
     table = None
     if recording.labels is not None:

@@ -1,4 +1,4 @@
-"""Loaders: carry out window plans. They read only the stretch that a window needs, in threads, ahead of their user."""
+"""The loader: carries out plans. It reads only the stretches that items need, in threads, ahead of their user."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from dataset.recordings import MAX_BOXES, Boxes, Labels, Recording
-from dataset.windows import EvaluationPlan, RandomWindows, clip_label_grid, label_grid
-from util.audio import read_audio
-from util.events import EventTable
+from dataset.plans import Grid, Item, Piece, Plan, numbers_of
+from dataset.recordings import Recording
+from dataset.source import ClipLabels, Source
 
-Encode = Callable[[list[EventTable], np.ndarray], Any]
-Read = Callable[[Recording, int, int], np.ndarray]
-Augment = Callable[[np.ndarray, EventTable, np.ndarray, int], tuple[np.ndarray, EventTable, np.ndarray]]
+Encode = Callable[[Sequence[ClipLabels], Grid], Any]
+Augment = Callable[
+    [np.ndarray, list[ClipLabels], np.ndarray | None, int], tuple[np.ndarray, list[ClipLabels], np.ndarray | None]
+]
 
 
 class Prefetching:
@@ -72,36 +72,38 @@ class Prefetching:
         self.close()
 
 
-class TrainingLoader(Prefetching):
-    """Random training windows, for ever or up to `stop_step`.
+class Loader(Prefetching):
+    """Batches of the items of a plan: for ever, up to `stop_step`, or every item once where the plan has an end.
 
     Yields
     ------
-    dictionaries: "waveform" (B, channels, samples) float32; "labels" as `encode` gives them; "boxes" (B, 6, 4) float32,
-    zeros without video; "window" (B,) numbers of the windows; "recording" (B,) indices; "start" (B,) first samples; the
-    last three int64
+    dictionaries: "waveform" (B, channels, samples) float32, the samples that the items' frames cover; "frames" (B, T)
+    int64, which frame of that waveform each frame of the item is, -1 in padding (absent where they are all frames in
+    their order); "labels" as `encode` gives them, None without it; "visual" (B, looks, ...) float32 where the source
+    has it; "number" (B,), "recording" (B,) of the first piece, "time_s" (B,), "keep" (B, 2), "labelled" (B,) bool
 
     Parameters
     ----------
-    batch_size : windows per step of this process
-    encode : (events of each window, label frame of each 10 ms step (B, steps) or -1) -> labels of the batch
-    augment : (waveform, events, boxes, number of the window) -> the first three, changed
-    start_step : step of the first batch
+    encode : (labels of the spans of the grid, grid) -> labels of the batch; `label_frame_s` is the grid's frame length
+    batch_size : items per step of this process
+    augment : (waveform (channels, samples), labels of the pieces, visual input (looks, ...) or None, number of the
+        item) -> the first three, changed
+    first_step, stop_step : steps of the first batch, and of the first one that is not made
+    rank, world : this process, and how many share the items of a step
     workers : threads; 0: none, batches are made when they are asked for
     prefetch : batches ahead
     """
 
     def __init__(
         self,
-        recordings: Sequence[Recording],
-        plan: RandomWindows,
+        source: Source,
+        plan: Plan,
         *,
         batch_size: int,
-        labels: Labels,
-        encode: Encode,
-        boxes: Boxes | None = None,
+        encode: Encode | None = None,
+        label_frame_s: float = 0.1,
         augment: Augment | None = None,
-        start_step: int = 0,
+        first_step: int = 0,
         stop_step: int | None = None,
         rank: int = 0,
         world: int = 1,
@@ -109,131 +111,108 @@ class TrainingLoader(Prefetching):
         prefetch: int = 4,
     ):
         super().__init__(workers, prefetch)
-        self.recordings, self.plan, self.batch_size = list(recordings), plan, batch_size
-        self.labels, self.encode, self.boxes, self.augment = labels, encode, boxes, augment
-        self.start_step, self.stop_step, self.rank, self.world = start_step, stop_step, rank, world
-
-    def _steps(self) -> Iterator[int]:
-        return (
-            itertools.count(self.start_step) if self.stop_step is None else iter(range(self.start_step, self.stop_step))
-        )
-
-    def _make(self, step: int) -> dict[str, Any]:
-        number = self.plan.numbers(step, self.batch_size, self.rank, self.world)
-        index, start = self.plan.at(number)
-        chosen = [self.recordings[i] for i in index.tolist()]
-        rate_hz, length = chosen[0].rate_hz, self.plan.length
-        start_s = start / rate_hz
-        grid = label_grid(start_s, length / rate_hz, round(100 * length / rate_hz) + 1)
-        waveform = torch.empty((len(chosen), chosen[0].array.channels, length))
-        boxes = np.zeros((len(chosen), MAX_BOXES, 4), dtype=np.float32)
-        events = []
-        for item, recording in enumerate(chosen):
-            samples = read_stretch(recording, int(start[item]), length)
-            table = _events_of(self.labels(recording), grid[item])
-            if self.boxes is not None:
-                boxes[item] = self.boxes(recording, start_s[item : item + 1])[0]
-            if self.augment is not None:
-                samples, table, boxes[item] = self.augment(samples, table, boxes[item], int(number[item]))
-            waveform[item] = torch.from_numpy(samples)
-            events.append(table)
-        return {
-            "waveform": waveform,
-            "labels": self.encode(events, grid),
-            "boxes": torch.from_numpy(boxes),
-            "window": torch.from_numpy(number),
-            "recording": torch.from_numpy(index),
-            "start": torch.from_numpy(start),
-        }
-
-
-class EvaluationLoader(Prefetching):
-    """Every evaluation window of every recording, once, in order.
-
-    Yields
-    ------
-    dictionaries: "waveform" (B, channels, 30992) float32, the samples that the window's 128 frames need, zero outside
-    of the clip (which ends at a multiple of the hop); "valid" (B, 2) int64, the frames [first, end) of the window that
-    lie inside of the clip; "labels" as `encode` gives them, None without it; "boxes" (B, 6, 4) at the window's nominal
-    time 1.2 i; "recording" and "window" (B,) int64; "labelled" (B,) bool
-
-    Parameters
-    ----------
-    read : (recording, first sample, length) -> (channels, length), zero outside of the recording; None: from its file
-    """
-
-    def __init__(
-        self,
-        recordings: Sequence[Recording],
-        plan: EvaluationPlan,
-        *,
-        labels: Labels | None = None,
-        encode: Encode | None = None,
-        boxes: Boxes | None = None,
-        read: Read | None = None,
-        workers: int = 1,
-        prefetch: int = 4,
-    ):
-        super().__init__(workers, prefetch)
-        self.recordings, self.plan, self.read = list(recordings), plan, read or read_stretch
-        self.labels, self.encode, self.boxes = labels, encode, boxes
+        self.source, self.plan, self.augment = source, plan, augment
+        self.batch_size = batch_size if plan.max_batch is None else min(batch_size, plan.max_batch)
+        self.encode, self.label_frame_s = encode if source.labels is not None else None, label_frame_s
+        self.first_step, self.stop_step, self.rank, self.world = first_step, stop_step, rank, world
 
     def __len__(self) -> int:
-        return len(self.plan)
-
-    def windows_of(self, recording: int) -> int:
-        """Number of windows of a recording."""
-        return self.plan.windows_of(recording)
+        if self.plan.count is None:
+            raise TypeError("a plan without an end has no number of batches")
+        return -(-self.plan.count // (self.batch_size * self.world))
 
     def _steps(self) -> Iterator[int]:
-        return iter(range(len(self.plan)))
+        stop = self.stop_step
+        if self.plan.count is not None:
+            stop = len(self) if stop is None else min(stop, len(self))
+        return itertools.count(self.first_step) if stop is None else iter(range(self.first_step, stop))
 
     def _make(self, step: int) -> dict[str, Any]:
-        framing = self.plan.framing
-        index, window = self.plan.batch(step)
-        chosen = [self.recordings[i] for i in index.tolist()]
-        frames = np.array([framing.clip_frames(recording.samples) for recording in chosen], dtype=np.int64)
-        first = framing.eval_first_frame(window)
-        start = framing.eval_start(window)
-        waveform = torch.zeros((len(chosen), chosen[0].array.channels, framing.eval_samples))
-        boxes = np.zeros((len(chosen), MAX_BOXES, 4), dtype=np.float32)
-        time_s = window * framing.eval_hop_frames * framing.hop / framing.rate_hz
-        for item, recording in enumerate(chosen):
-            length = min(framing.eval_samples, int(frames[item]) * framing.hop - int(start[item]))
-            if length > 0:
-                waveform[item, :, :length] = torch.from_numpy(self.read(recording, int(start[item]), length))
-            if self.boxes is not None:
-                boxes[item] = self.boxes(recording, time_s[item : item + 1])[0]
+        numbers = numbers_of(step, self.batch_size, self.rank, self.world)
+        if self.plan.count is not None:
+            numbers = numbers[numbers < self.plan.count]
+        plan, source, recordings = self.plan, self.source, self.source.recordings
+        items = plan.items(numbers)
+        waveform, frames = self._waveforms(items)
+        looks = None if source.visual is None else [self._look(item) for item in items]
         labels = None
-        if self.encode is not None and self.labels is not None:
-            grid = clip_label_grid(window, frames, framing)
-            events = [_events_of(self.labels(recording), row) for recording, row in zip(chosen, grid)]
-            labels = self.encode(events, grid)
-        valid = np.stack(
-            [np.clip(-first, 0, framing.window_frames), np.clip(frames - first, 0, framing.window_frames)], 1
-        )
-        return {
-            "waveform": waveform,
-            "valid": torch.from_numpy(valid),
-            "labels": labels,
-            "boxes": torch.from_numpy(boxes),
-            "recording": torch.from_numpy(index),
-            "window": torch.from_numpy(window),
-            "labelled": torch.tensor([recording.labels is not None for recording in chosen]),
+        if source.labels is not None and self.encode is not None:
+            labels = [[ClipLabels(source.labels, recordings[p.recording]) for p in item.pieces] for item in items]
+        if self.augment is not None:
+            for row, item in enumerate(items):
+                clips, seen = labels[row] if labels else [], None if looks is None else looks[row]
+                waveform[row], clips, seen = self.augment(waveform[row], clips, seen, item.number)
+                if labels:
+                    labels[row] = clips
+                if looks is not None:
+                    looks[row] = seen
+        first = [item.pieces[0].recording for item in items]
+        batch: dict[str, Any] = {
+            "waveform": torch.from_numpy(waveform),
+            "labels": None,
+            "number": torch.from_numpy(numbers),
+            "recording": torch.tensor(first),
+            "time_s": torch.tensor([plan.time_s(item) for item in items], dtype=torch.float64),
+            "keep": torch.tensor([item.keep for item in items]),
+            "labelled": torch.tensor([recordings[index].labels is not None for index in first]),
         }
+        if frames is not None:
+            batch["frames"] = torch.from_numpy(frames)
+        if looks is not None:
+            batch["visual"] = torch.from_numpy(np.stack(looks))
+        if labels is not None and self.encode is not None:
+            grid = plan.grid(items, self.label_frame_s)
+            batch["labels"] = self.encode([labels[span.item][span.piece] for span in grid.spans], grid)
+        return batch
 
+    def _waveforms(self, items: Sequence[Item]) -> tuple[np.ndarray, np.ndarray | None]:
+        """The pieces of each item behind each other, and which of their frames the item's frames are."""
+        framing, gap = self.plan.framing, self.plan.framing.gap_frames
+        held = max(sum(piece.count for piece in item.pieces) + gap * (len(item.pieces) - 1) for item in items)
+        waveform = np.zeros((len(items), self.source.channel_count, framing.samples_of(held)), dtype=np.float32)
+        index = np.full((len(items), max(map(self.plan.item_frames, items))), -1, dtype=np.int64)
+        for row, item in enumerate(items):
+            place = done = 0
+            for piece in item.pieces:
+                begin = place * framing.hop
+                self._stretch(piece, waveform[row, :, begin : begin + framing.samples_of(piece.count)])
+                low, high = piece.inside
+                index[row, done + low : done + high] = np.arange(place + low, place + high)
+                place, done = place + piece.count + gap, done + piece.count
+        whole = index.shape[1] == held and bool((index == np.arange(held)).all())
+        return waveform, None if whole else index
 
-def read_stretch(recording: Recording, start: int, length: int) -> np.ndarray:
-    """(channels, length) of a recording at its rate."""
-    return read_audio(
-        recording.audio, start=start, frames=length, rate_hz=recording.rate_hz, channels=recording.array.channels
-    )
+    def _stretch(self, piece: Piece, out: np.ndarray) -> None:
+        """Read the samples that the frames of a piece cover into `out` (channels, samples), which holds zeros."""
+        recording, framing = self.source.recordings[piece.recording], self.plan.framing
+        first, last = max(piece.start, piece.begin), min(piece.start + out.shape[1], piece.end)
+        if last > first:
+            out[:, first - piece.start : last - piece.start] = self.source.read(
+                recording, first, last - first, framing.rate_hz
+            )
+        if framing.mirror:
+            self._mirror(recording, piece, out)
 
+    def _mirror(self, recording: Recording, piece: Piece, out: np.ndarray) -> None:
+        """Fill what lies beyond the ends of a recording with its mirror image: sample -k is sample k."""
+        framing, end = self.plan.framing, piece.start + out.shape[1]
+        length = min(self.source.samples_of(recording, framing.rate_hz), piece.end)
+        beyond = [range(piece.start, 0)]
+        if framing.mirror == "both" and end > length:
+            beyond.append(range(max(length, piece.start), end))
+        for places in beyond:
+            if not len(places):
+                continue
+            place = np.asarray(places)
+            period = max(2 * (length - 1), 1)  # mirrored again and again where the recording is shorter
+            place = np.mod(place, period)
+            place = np.where(place < length, place, period - place)
+            low, high = int(place.min()), int(place.max()) + 1
+            samples = self.source.read(recording, low, high - low, framing.rate_hz)
+            out[:, places.start - piece.start : places.stop - piece.start] = samples[:, place - low]
 
-def _events_of(table: EventTable, grid: np.ndarray) -> EventTable:
-    """The rows of the label frames that a window touches; the table is sorted by frame."""
-    inside = grid[grid >= 0]
-    if not len(table) or not len(inside):
-        return table[:0]
-    first, end = np.searchsorted(table.frame, (inside[0], inside[-1] + 1))
-    return table[first:end]
+    def _look(self, item: Item) -> np.ndarray:
+        """What is seen during an item: (looks, ...)."""
+        looks = self.plan.looks(item)
+        seen = [self.source.visual(self.source.recordings[index], times_s) for index, times_s in looks if len(times_s)]
+        return seen[0] if len(seen) == 1 else np.concatenate(seen)

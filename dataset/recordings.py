@@ -16,7 +16,7 @@ import numpy as np
 from dataset.layouts import LAYOUTS, DataRoot, layout_of_file
 from dataset.lists import read_list
 from util.arrays import ARRAYS, Array
-from util.audio import RATE_HZ, AudioInfo, audio_info
+from util.audio import RATE_HZ, AudioInfo, audio_info, resampled_frames
 from util.boxes import MAX_BOXES, BoxTrack, box_file, read_boxes
 from util.errors import InputError
 from util.events import EventTable
@@ -38,9 +38,8 @@ class Recording:
     labels : label csv, None where there is none
     video : the small video where there is one, else the large one, else None
     array : what the channels are
-    samples : length at `rate_hz`
-    rate_hz : rate at which it is used; the file may have another
-    file_rate_hz : rate of the file
+    samples : samples per channel of the file
+    rate_hz : samples per second of the file; it may be used at another rate
     split : "train", "test", "eval", or "" where the folders do not say
     folder : sub-folder of the split, "dev-train-sony", or what stands for one
     room : "room21", or "" where the name does not say
@@ -58,7 +57,6 @@ class Recording:
     array: Array
     samples: int
     rate_hz: int = RATE_HZ
-    file_rate_hz: int = RATE_HZ
     split: str = ""
     folder: str = ""
     room: str = ""
@@ -74,6 +72,10 @@ class Recording:
         """Length in seconds."""
         return self.samples / self.rate_hz
 
+    def samples_at(self, rate_hz: int) -> int:
+        """Samples per channel after resampling to `rate_hz`, one at least."""
+        return max(1, resampled_frames(self.samples, self.rate_hz, rate_hz))
+
 
 def recordings_from_list(
     lists: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
@@ -81,8 +83,8 @@ def recordings_from_list(
     *,
     need_labels: bool = False,
     need_video: bool = False,
-    rate_hz: int = RATE_HZ,
     mixed: bool = False,
+    array: Array | None = None,
 ) -> list[Recording]:
     """The recordings that one or more lists name, in their order; of several of one name the folders become part of it.
 
@@ -91,16 +93,17 @@ def recordings_from_list(
     roots : data roots for relative paths, and for the csv dialect of their layout
     need_labels, need_video : a recording without them is an error
     mixed : recordings of several data roots are wanted (flag --mix)
+    array : what the channels are where no folder says it (flag --format)
 
     Raises
     ------
-    InputError : as `read_list` and `audio_info`; missing labels or video; more than one format; two data roots
+    InputError : as `read_list` and `recording_of_file`; missing labels or video; more than one format; two data roots
     """
     paths = [lists] if isinstance(lists, str | os.PathLike) else list(lists)
     recordings: list[Recording] = []
     for path in paths:
         for audio in read_list(path, roots):
-            recordings.append(_recording(audio, roots, rate_hz=rate_hz))
+            recordings.append(_recording(audio, roots, otherwise=array))
     names = folder_names(recording.audio for recording in recordings)  # what is written of them is called by these
     recordings = [
         one if one.name == names[one.audio] else replace(one, name=names[one.audio]) for one in recordings
@@ -129,19 +132,19 @@ def recording_of_file(
     array: Array | None = None,
     labels: str | os.PathLike[str] | None = None,
     video: str | os.PathLike[str] | None = None,
-    rate_hz: int = RATE_HZ,
 ) -> Recording:
     """A recording from anywhere; what is not given is looked up by the layout, where the path fits one.
 
     Parameters
     ----------
-    array : None: by the folder (foa_dev ...), else by the number of channels: 4 FOA, 2 binaural
+    array : None: by the folder (foa_dev ...), else four channels are FOA
 
     Raises
     ------
-    InputError : as `audio_info`; another number of channels than the array has; a file given that does not exist
+    InputError : as `audio_info`; another number of channels than the array has; a file given that does not exist; two
+        channels of a kind that nothing says, or of one that no array describes (stereo)
     """
-    found = _recording(Path(path), (), rate_hz=rate_hz, array=array)
+    found = _recording(Path(path), (), array=array)
     for kind, given in (("labels", labels), ("video", video)):
         if given is not None:
             if not Path(given).is_file():
@@ -216,9 +219,14 @@ class Labels:
         ------
         InputError : as `util.labels.read_label_events`
         """
+        return self.of_frames(recording, self.frame_s)
+
+    def of_frames(self, recording: Recording, frame_s: float) -> EventTable:
+        """The same for frames of another length in seconds."""
         if recording.labels is None:
-            return EventTable.make(frame_s=self.frame_s)
-        return self._cache.get(recording.labels, lambda: self._read(recording)).unpacked()
+            return EventTable.make(frame_s=frame_s)
+        key = recording.labels, round(frame_s * 1e9)
+        return self._cache.get(key, lambda: self._read(recording, frame_s)).unpacked()
 
     def intervals(self, recording: Recording) -> IntervalTable:
         """Events with start and end, in the order of the file, of labels of frames by start; none without labels.
@@ -231,14 +239,14 @@ class Labels:
             return IntervalTable.make()
         return self._intervals.get(recording.labels, lambda: self._read_intervals(recording))
 
-    def _read(self, recording: Recording) -> tuple[_PackedEvents, int]:
+    def _read(self, recording: Recording, frame_s: float) -> tuple[_PackedEvents, int]:
         packed = _PackedEvents(
             read_label_events(
                 recording.labels,
                 recording.dialect,
                 self._classes(recording),
-                frame_s=self.frame_s,
-                frame_count=math.ceil(recording.duration_s / self.frame_s - 1e-6),
+                frame_s=frame_s,
+                frame_count=math.ceil(recording.duration_s / frame_s - 1e-6),
             )
         )
         return packed, packed.nbytes
@@ -251,6 +259,11 @@ class Labels:
         if recording.dialect not in INTERVAL_DIALECTS:
             return self.class_count
         return (self.classes or LAYOUTS[recording.layout].classes)[: self.class_count]
+
+
+def no_boxes(recording: Recording, time_s: np.ndarray) -> np.ndarray:
+    """Empty boxes (m, 6, 4), whatever is to be seen."""
+    return np.zeros((len(time_s), MAX_BOXES, 4), dtype=np.float32)
 
 
 class Boxes:
@@ -393,7 +406,10 @@ class _Cache(Generic[Value]):
         return value
 
 
-def _recording(audio: Path, roots: Sequence[DataRoot], *, rate_hz: int, array: Array | None = None) -> Recording:
+def _recording(
+    audio: Path, roots: Sequence[DataRoot], *, array: Array | None = None, otherwise: Array | None = None
+) -> Recording:
+    """A recording: of `array`, else of what its folder says, else of `otherwise`, else of what its channels allow."""
     root, view = None, "equirectangular"
     for data_root in roots:
         layout, found = data_root.layout, data_root.layout.folder_of(audio)
@@ -408,8 +424,9 @@ def _recording(audio: Path, roots: Sequence[DataRoot], *, rate_hz: int, array: A
         if root is None:
             root = Path(*audio.parts[: found[2]])
         labels, videos = layout.labels_of(audio), layout.videos_of(audio)
-        if array is None and found[0] in ARRAYS:
-            array = ARRAYS[found[0]]
+        if array is None:
+            array = _array_of_format(found[0], audio)
+    array = otherwise if array is None else array
     info = audio_info(audio, channels=None if array is None else array.channels)
     if array is None:
         array = _array_by_channels(info)
@@ -419,9 +436,8 @@ def _recording(audio: Path, roots: Sequence[DataRoot], *, rate_hz: int, array: A
         labels=labels if labels is not None and labels.is_file() else None,
         video=next((video for video in videos if video.is_file()), None),
         array=array,
-        samples=info.frames_at(rate_hz),
-        rate_hz=rate_hz,
-        file_rate_hz=info.rate_hz,
+        samples=info.frames,
+        rate_hz=info.rate_hz,
         split=place.split,
         folder=place.folder,
         room=place.room,
@@ -434,12 +450,21 @@ def _recording(audio: Path, roots: Sequence[DataRoot], *, rate_hz: int, array: A
     )
 
 
+def _array_of_format(format: str, audio: Path) -> Array:
+    if format not in ARRAYS:
+        rule = f"lies in a folder of {format} audio, which no array describes; known are {', '.join(ARRAYS)}"
+        raise InputError(rule, path=audio)
+    return ARRAYS[format]
+
+
 def _array_by_channels(info: AudioInfo) -> Array:
-    by_channels = {4: "foa", 2: "binaural"}
-    if info.channels not in by_channels:
+    if info.channels == 2:  # ears of a head, coincident or spaced microphones: each has delays of its own
+        rule = "has 2 channels, and nothing says of what: --format bin (a head's ears), or a folder binaural_dev, does"
+        raise InputError(rule, path=info.path)
+    if info.channels != 4:
         rule = f"has {info.channels} channels; 4 (FOA or tetrahedral) or 2 (binaural) are understood"
         raise InputError(rule, path=info.path)
-    return ARRAYS[by_channels[info.channels]]
+    return ARRAYS["foa"]
 
 
 def _same_folder(first: Path, second: Path) -> bool:

@@ -60,6 +60,14 @@ def detection_on_blocks(
     Raises
     ------
     InputError : blocks of one frame, of which nothing is looked at (Q22)
+
+    Examples
+    --------
+    >>> reference = np.array([[1, 0], [1, 0], [0, 1], [0, 1]])
+    >>> estimated = np.array([[1, 0], [1, 0], [1, 0], [1, 0]])  # the second block has the wrong class
+    >>> error_rate, f_score = detection_on_blocks(reference, estimated, 2)
+    >>> error_rate, round(f_score, 6)
+    (0.5, 0.5)
     """
     truth, found = _pair(reference, estimated)
     if block < 2:

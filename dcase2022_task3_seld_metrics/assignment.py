@@ -31,6 +31,12 @@ def assign(cost: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     -------
     Row and column of each of the K = min(R, P) pairs, both (n, K) int64, rows ascending: what
     `scipy.optimize.linear_sum_assignment` returns for each problem, ties included.
+
+    Examples
+    --------
+    >>> rows, columns = assign(np.array([[[10.0, 2.0, 30.0], [5.0, 1.0, 40.0]]]))
+    >>> rows.tolist(), columns.tolist()  # 2 + 5 is less than 10 + 1
+    ([[0, 1]], [[1, 0]])
     """
     count, rows, columns = cost.shape
     if rows == 0 or columns == 0:

@@ -84,7 +84,13 @@ class CartesianDistance:
 
 
 def fold_azimuth_deg(azimuth_deg: np.ndarray) -> np.ndarray:
-    """Azimuth of any size -> the direction in the front half plane with the same left-right angle, in [-90, 90]."""
+    """Azimuth of any size -> the direction in the front half plane with the same left-right angle, in [-90, 90].
+
+    Examples
+    --------
+    >>> fold_azimuth_deg([100, -170, 45, 180]).tolist()
+    [80.0, -10.0, 45.0, 0.0]
+    """
     wrapped = np.mod(np.asarray(azimuth_deg, dtype=np.float64) + 180.0, 360.0) - 180.0
     wrapped = np.where(wrapped < -90.0, -180.0 - wrapped, wrapped)
     return np.where(wrapped > 90.0, 180.0 - wrapped, wrapped)
@@ -106,7 +112,13 @@ class FoldedDistance:
 
 
 def polar_distance_deg(first_rad: np.ndarray, second_rad: np.ndarray) -> np.ndarray:
-    """Great-circle angle in degrees between azimuth and elevation (..., 2) in *radians* (the array functions' form)."""
+    """Great-circle angle in degrees between azimuth and elevation (..., 2) in *radians* (the array functions' form).
+
+    Examples
+    --------
+    >>> polar_distance_deg([[0, 0]], [[np.pi / 2, 0]]).round(6).tolist()
+    [90.0]
+    """
     first_rad, second_rad = np.asarray(first_rad, dtype=np.float64), np.asarray(second_rad, dtype=np.float64)
     cosine = np.sin(first_rad[..., 1]) * np.sin(second_rad[..., 1]) + np.cos(first_rad[..., 1]) * np.cos(
         second_rad[..., 1]

@@ -37,6 +37,13 @@ def jackknife(value: np.ndarray, leave_one_out: np.ndarray, significance: float 
     value : (...) on all n recordings
     leave_one_out : (n, ...) without recording i
     significance : probability that the interval misses
+
+    Examples
+    --------
+    >>> scores = np.array([0.5, 0.7, 0.6])  # of three recordings; the mean of all, and of all but one
+    >>> interval = jackknife(scores.mean(), (scores.sum() - scores) / 2)
+    >>> round(float(interval.estimate), 6), round(float(interval.standard_error), 6)
+    (0.6, 0.057735)
     """
     value, leave_one_out = np.asarray(value, dtype=np.float64), np.asarray(leave_one_out, dtype=np.float64)
     n = len(leave_one_out)

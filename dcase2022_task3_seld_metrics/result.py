@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -14,9 +14,6 @@ from dcase2022_task3_seld_metrics.counting import Components
 from dcase2022_task3_seld_metrics.jackknife import Interval, jackknife, leave_one_out_sums
 from dcase2022_task3_seld_metrics.scores import Values, over_classes, scores
 from dcase2022_task3_seld_metrics.settings import Settings
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 _SUMMED = ("2020", "2021")  # editions whose official programs count over all classes
 
@@ -240,25 +237,31 @@ class Result:
             group: self.select(names) for group, names in sorted(found.items(), key=lambda item: _numbered(item[0]))
         }
 
-    def to_frame(self, rows: str = "classwise") -> pd.DataFrame:
-        """Table of scores.
+    def rows(self, of: str = "classwise") -> list[dict[str, Any]]:
+        """Table of scores, a dictionary per row, as `pandas.DataFrame` and others take them.
 
         Parameters
         ----------
-        rows : "classwise": one row per class, then "overall" and "occurring classes"; "per_file": one per recording
-        """
-        import pandas as pd
+        of : "classwise": one row per class, then "overall" and "occurring classes" (scores not defined there: NaN);
+            "per_file": one per recording
 
-        if rows == "per_file":
-            return pd.DataFrame({file: one.overall for file, one in self.per_file.items()}).T
-        if rows != "classwise":
-            raise ValueError(f"rows must be 'classwise' or 'per_file', found '{rows}'")
-        frame = pd.DataFrame(self.classwise, index=list(self.classes) if self.classwise else None)
-        names = list(self.overall)
-        frame.loc["overall", names] = [self.overall[name] for name in names]
+        Raises
+        ------
+        ValueError : another table
+        """
+        if of == "per_file":
+            return [{"recording": file, **one.overall} for file, one in self.per_file.items()]
+        if of != "classwise":
+            raise ValueError(f"rows are 'classwise' or 'per_file', found '{of}'")
+        made = [
+            {"class": name, **{score: float(values[index]) for score, values in self.classwise.items()}}
+            for index, name in enumerate(self.classes if self.classwise else ())
+        ]
+        made.append({"class": "overall", **self.overall})
         if self.classwise:
-            frame.loc["occurring classes", names] = [self.occurring[name] for name in names]
-        return frame
+            occurring = self.occurring
+            made.append({"class": "occurring classes", **{name: occurring.get(name, np.nan) for name in self.overall}})
+        return made
 
     def to_dict(self, *, jackknife: bool = False, per_file: bool = False) -> dict[str, Any]:
         """Plain values: overall, classwise (macro only), counts, and what else is asked for."""

@@ -115,6 +115,14 @@ def block_rates_2019(c: Components) -> Values:
     return {"ER": er, "F": f, "DOA_error": doa_error_deg, "frame_recall": recall, "SELD": seld}
 
 
+def block_rates_two_stage(c: Components) -> Values:
+    """As 2019, but 180 degrees where nothing is predicted, so that a model that says nothing has a score, a bad one."""
+    values = block_rates_2019(c)
+    worst = np.where(c["doa_loss_pred_cnt"] == 0, 180.0, values["DOA_error"])
+    seld = (values["ER"] + (1 - values["F"]) + worst / 180 + (1 - values["frame_recall"])) / 4
+    return values | {"DOA_error": worst, "SELD": seld}
+
+
 def scores(
     sums: Components, rates: Callable[..., Values], average: str, nan_means: tuple[str, ...] = ()
 ) -> tuple[Values, Values]:
@@ -126,7 +134,7 @@ def scores(
     average : "macro": the mean over all classes of their scores; "micro": the scores of the counts of all classes
     nan_means : scores whose macro average leaves out the classes where they are NaN (Q13)
     """
-    if rates is block_rates_2019:
+    if rates in (block_rates_2019, block_rates_two_stage):
         return rates(sums), {}
     er = error_rate(sums)
     classes = sums["TP"].shape[-1]

@@ -69,6 +69,15 @@ def score(
     ------
     InputError : a prediction without reference, malformed files (file, line and rule), missing distances, choices that
         do not fit together
+
+    Examples
+    --------
+    >>> from util.events import EventTable
+    >>> ten = [0] * 10
+    >>> truth = EventTable.make(frame=np.arange(10), class_index=ten, azimuth_deg=ten, elevation_deg=ten)
+    >>> result = score({"a": truth}, {"a": truth.replace(azimuth_deg=truth.azimuth_deg + 5)}, class_count=1)
+    >>> round(result.overall["F"], 6), round(result.overall["LE"], 6)
+    (1.0, 5.0)
     """
     notices = Notices(strict)
     if onscreen_required and modality == "audio":

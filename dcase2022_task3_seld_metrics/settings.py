@@ -51,7 +51,7 @@ class Settings:
     classes : their names, in the order of their numbers
     coordinates : "polar", "cartesian" or "folded"
     distance : distances are compared (2024, 2025)
-    two_stage : 2019 only: blocks of the error rate as Two-Stage counts them (Q23)
+    two_stage : 2019 only: blocks of the error rate as Two-Stage counts them (Q23), an error where nothing is predicted
     """
 
     edition: Edition
@@ -67,6 +67,8 @@ class Settings:
         """The formulas of the scores."""
         if self.edition.rates is scores.frame_rates_2024 and not self.distance:
             return scores.frame_rates_2024_without_distance
+        if self.two_stage:
+            return scores.block_rates_two_stage
         return self.edition.rates
 
     def count(self, reference: Batch, estimated: Batch) -> Components:

@@ -20,65 +20,50 @@ def on_device(batch: dict[str, object], device: torch.device) -> Batch:
     }
 
 
-class WindowFront(nn.Module):
-    """Features of random windows ("waveform") and of evaluation windows ("waveform", "valid"), with "boxes".
+class Front(nn.Module):
+    """Features of a batch: of the frames that its "frames" picks of its "waveform", and of its "visual".
 
     Parameters
     ----------
-    audio : feature with `forward(waveform)` and `evaluation(waveform, valid)`
-    visual : boxes (B, 6, 4) -> visual feature; None: the network takes none
+    audio : waveform (B, channels, samples) -> (B, maps, frames, bins), of every frame inside the samples
+    standardise : applied to every frame; None: nothing is (or statistics are still to be gathered)
+    padding : value of every feature of frames that lie outside of a recording
+    visual : what is seen (B, looks, ...) -> visual feature; None: the network takes none
     """
 
-    def __init__(self, audio: nn.Module, visual: Callable[[Tensor], Tensor] | None = None):
+    def __init__(
+        self,
+        audio: nn.Module,
+        standardise: nn.Module | None = None,
+        *,
+        padding: float = 0.0,
+        visual: Callable[[Tensor], Tensor] | None = None,
+    ):
         super().__init__()
-        self.audio, self.visual = audio, visual
+        self.audio, self.standardise, self.padding, self.visual = audio, standardise, padding, visual
 
-    def training_features(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
-        """(audio feature, visual feature or None) of training windows."""
-        return self.audio(batch["waveform"]), self._visual(batch)
+    def forward(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
+        """(audio feature (B, maps, T, bins), visual feature or None), without gradients.
 
-    def evaluation_features(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
-        """(audio feature, visual feature or None) of evaluation windows."""
-        return self.audio.evaluation(batch["waveform"], batch["valid"]), self._visual(batch)
+        Computed in the precision of the features, whatever the network's is.
+        """
+        with torch.no_grad(), torch.autocast(batch["waveform"].device.type, enabled=False):
+            features, outside = self.raw_features(batch)
+            if self.standardise is not None:
+                features = self.standardise(features)
+            if outside is not None:
+                features = features.masked_fill_(outside[:, None, :, None], self.padding)
+            seen = batch.get("visual")
+            return features, None if self.visual is None or seen is None else self.visual(seen)
 
-    def _visual(self, batch: Batch) -> Tensor | None:
-        boxes = batch.get("boxes")
-        return None if self.visual is None or boxes is None else self.visual(boxes)
-
-
-class SequenceFront(nn.Module):
-    """Features of sequences: the frames that "frames" picks of the feature of "waveform", standardised.
-
-    Parameters
-    ----------
-    audio : waveform (B, channels, samples) -> (B, maps, frames, bins)
-    standardise : applied to every frame; None: not yet known (statistics are being gathered)
-    """
-
-    def __init__(self, audio: nn.Module, standardise: nn.Module | None = None):
-        super().__init__()
-        self.audio, self.standardise = audio, standardise
-
-    def training_features(self, batch: Batch) -> tuple[Tensor, None]:
-        """(audio feature (B, maps, T, bins), None)."""
-        features, padding = self.raw_features(batch)
-        if self.standardise is not None:
-            features = self.standardise(features)
-        return features.masked_fill(padding[:, None, :, None], PADDING), None
-
-    evaluation_features = training_features
-
-    def raw_features(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Features (B, maps, T, bins) before standardisation, and which frames are padding (B, T)."""
-        features, index = self.audio(batch["waveform"]), batch["frames"]
-        picked = features.gather(
-            2, index.clamp(min=0)[:, None, :, None].expand(-1, features.shape[1], -1, features.shape[3])
-        )
-        return picked, index < 0
-
-
-def no_gradients(front: nn.Module, batch: Batch, *, training: bool) -> tuple[Tensor, Tensor | None]:
-    """Features of a batch without gradients, in the precision of the feature whatever the network's is."""
-    waveform = batch["waveform"]
-    with torch.no_grad(), torch.autocast(waveform.device.type, enabled=False):
-        return front.training_features(batch) if training else front.evaluation_features(batch)
+    def raw_features(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
+        """Features (B, maps, T, bins) before standardisation, and which frames are padding (B, T); None: none is."""
+        features, index = self.audio(batch["waveform"]), batch.get("frames")
+        if index is None:
+            return features, None
+        outside = index < 0
+        in_place = torch.arange(index.shape[1], device=index.device)
+        if index.shape[1] != features.shape[2] or not bool((outside | (index == in_place)).all()):
+            place = index.clamp(min=0)[:, None, :, None]
+            features = features.gather(2, place.expand(-1, features.shape[1], -1, features.shape[3]))
+        return features, outside

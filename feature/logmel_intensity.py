@@ -14,7 +14,7 @@ _AMIN = 1e-10  # least power whose level is taken: -100 dB
 
 
 class LogmelIntensity(SpectralFeature):
-    """Waveform in ACN order W, Y, Z, X -> 4 log-mel maps in dB, then 3 mel-weighted intensity maps in order x, y, z.
+    """Waveform in ACN order W, Y, Z, X -> 4 log-mel maps in dB, then 3 mel-weighted intensity maps, of x, y, z.
 
     Reference: the public tuning notebook aru-2044922/aml_project_seld. Frames of the DCASE 2019 baseline (48 kHz, hop
     960), all bins; power mel bands on the Slaney scale with areas of 1, 10 log10(max(1e-10, power)); intensity
@@ -30,7 +30,9 @@ class LogmelIntensity(SpectralFeature):
     ----------
     channels : 4
     rate_hz : sampling rate, for the mel scale up to its half
-    bands : mel bands
+    bands, fmin_hz : mel bands, and the frequency that they begin at
+    axes : channels of the intensity maps in their order; (3, 1, 2) is x, y, z
+    eps : added to the norm that an intensity is divided by
     top_db : dynamic range of `clip` in dB; None: unlimited
     others : see `SpectralFeature`
     """
@@ -47,6 +49,9 @@ class LogmelIntensity(SpectralFeature):
         center: bool = True,
         pad_mode: Literal["reflect", "constant"] = "reflect",
         bands: int = 64,
+        fmin_hz: float = 0.0,
+        axes: tuple[int, int, int] = (3, 1, 2),
+        eps: float = _EPS,
         top_db: float | None = None,
         layout: Literal["reference", "paper"] = "reference",
         precision: torch.dtype = torch.float64,
@@ -73,7 +78,8 @@ class LogmelIntensity(SpectralFeature):
             precision=precision,
         )
         self.layout, self.top_db = layout, top_db
-        weights = mel(sr=rate_hz, n_fft=n_fft, n_mels=bands)
+        self.axes, self.eps = list(axes), eps
+        weights = mel(sr=rate_hz, n_fft=n_fft, n_mels=bands, fmin=fmin_hz)
         self.register_buffer("mel_weights", torch.from_numpy(weights.T.copy()), persistent=False)
 
     def clip(self, waveform: Tensor, frames: int) -> Tensor:
@@ -92,9 +98,9 @@ class LogmelIntensity(SpectralFeature):
     def _block(self, real: Tensor, imaginary: Tensor, out: Tensor) -> None:
         power = torch.addcmul(real * real, imaginary, imaginary)
         levels = (power @ self.mel_weights).clamp_(min=_AMIN).log10_().mul_(10)
-        axes = [3, 1, 2]
+        axes = self.axes
         intensity = real[:, :1] * real[:, axes] + imaginary[:, :1] * imaginary[:, axes]
-        norm = intensity.square().sum(dim=1, keepdim=True).sqrt_().add_(_EPS)  # vector_norm takes ten times as long
+        norm = intensity.square().sum(dim=1, keepdim=True).sqrt_().add_(self.eps)  # vector_norm takes ten times as long
         intensity = intensity.div_(norm) @ self.mel_weights
         out.copy_(self._arranged(torch.cat((levels, intensity), dim=1)))
 

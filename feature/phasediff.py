@@ -17,8 +17,7 @@ class AmplitudePhaseDifference(nn.Module):
     """Waveform -> M linear amplitude maps, then M - 1 phase differences to the base channel in [0, 2 pi] rad.
 
     Reference: the 'amp_phasediff' feature of sony/audio-visual-seld-dcase2023; STFT with a periodic Hann window, no
-    normalisation, no logarithm. Needs a window only (no statistics of the clip); always computed in float32, without
-    gradients.
+    normalisation, no logarithm. A frame depends on its own samples only; always computed in float32, without gradients.
 
     Parameters
     ----------
@@ -26,9 +25,6 @@ class AmplitudePhaseDifference(nn.Module):
     base_channel : the channel that phase differences refer to
     n_fft, hop_length : STFT window and hop in samples
     """
-
-    needs = "window"
-    precision = torch.float32
 
     def __init__(self, channels: int, base_channel: int = 0, n_fft: int = 512, hop_length: int = 240):
         super().__init__()
@@ -40,8 +36,23 @@ class AmplitudePhaseDifference(nn.Module):
         self.register_buffer("hann", torch.hann_window(n_fft, dtype=torch.float64).float(), persistent=False)
         self.register_buffer("pi", torch.tensor(math.pi, dtype=torch.float32), persistent=False)
 
-    def forward(self, window: Tensor) -> Tensor:
-        """Training framing: frame t is centred at sample hop t of the window, zeros around the window.
+    def forward(self, waveform: Tensor) -> Tensor:
+        """Maps of the frames that lie inside the samples given; nothing is padded.
+
+        Parameters
+        ----------
+        waveform : (batch, channels, samples); 30992 samples give 128 frames
+
+        Returns
+        -------
+        (batch, 2 channels - 1, (samples - n_fft) // hop + 1, bins) float32; frame j covers the samples
+            [hop j, hop j + n_fft). The last bit of a phase may differ from that of `clip` at the same frame: torch's
+            vectorised loop ends elsewhere
+        """
+        return self._maps(waveform.float())
+
+    def window(self, window: Tensor) -> Tensor:
+        """Training framing of a window: frame t is centred at its sample hop t, zeros around the window.
 
         Parameters
         ----------
@@ -80,26 +91,6 @@ class AmplitudePhaseDifference(nn.Module):
             lead = functional.pad(waveform[..., : whole * self.hop_length].float(), (self.n_fft - self.hop_length, 0))
             self._maps(lead, out, LEADING_FRAMES)
         return out
-
-    def evaluation(self, window: Tensor, valid: Tensor) -> Tensor:
-        """Evaluation framing of single windows: frames are not centred, those outside the clip are zero.
-
-        Parameters
-        ----------
-        window : (batch, channels, samples), the first sample is the first of the first frame; 30992 samples give 128
-        valid : (batch, 2) the frames [first, end) that lie inside the clip
-
-        Returns
-        -------
-        (batch, 2 channels - 1, (samples - n_fft) // hop + 1, bins) float32, the values of `clip` at those frames (the
-            last bit of a phase may differ: torch's vectorised loop ends elsewhere)
-        """
-        maps = self._maps(window.float())
-        frame = torch.arange(maps.shape[2], device=maps.device)
-        inside = (frame >= valid[:, :1]) & (frame < valid[:, 1:])
-        if not inside.all():
-            maps *= inside[:, None, :, None]
-        return maps
 
     @torch.no_grad()
     def _maps(self, padded: Tensor, out: Tensor | None = None, first_frame: int = 0) -> Tensor:

@@ -28,12 +28,9 @@ class SpectralFeature(nn.Module):
 
     Attributes
     ----------
-    needs : "window": a frame depends on its own samples only
     left : samples of a clip's first frame that lie before the clip
     reflect : `clip` mirrors the clip into them; else they are zeros
     """
-
-    needs = "window"
 
     def __init__(
         self,
@@ -110,6 +107,23 @@ class SpectralFeature(nn.Module):
         waveform = functional.pad(waveform, around, mode="reflect" if self.reflect else "constant")
         return self(waveform[..., :due])
 
+    def whole(self, waveform: Tensor) -> Tensor:
+        """Feature of a whole recording whose frames are centred and whose ends, wherever they lie, are mirrored.
+
+        Parameters
+        ----------
+        waveform : (batch, channels, samples), more than n_fft / 2 samples
+
+        Returns
+        -------
+        (batch, maps, 1 + samples // hop_length, bins) float32
+        """
+        if not self.reflect:
+            raise ValueError("only a feature whose frames are centred and mirrored has frames beyond both ends")
+        if waveform.shape[-1] <= self.left:
+            raise ValueError(f"{waveform.shape[-1]} samples cannot mirror {self.left}")
+        return self(functional.pad(waveform, (self.left, self.left), mode="reflect"))
+
     def _frames(self, waveform: Tensor) -> Tensor:
         """Block by block on the processor, at once elsewhere."""
         if waveform.ndim != 3 or waveform.shape[1] != self.channels:
@@ -121,15 +135,19 @@ class SpectralFeature(nn.Module):
         batch, _, frames, _ = framed.shape
         out = torch.empty((batch, self.maps, frames, self.bins), device=waveform.device)
         if waveform.device.type != "cpu":
-            self._block(*self._spectrum(framed), out)
+            self._compute(framed, out)
             return out
         step = max(_CPU_BLOCK_SAMPLES // self.n_fft, 1)
         for item in range(batch):
             for first in range(0, frames, step):
                 part = slice(first, first + step)
                 whole = slice(item, item + 1)
-                self._block(*self._spectrum(framed[whole, :, part]), out[whole, :, part])
+                self._compute(framed[whole, :, part], out[whole, :, part])
         return out
+
+    def _compute(self, framed: Tensor, out: Tensor) -> None:
+        """Frames (batch, channels, frames, n_fft) -> out (batch, maps, frames, bins)."""
+        self._block(*self._spectrum(framed), out)
 
     def _spectrum(self, framed: Tensor) -> tuple[Tensor, Tensor]:
         """Frames (batch, channels, frames, n_fft) -> real, imaginary part (batch, channels, frames, bins) float32."""

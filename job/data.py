@@ -11,22 +11,27 @@ from typing import Any
 from dataset.augment import ChannelSwap, check_swappable
 from dataset.layouts import DataRoot, ListNames
 from dataset.lists import list_file
-from dataset.recordings import Boxes, Labels, Recording, recordings_from_list, split_by_room
-from dataset.samplers import Batches, Drawing
-from family.presets import ids_of, preset_of
+from dataset.loader import Loader
+from dataset.plans import Mixed, Plan
+from dataset.recordings import Labels, Recording, recordings_from_list, split_by_room
+from dataset.source import Source, Visual
 from seld_validator import EDITIONS
-from system import Model
+from system.model import StageModel
+from system.presets import ids_of, preset_of
+from system.row import Plans
+from system.table import system_named
 from util.arguments import DEFAULTS, resolve
+from util.arrays import Array, array_of_flag
 from util.errors import InputError
 
 FLAG_OF_ARRAY = {"foa": "foa", "mic": "mic", "binaural": "bin"}
 VIDEO_FOLDERS = ("video_360x180_dev", "video_dev")
 FRAMING_FLAGS = {
-    "sampling_frequency": ("-fs", "rate_hz"),
-    "fft_size": ("--fft-size", "n_fft"),
-    "stft_hop_size": ("--stft-hop-size", "hop"),
-    "train_wav_length": ("--train-wav-length", "window_s"),
-    "eval_wav_hop_length": ("--eval-wav-hop-length", "eval_hop_s"),
+    "sampling_frequency": "-fs",
+    "fft_size": "--fft-size",
+    "stft_hop_size": "--stft-hop-size",
+    "train_wav_length": "--train-wav-length",
+    "eval_wav_hop_length": "--eval-wav-hop-length",
 }
 
 
@@ -61,6 +66,7 @@ def open_roots(given: dict[str, Any]) -> tuple[list[DataRoot], dict[str, Any]]:
     roots = [DataRoot(path) for path in data_roots]
     args = resolve(given, roots[0].settings, recipe, dataset_file=str(roots[0].path / "dataset.json"))
     args |= {"job_id": ids.get("job"), "task_id": ids.get("task"), "task_settings": dict(task.get("settings", {}))}
+    args["no_video"] = args["no_video"] or system_named(args["net"]).visual is None
     args["edition"] = args["edition"] or roots[0].layout.edition
     args["clip_s"] = roots[0].clip_s
     edition = EDITIONS.get(args["edition"])
@@ -69,15 +75,15 @@ def open_roots(given: dict[str, Any]) -> tuple[list[DataRoot], dict[str, Any]]:
     return roots, args
 
 
-def check_framing(args: Mapping[str, Any], framing: Any, checkpoint: Path) -> None:
+def check_framing(args: Mapping[str, Any], plans: Plans, checkpoint: Path) -> None:
     """Refuse flags that ask for another framing than a checkpoint was trained with.
 
     Raises
     ------
     InputError : they do
     """
-    for name, (flag, attribute) in FRAMING_FLAGS.items():
-        trained = getattr(framing, attribute, None)
+    for name, flag in FRAMING_FLAGS.items():
+        trained = plans.flags.get(name)
         if name in args and trained is None:
             raise InputError(f"{flag} means nothing to its system", path=checkpoint)
         if name in args and not math.isclose(args[name], trained):
@@ -103,7 +109,7 @@ def training_data(args: dict[str, Any], roots: Sequence[DataRoot]) -> TrainingDa
     # one default list per root, or the one list that the user names
     name = args["train_wav_txt"]
     lists = [list_file(due.train, [root]) for root in roots] if name is None else [list_file(name, roots)]
-    options = {"rate_hz": args["sampling_frequency"], "need_labels": True, "mixed": mixed}
+    options = {"need_labels": True, "mixed": mixed, "array": array_of_flag(args["format"])}
     train = [
         recording
         for path in lists
@@ -146,52 +152,63 @@ def _shares(mix: str, root_count: int) -> list[float]:
     return shares
 
 
-def drawing(
+def training_plan(args: Mapping[str, Any], source: Source, roots: Sequence[DataRoot], plans: Plans) -> Plan:
+    """The plan of the training items: the seed, the shares of --mix."""
+    lengths, seed = source.lengths(plans.framing.rate_hz), args["random_seed"]
+    if args["mix"] is None:
+        return plans.training(lengths, args["batch_size"], seed, None)
+    paths = [Path(root.path) for root in roots]
+    groups = [paths.index(Path(recording.root)) for recording in source.recordings]
+    return Mixed(
+        lambda members: plans.training(lengths, 1, seed, members),
+        groups=groups,
+        shares=_shares(args["mix"], len(roots)),
+        seed=seed,
+    )
+
+
+def training_loader(
     args: Mapping[str, Any],
-    train: Sequence[Recording],
-    roots: Sequence[DataRoot],
-    model: Model,
+    source: Source,
+    plan: Plan,
+    model: StageModel,
+    array: Array,
     *,
     rank: int = 0,
     world: int = 1,
-) -> Drawing:
-    """How training items are drawn: the seed, the shares of --mix, the augmentation."""
-    groups = shares = None
-    if args["mix"] is not None:
-        shares = _shares(args["mix"], len(roots))
-        paths = [Path(root.path) for root in roots]
-        groups = [paths.index(Path(recording.root)) for recording in train]
-    if args["augment"] == "acs" and model.visual:
-        check_swappable(train)
-    return Drawing(
-        batch_size=args["batch_size"],
-        seed=args["random_seed"],
-        groups=groups,
-        shares=shares,
-        augment=ChannelSwap(model.array, seed=args["random_seed"]) if args["augment"] == "acs" else None,
+    first_step: int = 0,
+) -> Loader:
+    """Batches of one process from an optimisation step on.
+
+    Raises
+    ------
+    InputError : the batch size does not divide by the number of processes; video that cannot be swapped
+    """
+    if args["batch_size"] % world:
+        raise InputError(f"the batch size {args['batch_size']} must divide by the {world} processes")
+    if args["augment"] == "acs" and model.stage.takes:
+        raise InputError(f"--augment acs changes sound; the stage {model.stage.name} hears none")
+    if args["augment"] == "acs" and source.visual is not None:
+        check_swappable(source.recordings)
+    return Loader(
+        source,
+        plan,
+        batch_size=args["batch_size"] // world,
+        encode=model.output_format.encode,
+        label_frame_s=model.output_format.label_frame_s,
+        augment=ChannelSwap(array, seed=args["random_seed"]) if args["augment"] == "acs" else None,
+        first_step=first_step,
         rank=rank,
         world=world,
         workers=args["workers"],
     )
 
 
-def training_loader(
-    args: Mapping[str, Any],
-    train: Sequence[Recording],
-    drawn: Drawing,
-    model: Model,
-    *,
-    first_step: int = 0,
-) -> Batches:
-    """Batches of one process from an optimisation step on."""
-    return model.sampler.training(
-        train,
-        drawn,
-        labels=labels_of(model.classes, args),
-        output_format=model.output_format,
-        boxes=Boxes(args["detector"]) if model.visual else None,
-        first_step=first_step,
-    )
+def source_of(
+    args: Mapping[str, Any], recordings: Sequence[Recording], classes: Sequence[str], visual: Visual | None
+) -> Source:
+    """Recordings with their labels, at the length that the data root says."""
+    return Source(recordings, labels_of(classes, args), visual, clip_s=args["clip_s"])
 
 
 def labels_of(classes: Sequence[str], args: Mapping[str, Any]) -> Labels:

@@ -12,7 +12,8 @@ from lightning_fabric import Fabric
 
 from dataset.layouts import DataRoot
 from dataset.lists import list_file
-from dataset.recordings import Boxes, Recording, recordings_from_list
+from dataset.recordings import Boxes, Recording, no_boxes, recordings_from_list
+from dataset.source import Visual
 from dataset.true_boxes import TrueBoxes
 from job.data import (
     FLAG_OF_ARRAY,
@@ -20,15 +21,15 @@ from job.data import (
     common_classes,
     default_lists,
     detect_people,
-    labels_of,
     open_roots,
+    source_of,
 )
 from job.machine import make_fabric
 from seld_predictor import SELDPredictor
 from seld_validator import EDITIONS, SELDValidator, Validation, check_edition, write_result
-from system import Model, model_from_checkpoint
-from util.arrays import Array
-from util.checkpoint import load_checkpoint
+from system.checkpoint import Checkpoint, load_checkpoint, model_of
+from system.model import Model
+from util.arrays import array_of_flag
 from util.errors import InputError
 from util.files import read_json
 from util.runs import SELECTED, newest_run, result_checkpoint
@@ -87,24 +88,25 @@ class Evaluation:
             model,
             thresholds=self.thresholds.presence,
             unification_deg=self.thresholds.unification_deg,
-            boxes=self._boxes(recordings) if model.visual else None,
+            frame_s=args["label_frame_s"],
             batch_size=args["batch_size"],
             workers=args["workers"],
         )
         validator = SELDValidator(
-            recordings,
+            source_of(args, recordings, model.classes, self._boxes(recordings) if model.visual else None),
             classes=model.classes,
-            labels=labels_of(model.classes, args),
             edition=args["edition"],
             average=args["average"],
             raw_description=self.raw_description(checkpoint),
         )
         return validator.validate(predictor, csv_dir=csv_dir, raw_dir=raw_dir, description=description)
 
-    def _boxes(self, recordings: Sequence[Recording]) -> Boxes | TrueBoxes:
+    def _boxes(self, recordings: Sequence[Recording]) -> Visual:
         """Where the person boxes come from, by --boxes."""
         if self.args["boxes"] == "true":
             return TrueBoxes(self.model.classes)
+        if self.args["boxes"] == "empty":
+            return no_boxes
         return Boxes(self.args["detector"], source=self.args["boxes"], recordings=recordings)
 
     def raw_description(self, checkpoint: Path) -> dict[str, Any]:
@@ -112,6 +114,7 @@ class Evaluation:
         return {
             "system": self.model.system.name,
             **self.model.output_format.description(),
+            "label_frame_s": self.args["label_frame_s"] or self.model.output_format.label_frame_s,
             "classes": list(self.model.classes),
             "thresholds": list(self.thresholds.presence),
             "unification_deg": self.thresholds.unification_deg,
@@ -185,10 +188,10 @@ def _selection_remark(checkpoint: Path, rule: str) -> str:
     return "CHOSEN ON THE VALIDATION LIST ITSELF (--select test): the score flatters"
 
 
-def thresholds_of(content: dict[str, Any], args: dict[str, Any], model: Model) -> Thresholds:
+def thresholds_of(content: Checkpoint, args: dict[str, Any], model: Model) -> Thresholds:
     """Thresholds of a checkpoint: the flag's file, else those it was trained with, else the default."""
-    if args["threshold_config"] is None and "thresholds" in content:
-        return Thresholds.from_dict(content["thresholds"])
+    if args["threshold_config"] is None and content.thresholds is not None:
+        return Thresholds.from_dict(content.thresholds)
     return read_thresholds(args["threshold_config"], len(model.classes), default=model.output_format.threshold)
 
 
@@ -207,23 +210,21 @@ def evaluate_checkpoint(given: dict[str, Any], checkpoint: Path, command: str) -
     what was found, the folder of the csv files
     """
     content = load_checkpoint(checkpoint)
-    stored = content.get("settings", {})
+    stored = content.arguments
     inherited = {key: stored[key] for key in INHERITED if stored.get(key) is not None}
-    system = {} if "system" not in content else {"net": content["system"]}
-    roots, args = open_roots({**inherited, **given, **system})
+    roots, args = open_roots({**inherited, **given, "net": content.system})
     args |= {key: stored[key] for key in ("random_seed", "select") if key in stored}  # facts of its training
     fabric = make_fabric({**args, "devices": 1}, training=False)
     classes = common_classes(roots, args["class_num"])
 
-    args["format"] = args["format"] or FLAG_OF_ARRAY.get(content.get("array", {}).get("name"))
+    args["format"] = args["format"] or (None if content.foreign else FLAG_OF_ARRAY.get(content.array["name"]))
     path = list_file(args["eval_wav_txt"] or default_lists(args, roots[0]).test, roots[:1])
-    found = recordings_from_list(path, roots, mixed=len(roots) > 1)
-    if "model" in content:
-        content["model"]["label_frame_s"] = args["label_frame_s"]  # the edition that scores is chosen anew
-    model = _model_for(content, checkpoint, found[0].array, classes)
+    recordings = recordings_from_list(path, roots, mixed=len(roots) > 1, array=array_of_flag(args["format"]))
+    if content.foreign:  # it tells neither the names of its classes nor its array
+        content = load_checkpoint(checkpoint, classes=classes, array=recordings[0].array)
+    model = _model_for(content, checkpoint, classes)
     check_edition(args["edition"], model.output_format)
-    check_framing(given, model.sampler.framing, checkpoint)
-    recordings = recordings_from_list(path, roots, rate_hz=model.sampler.rate_hz, mixed=len(roots) > 1)
+    check_framing(given, model.hearing.plans, checkpoint)
     _check_arrays(recordings, model, checkpoint)
     model.to(fabric.device)
     if args["no_video"] and model.visual:
@@ -233,7 +234,7 @@ def evaluate_checkpoint(given: dict[str, Any], checkpoint: Path, command: str) -
     thresholds = thresholds_of(content, args, model)
 
     evaluation = Evaluation(fabric, model, args, thresholds, roots, command)
-    iteration = content.get("iteration")
+    iteration = content.iteration
     name = f"{path.stem}_{checkpoint.stem if iteration is None else f'{iteration:07d}'}"
     if model.visual and args["boxes"] != "own":
         name += f"_{args['boxes']}-boxes"
@@ -261,10 +262,10 @@ def _checkpoint(given: dict[str, Any]) -> Path:
     return result_checkpoint(named) if named.is_dir() else named
 
 
-def _model_for(content: dict[str, Any], checkpoint: Path, array: Array, classes: Sequence[str]) -> Model:
+def _model_for(content: Checkpoint, checkpoint: Path, classes: Sequence[str]) -> Model:
     """The checkpoint's model, refused where the classes do not fit it."""
     try:
-        model = model_from_checkpoint(content, classes=classes, array=array)
+        model = model_of(content)
     except InputError as error:
         raise InputError(error.rule, path=checkpoint) from None
     if tuple(model.classes) != tuple(classes):

@@ -13,13 +13,15 @@ import torch
 from tqdm import tqdm
 
 from dataset.lists import list_file
+from dataset.loader import Loader
 from dataset.recordings import Recording, recordings_from_list
-from dataset.sequences import ClipLoader
-from feature.front import SequenceFront
+from dataset.source import Source
+from feature.front import Front
 from job.data import TrainingData, default_lists, labels_of, open_roots
 from job.machine import make_fabric
 from job.statistics import gather_statistics
-from system import SYSTEMS, system_named
+from system.row import Plans, Stage, System
+from system.table import SYSTEMS, system_named
 from util.arguments import DEFAULTS
 from util.errors import InputError
 from util.files import read_json, write_json, written_whole
@@ -29,7 +31,7 @@ MARKER = "extract.json"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of the sub-command."""
-    able = [name for name, system in SYSTEMS.items() if system.stages[0].statistics]
+    able = [name for name, system in SYSTEMS.items() if _with_statistics(system)]
     parser.description = (
         "Write the standardised features and the labels of every recording of a set as npy files: "
         "OUT/FORMAT_dev_norm/CLIP.npy (frames, columns) float32 in the column order of the published system, "
@@ -67,10 +69,10 @@ def run(options: argparse.Namespace) -> int:
     system, classes = system_named(options.system), roots[0].classes
     due = default_lists(args, roots[0])
     names = [name for name in (due.train, due.selection, due.test) if name is not None]
-    parts = [recordings_from_list(list_file(name, roots), roots, rate_hz=args["sampling_frequency"]) for name in names]
+    parts = [recordings_from_list(list_file(name, roots), roots) for name in names]
     recordings = list({one.audio: one for part in parts for one in part}.values())
     data = TrainingData(parts[0], [one for part in parts[1:-1] for one in part], parts[-1], names[0], names[-1])
-    stage, array = system.stages[0], recordings[0].array
+    stage, array = _with_statistics(system)[0], recordings[0].array
     settings = stage.settings(args, array)
     about = {
         "system": options.system,
@@ -93,7 +95,7 @@ def run(options: argparse.Namespace) -> int:
         statistics = gather_statistics(stage, settings, array, data, {**DEFAULTS, **args}, fabric)
         with written_whole(scaler) as temporary, open(temporary, "wb") as file:
             np.savez(file, mean=statistics["mean"].numpy(), scale=statistics["scale"].numpy())
-    front, sampler = stage.front(settings, array, False, statistics), stage.sampler(settings)
+    front, plans = stage.front(settings, array, False, statistics), stage.plans(settings)
     output_format, labels = stage.output_format(settings, len(classes)), labels_of(classes, args)
     todo = [one for one in recordings if not _files(out, one)[1].is_file()]
     if len(todo) < len(recordings):
@@ -101,8 +103,9 @@ def run(options: argparse.Namespace) -> int:
 
     def extract(recording: Recording) -> None:
         features, label = _files(out, recording)
-        frames = sampler.framing.clip_frames(recording.samples)
-        _write(features, np.concatenate(list(_rows(front, sampler.framing, recording))))
+        source = Source([recording], clip_s=args["clip_s"])
+        frames = int(plans.framing.clip_frames(source.lengths(plans.framing.rate_hz))[0])
+        _write(features, np.concatenate(list(_rows(front, plans, source))))
         matrix = output_format.label_matrix(labels.intervals(recording), frames)
         _write(label, matrix.astype(np.float32))  # the last: it says that the recording is done
 
@@ -138,14 +141,19 @@ def _files(out: Path, recording: Recording) -> tuple[Path, Path]:
     return tuple(out / f"{kind}_{what}" / f"{recording.name}.npy" for what in ("norm", "label"))
 
 
-def _rows(front: SequenceFront, framing: Any, recording: Recording) -> Iterator[np.ndarray]:
+def _with_statistics(system: System) -> list[Stage]:
+    """The stages of a system whose features are standardised."""
+    return [stage for stage in system.stages if stage.statistics]
+
+
+def _rows(front: Front, plans: Plans, source: Source) -> Iterator[np.ndarray]:
     """Standardised rows (frames, columns) of a recording, sequence by sequence."""
-    loader = ClipLoader([recording], framing, batch_size=4, workers=0)
+    loader = Loader(source, plans.evaluation(source.lengths(plans.framing.rate_hz)), batch_size=4, workers=0)
     with torch.inference_mode():
         for batch in loader:
             features, padding = front.raw_features(batch)
             rows = front.audio.columns(front.standardise(features))
-            yield rows[~padding].numpy()
+            yield (rows.flatten(0, 1) if padding is None else rows[~padding]).numpy()
 
 
 def _write(path: Path, array: np.ndarray) -> None:

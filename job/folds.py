@@ -12,7 +12,7 @@ from job.evaluate import evaluate_checkpoint
 from job.train import run_name, score_line
 from job.train import train as train_one
 from seld_validator import pooled
-from util.checkpoint import load_checkpoint
+from system.checkpoint import load_checkpoint
 from util.errors import InputError
 from util.files import read_json, write_json, write_text
 from util.runs import checkpoints_of, named_run_dir, new_run_dir, result_checkpoint
@@ -69,7 +69,7 @@ def cross_validate(given: dict[str, Any], command: str, base: Path, folds: Seque
             if status:
                 return status
         checkpoint = result_checkpoint(folder)
-        settings = load_checkpoint(checkpoint)["settings"]
+        settings = load_checkpoint(checkpoint).arguments
         scored = {"data_root": settings["data_root"], "device": settings["device"]}
         found[fold], _ = evaluate_checkpoint(scored, checkpoint, command)
     lines = [f"{_named(fold)}: {score_line(one.scores.overall)}" for fold, one in found.items()]

@@ -15,7 +15,7 @@ import numpy as np
 from tqdm import tqdm
 
 from dataset.recordings import Recording
-from job.inputs import Item, find_items, open_checkpoint
+from job.inputs import Item, find_items, inference_arguments, open_checkpoint
 from job.picture import PlacedBoxes, Placement, boxes_of_video, placed_track, placed_video
 from job.sound import channel_matrix, file_reader, open_sound
 from job.stream import stream
@@ -25,7 +25,6 @@ from report.player import write_player
 from report.shown import Shown
 from report.tracks import link_events, write_audacity_labels, write_events_json
 from seld_predictor import Inference
-from util.arguments import DEFAULTS
 from util.boxes import BoxTrack
 from util.dialects import write_events
 from util.errors import InputError
@@ -38,14 +37,14 @@ PLAYER_LIMIT_S = 1800.0  # a page with sound and picture of more is too heavy fo
 
 def infer(given: dict[str, Any], command: str) -> int:
     """Predict the recordings given; the exit status is 2 when one of them could not be read, after all others."""
-    args = {**DEFAULTS, **given}
+    args = inference_arguments(given)
     if args["stream"]:
-        return stream(args)
+        return stream(args, given)
     inputs = find_items(args["infer"])
     items = inputs.items
     if args["overlay"] and len(items) > 1:
         raise InputError("--overlay renders one recording; python -m report --overlay RAW.npy... renders several")
-    inference, checkpoint = open_checkpoint(args)
+    inference, checkpoint = open_checkpoint(args, given)
     job = _Job(inference, args, checkpoint, command)
     broken = 0
     for item in items:
@@ -96,12 +95,12 @@ class _Job:
         ------
         InputError : it cannot be predicted; or its video cannot be shown, after everything else is written
         """
-        recording = open_sound(item.audio, self.inference.model.array, self.inference.rate_hz)
+        recording = open_sound(item.audio, self.inference.model.array)
         video = self._video(item)
         _make_folder(out)
         track = None
         if video is not None and self.inference.model.visual:
-            times_s = self.inference.window_times_s(recording.samples)
+            times_s = self.inference.look_times_s(recording)
             track = self._boxes(video, times_s, out)
         result = self.predict(recording, track, out / f"{item.name}.npy")
         if trouble := self._write(result, video, track, out):
@@ -133,16 +132,16 @@ class _Job:
         """Predict a recording; the raw output goes to its file block by block."""
         inference = self.inference
         boxes = None if track is None else PlacedBoxes(track, self.placement)
-        collected = _Collected(inference.label_frames(recording.samples))
-        blocks = inference.blocks(recording, boxes=boxes, read=file_reader(self.matrix))
-        frames = inference.frame_count(recording.samples)
+        collected = _Collected(inference.label_frames(recording))
+        blocks = inference.blocks(recording, visual=boxes, read=file_reader(self.matrix))
+        frames = inference.frame_count(recording)
         with (
             _raw_file(raw, frames) as write,
             tqdm(total=round(recording.duration_s), desc=recording.name, unit="s", leave=False) as progress,
         ):
             for first, block in blocks:
                 write(first, block)
-                collected.add(inference.candidates(block))
+                collected.add(inference.candidates(block, first))
                 progress.update(round(min(first + block.shape[-1], frames) * progress.total / frames) - progress.n)
         candidates = collected.candidates()
         return Result(recording, candidates, inference.events(candidates), raw)
@@ -153,6 +152,7 @@ class _Job:
         return {
             "system": model.system.name,
             **model.output_format.description(),
+            "label_frame_s": self.inference.label_frame_s,
             "classes": list(model.classes),
             "thresholds": list(self.inference.thresholds.presence),
             "unification_deg": self.inference.thresholds.unification_deg,
@@ -276,12 +276,12 @@ def _without_what_breaks(shown: Shown, write: Callable[[Shown], None]) -> tuple[
 
 @contextmanager
 def _raw_file(path: Path, frames: int) -> Iterator[Any]:
-    """Give write(first frame, raw block) for a raw output of `frames` frames; renamed to `path` when all is written."""
-    made = False
+    """Give write(first frame, raw block) for a raw output of at most `frames` frames; renamed when all is written."""
+    made, written = False, 0
     with written_whole(path) as temporary:
 
         def write(first: int, block: np.ndarray) -> None:
-            nonlocal made
+            nonlocal made, written
             if not made:
                 shape = (*block.shape[:-1], frames)
                 np.lib.format.open_memmap(temporary, mode="w+", dtype=np.float32, shape=shape).flush()
@@ -291,10 +291,15 @@ def _raw_file(path: Path, frames: int) -> Iterator[Any]:
                 made = True
             # mapped anew for every block, so that what has been written does not count as our memory
             mapped = np.lib.format.open_memmap(temporary, mode="r+")
-            mapped[..., first : first + block.shape[-1]] = block
+            written = first + block.shape[-1]
+            mapped[..., first:written] = block
             mapped.flush()
 
         yield write
+        if written < frames:  # a network that gives whole blocks of frames leaves the last ones out
+            whole = np.load(temporary)[..., :written]
+            with open(temporary, "wb") as file:
+                np.save(file, whole)
 
 
 class _Collected:

@@ -5,22 +5,20 @@ from __future__ import annotations
 import os
 import sys
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from dataset.layouts import LAYOUTS
-from job.data import FRAMING_FLAGS, check_framing
+from job.data import check_framing
 from seld_predictor import Inference, load
+from system.checkpoint import load_checkpoint
 from util.arguments import DEFAULTS
-from util.arrays import array_named
-from util.checkpoint import load_checkpoint
+from util.arrays import array_of_flag
 from util.errors import InputError
 from util.find import SOUND_SUFFIXES, VIDEO_SUFFIXES, Found, beside, folder_names, walk
 from util.runs import newest_run, result_checkpoint
-
-ARRAY_OF_FORMAT = {"foa": "foa", "mic": "mic", "bin": "binaural"}
 
 
 @dataclass(frozen=True)
@@ -42,17 +40,41 @@ class Item:
         return self.audio.stem
 
 
-def open_checkpoint(args: dict[str, Any]) -> tuple[Inference, Path]:
-    """The checkpoint named by -em, ready for recordings; without -em that of the newest run."""
+def inference_arguments(given: Mapping[str, Any], **defaults: Any) -> dict[str, Any]:
+    """Arguments of a job that predicts recordings as they are: flags, else `defaults`, else those of the table.
+
+    Raises
+    ------
+    InputError : --boxes asks for boxes that only scores are compared with
+    """
+    args = {**DEFAULTS, **defaults, **given}
+    if args["boxes"] not in ("own", "empty"):
+        rule = "a recording is predicted with its own boxes or with none (empty); -eval scores what others are worth"
+        raise InputError(f"--boxes {args['boxes']}: {rule}")
+    return args | {"no_video": args["no_video"] or args["boxes"] == "empty"}
+
+
+def open_checkpoint(args: Mapping[str, Any], given: Mapping[str, Any]) -> tuple[Inference, Path]:
+    """The checkpoint named by -em, ready for recordings; without -em that of the newest run.
+
+    Parameters
+    ----------
+    args : of `inference_arguments`
+    given : the values that flags give, which the checkpoint has to fit or which go before its own
+
+    Raises
+    ------
+    InputError : no checkpoint; a flag asks for another array or framing than it was trained with
+    """
     if args["eval_model"]:
         named = Path(args["eval_model"])
     else:
-        roots = args["data_root"] if args["data_root"] != DEFAULTS["data_root"] else sorted(Path().glob("data_*"))
+        roots = given.get("data_root") or sorted(Path().glob("data_*"))
         monitors = [args["monitor_path"]] if args["monitor_path"] else [Path(root) / "model_monitor" for root in roots]
         named = newest_run(map(Path, monitors))
     checkpoint = result_checkpoint(named) if named.is_dir() else named
-    array = array_named(ARRAY_OF_FORMAT[args["format"]]) if args["format"] else None
-    if array is None and load_checkpoint(checkpoint).get("foreign"):
+    array = array_of_flag(args["format"])
+    if array is None and load_checkpoint(checkpoint).foreign:
         print(
             f"{checkpoint}: of another project, which does not say what its channels are; "
             "--format foa, mic or bin says it",
@@ -64,12 +86,11 @@ def open_checkpoint(args: dict[str, Any]) -> tuple[Inference, Path]:
         precision="32" if args["precision"] == "auto" else args["precision"],
         array=array,
         threshold_config=args["threshold_config"],
-        detector=args["detector"] if args["detector"] != DEFAULTS["detector"] else None,
+        detector=given.get("detector"),
         batch_size=args["batch_size"],
         workers=args["workers"],
     )
-    changed = {name: args[name] for name in FRAMING_FLAGS if args[name] != DEFAULTS[name]}
-    check_framing(changed, inference.model.sampler.framing, checkpoint)
+    check_framing(given, inference.model.hearing.plans, checkpoint)
     return inference, checkpoint
 
 

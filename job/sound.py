@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 
 from dataset.layouts import LAYOUTS
-from dataset.loader import Read
 from dataset.recordings import Recording, recording_of_file
+from dataset.source import Read, read_file
 from util.arrays import ARRAYS, Array
-from util.audio import audio_info, read_audio
+from util.audio import audio_info
 from util.errors import InputError
 
 _ACN_FROM_FUMA = (0, 2, 3, 1)  # W X Y Z -> W Y Z X
@@ -46,7 +46,7 @@ def channel_matrix(array: Array, order: str, norm: str | None) -> np.ndarray | N
     return matrix
 
 
-def open_sound(path: Path, array: Array, rate_hz: int) -> Recording:
+def open_sound(path: Path, array: Array) -> Recording:
     """A recording for a checkpoint's array.
 
     Raises
@@ -58,20 +58,17 @@ def open_sound(path: Path, array: Array, rate_hz: int) -> Recording:
         rule = f"has {info.channels} channels; the checkpoint is for {array.name} audio, {array.channels} channels"
         raise InputError(rule, path=path)
     place = LAYOUTS["starss23"].folder_of(path.resolve())
-    if place is not None and ARRAYS.get(place[0], array) != array:
+    if place is not None and ARRAYS.get(place[0]) != array:
         raise InputError(f"lies in a folder of {place[0]} audio; the checkpoint is for {array.name} audio", path=path)
-    return recording_of_file(path, array=array, rate_hz=rate_hz)
+    return recording_of_file(path, array=array)
 
 
-def file_reader(matrix: np.ndarray | None) -> Read | None:
-    """What reads samples of a recording's file and applies the matrix; None where there is nothing to apply."""
+def file_reader(matrix: np.ndarray | None) -> Read:
+    """What reads samples of a recording's file and applies the matrix, where there is one."""
     if matrix is None:
-        return None
+        return read_file
 
-    def read(recording: Recording, start: int, length: int) -> np.ndarray:
-        waveform = read_audio(
-            recording.audio, start=start, frames=length, rate_hz=recording.rate_hz, channels=recording.array.channels
-        )
-        return matrix @ waveform
+    def read(recording: Recording, start: int, length: int, rate_hz: int) -> np.ndarray:
+        return matrix @ read_file(recording, start, length, rate_hz)
 
     return read

@@ -9,11 +9,13 @@ import torch
 from lightning_fabric import Fabric
 from tqdm import tqdm
 
+from dataset.loader import Loader
 from dataset.recordings import Recording
-from family.base import Settings, Stage
+from dataset.source import Source
 from feature.front import on_device
 from feature.statistics import RunningStatistics
 from job.data import TrainingData
+from system.row import Settings, Stage
 from util.arrays import Array
 
 
@@ -34,20 +36,22 @@ def gather_statistics(
         of = f"all {len(recordings)} development recordings, those tested among them (--statistics development)"
     running = RunningStatistics()
     front = stage.front(settings, array, False, None).to(fabric.device)
-    sampler = stage.sampler(settings)
-    about = stage.output_format(settings, 1)
+    plans = stage.plans(settings)
+    source = Source(recordings, clip_s=args["clip_s"])
+    plan = plans.evaluation(source.lengths(plans.framing.rate_hz))
     seconds = sum(recording.duration_s for recording in recordings)
     with (
         tqdm(total=round(seconds), desc="statistics", unit="s", mininterval=0.5, leave=False,
              disable=not fabric.is_global_zero) as progress,
-        sampler.evaluation(recordings, batch_size=8, output_format=about, workers=args["workers"]) as loader,
+        Loader(source, plan, batch_size=8, workers=args["workers"]) as loader,
         torch.inference_mode(),
     ):  # fmt: skip
         for batch in loader:
             features, padding = front.raw_features(on_device(batch, fabric.device))
-            rows = features.transpose(1, 2)[~padding]  # (frames, maps, bins)
+            rows = features.transpose(1, 2)  # (batch, frames, maps, bins)
+            rows = rows.flatten(0, 1) if padding is None else rows[~padding]
             running.update(rows.flatten(1))
-            progress.update(round(len(rows) * sampler.framing.frame_s))
+            progress.update(round(len(rows) * plans.framing.hop_s))
     shape = (front.audio.maps, front.audio.bins)
     made = {name: getattr(running, name).reshape(shape).cpu() for name in ("mean", "scale", "variance")}
     return {**made, "count": running.count, "feature": settings["feature"], "of": of}

@@ -14,7 +14,6 @@ from typing import Any, TextIO
 import numpy as np
 import torch
 
-from feature.front import on_device
 from job.inputs import Item, find_items, open_checkpoint
 from job.picture import Placement, boxes_as_needed
 from job.sound import channel_matrix, open_sound
@@ -57,14 +56,20 @@ class StreamPredictor:
         if not inference.model.system.streams:
             name = inference.model.system.name
             raise InputError(f"--stream: {name} needs the whole recording; run it without --stream")
-        self.inference, self.framing = inference, inference.model.sampler.framing
+        self.inference, self.framing = inference, inference.model.last.plans.framing
+        self.plan = inference.model.evaluation_plan([1])  # its windows are those of every recording
         self.boxes, self.matrix = boxes, matrix
         self.rate_hz = rate_hz or inference.rate_hz
         self.windows, self.busy_s = 0, 0.0
         self.compute_s: deque[float] = deque(maxlen=10000)  # of the last windows
         self.heard = 0  # samples so far, at `rate_hz`
         self._held = np.zeros((inference.model.array.channels, 0), dtype=np.float32)  # the last ones of them
-        self._frames_per_window = round(self.framing.eval_hop_s / inference.label_frame_s)
+        self._frames_per_window = round(self.hop_s / inference.label_frame_s)
+
+    @property
+    def hop_s(self) -> float:
+        """Seconds from one window to the next."""
+        return self.plan.hop * self.framing.hop_s
 
     @property
     def heard_s(self) -> float:
@@ -75,7 +80,7 @@ class StreamPredictor:
     def look_ahead_s(self) -> float:
         """How much a window hears behind the frames that it gives rows for."""
         framing = self.framing
-        after = framing.window_frames - framing.leading_frames - framing.eval_hop_frames
+        after = self.plan.frames - self.plan.lead - self.plan.hop
         margin_s = resampling_margin(self.rate_hz, framing.rate_hz) / self.rate_hz
         return after * framing.hop / framing.rate_hz + margin_s
 
@@ -97,27 +102,27 @@ class StreamPredictor:
         self._held = np.concatenate([self._held, waveform], axis=1)
         tables = []
         while self._span()[1] <= self.heard:
-            samples = self._samples(self.framing.eval_samples)
-            tables.append(self.window(samples, self.framing.window_frames))
+            tables.append(self.window(self._samples(self.plan.window_samples), self.plan.frames))
             self._forget()
         return EventTable.concatenate(tables)
 
     def finish(self) -> EventTable:
         """The rows of what is left when the recording ends."""
-        framing, tables = self.framing, []
+        framing, plan, tables = self.framing, self.plan, []
         samples = max(1, resampled_frames(self.heard, self.rate_hz, framing.rate_hz))
-        frames, end = framing.clip_frames(samples), self.inference.label_frames(samples)
-        while self.windows == 0 or self.windows * framing.eval_hop_frames < frames:
-            first = framing.eval_first_frame(self.windows)
-            length = min(framing.eval_samples, frames * framing.hop - framing.eval_start(self.windows))
-            tables.append(self.window(self._samples(length), min(max(frames - first, 0), framing.window_frames)))
+        frames = samples // framing.hop
+        while self.windows == 0 or self.windows * plan.hop < frames:
+            first = plan.first_frame(self.windows)
+            length = min(plan.window_samples, frames * framing.hop - plan.window_start(self.windows))
+            tables.append(self.window(self._samples(length), min(max(frames - first, 0), plan.frames)))
         table = EventTable.concatenate(tables)
-        return table[table.frame < end]
+        output_s = self.inference.model.evaluation_plan([samples]).output_frames(0) * framing.output_frame_s
+        return table[table.frame < round(output_s / self.inference.label_frame_s)]
 
     def _span(self) -> tuple[int, int]:
         """Samples [begin, end) of what comes in that the next window needs."""
-        start = self.framing.eval_start(self.windows)
-        last = start + self.framing.eval_samples
+        start = self.plan.window_start(self.windows)
+        last = start + self.plan.window_samples
         return resampling_span(max(start, 0), last, self.rate_hz, self.framing.rate_hz)
 
     def _samples(self, length: int) -> np.ndarray:
@@ -126,8 +131,8 @@ class StreamPredictor:
         A resampled recording is computed stretch by stretch as `util.audio.read_audio` does it: a resampler
         that works through the stream rounds otherwise, and phase differences jump where they pass 0.
         """
-        start = self.framing.eval_start(self.windows)
-        window = np.zeros((len(self._held), self.framing.eval_samples), dtype=np.float32)
+        start = self.plan.window_start(self.windows)
+        window = np.zeros((len(self._held), self.plan.window_samples), dtype=np.float32)
         first, last = max(start, 0), start + length
         if last > first:
             gone = self.heard - self._held.shape[1]
@@ -148,21 +153,24 @@ class StreamPredictor:
         needed = self.heard - self._span()[0]
         self._held = self._held[:, max(self._held.shape[1] - needed, 0) :]
 
-    @torch.inference_mode()
     def window(self, waveform: np.ndarray, valid_end: int) -> EventTable:
         """Rows of the next window: its samples (channels, n), and the frame of it with which the recording ends."""
         start = time.perf_counter()
-        model, fabric, framing = self.inference.model, self.inference.fabric, self.framing
-        valid_first = max(-framing.eval_first_frame(self.windows), 0)
-        boxes = np.zeros((6, 4), dtype=np.float32) if self.boxes is None else next(self.boxes)
+        model, plan = self.inference.model, self.plan
+        frame = np.arange(plan.frames)
+        inside = (frame >= -plan.first_frame(self.windows)) & (frame < valid_end)
         window = {
             "waveform": torch.from_numpy(np.ascontiguousarray(waveform))[None],
-            "valid": torch.tensor([[valid_first, valid_end]]),
-            "boxes": torch.from_numpy(boxes)[None],
+            "labels": None,
+            "keep": torch.tensor([[plan.lead, plan.lead + plan.hop]]),
         }
-        with fabric.autocast():
-            output = model.evaluate(on_device(window, fabric.device))
-        raw = model.output_format.kept(output.float()).cpu().numpy()[0]
+        if not inside.all():
+            window["frames"] = torch.from_numpy(np.where(inside, frame, -1))[None]
+        if model.visual:
+            boxes = np.zeros((6, 4), dtype=np.float32) if self.boxes is None else next(self.boxes)
+            window["visual"] = torch.from_numpy(boxes)[None, None]
+        with self.inference.fabric.autocast():
+            (raw,), _ = model.last.predict(window)
         table = self.inference.events(self.inference.candidates(raw))
         table = table.replace(frame=table.frame + self.windows * self._frames_per_window)
         self.windows += 1
@@ -171,11 +179,11 @@ class StreamPredictor:
         return table
 
 
-def stream(args: dict[str, Any]) -> int:
+def stream(args: dict[str, Any], given: dict[str, Any]) -> int:
     """Print the rows of a recording (or of standard input) as they come; the exit status."""
     if args["overlay"] or args["player"] == "always":
         raise InputError("--stream prints rows only: run without it for a player or an overlay")
-    inference, _ = open_checkpoint(args)
+    inference, _ = open_checkpoint(args, given)
     if args["infer"] == ["-"]:
         name, predictor, blocks = "stream", *_of_standard_input(inference, args)
     else:
@@ -224,17 +232,18 @@ def _of_file(inference: Inference, item: Item, args: dict[str, Any]) -> tuple[St
     """For a file; it is read block by block, and only the pictures that windows need are decoded."""
     if args["stream_format"] or args["channels"] or args["rate"]:
         raise InputError("--stream-format, --channels and --rate are for standard input: -infer - --stream")
-    recording = open_sound(item.audio, inference.model.array, inference.rate_hz)
+    recording = open_sound(item.audio, inference.model.array)
     boxes = None
     if inference.model.visual and not args["no_video"]:
         if item.video is None:
             print(f"{item.audio}: no video: the system runs with empty boxes", file=sys.stderr)
         else:
             placement = Placement(args["video_yaw_deg"], args["video_offset_s"])
-            hop_s = inference.model.sampler.framing.eval_hop_s
+            plan = inference.model.evaluation_plan([1])
+            hop_s = plan.hop * plan.framing.hop_s
             boxes = boxes_as_needed(item.video, inference.detector, placement, hop_s)
-    predictor = _predictor(inference, args, recording.file_rate_hz, boxes)
-    return predictor, _file_blocks(item.audio, recording.file_rate_hz)
+    predictor = _predictor(inference, args, recording.rate_hz, boxes)
+    return predictor, _file_blocks(item.audio, recording.rate_hz)
 
 
 def _of_standard_input(inference: Inference, args: dict[str, Any]) -> tuple[StreamPredictor, Iterator[np.ndarray]]:
@@ -273,7 +282,7 @@ def _closing_words(predictor: StreamPredictor, total_s: float) -> str:
     heard_s, busy_s = predictor.heard_s, predictor.busy_s
     first_ms, *others = [1000 * seconds for seconds in predictor.compute_s]
     usual_ms = np.array(others or [first_ms])
-    latest_s = predictor.framing.eval_hop_s - predictor.inference.label_frame_s + predictor.look_ahead_s
+    latest_s = predictor.hop_s - predictor.inference.label_frame_s + predictor.look_ahead_s
     return (
         f"{heard_s:.1f} s heard in {total_s:.1f} s, {predictor.windows} windows; "
         f"computed in {busy_s:.2f} s: real-time factor {heard_s / max(busy_s, 1e-9):.0f}\n"

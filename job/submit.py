@@ -20,7 +20,7 @@ from dataset.lists import list_file
 from dataset.recordings import Recording, recordings_from_list
 from job.picture import PlacedBoxes, Placement, boxes_of_video
 from util.arguments import DEFAULTS
-from util.arrays import Array
+from util.arrays import ARRAY_OF_FORMAT, ARRAYS, Array
 from util.dialects import dialect_named, read_events, write_events
 from util.errors import InputError
 from util.events import EventTable
@@ -62,13 +62,13 @@ ENTRIES = {
 
 def submit(given: dict[str, Any], command: str) -> int:
     """Predict an evaluation set and pack the entry: csv files, metadata, zip."""
-    from job.inputs import open_checkpoint  # PyTorch and the networks
+    from job.inputs import inference_arguments, open_checkpoint  # PyTorch and the networks
 
-    args = {**DEFAULTS, "edition": "2023", **given}
+    args = inference_arguments(given, edition="2023")
     entry, label = _entry(args["edition"]), args["label"]
     _check_label(label)
     out = Path(args["out"] or f"submission_{args['edition']}")
-    inference, checkpoint = open_checkpoint(args)
+    inference, checkpoint = open_checkpoint(args, given)
     model = inference.model
     if entry.distance or entry.onscreen:
         rule = f"edition {args['edition']} wants {'distances' if entry.distance else ''}"
@@ -77,8 +77,8 @@ def submit(given: dict[str, Any], command: str) -> int:
     if len(model.classes) != entry.class_count:
         rule = f"has {len(model.classes)} classes, edition {args['edition']} {entry.class_count}"
         raise InputError(rule, path=checkpoint)
-    recordings = evaluation_recordings({**args, "sampling_frequency": inference.rate_hz}, model.array.name)
-    visual = model.visual and not args["no_video"] and args["boxes"] != "empty"
+    recordings = evaluation_recordings(args, model.array.name)
+    visual = model.visual and not args["no_video"]
     if visual and (lacking := [recording for recording in recordings if recording.video is None]):
         rule = f"has no video ({len(lacking)} of {len(recordings)} have none); --no-video runs with empty boxes"
         raise InputError(rule, path=lacking[0].audio)
@@ -92,11 +92,10 @@ def submit(given: dict[str, Any], command: str) -> int:
         for recording in progress:
             boxes = None
             if visual:
-                times_s = inference.window_times_s(recording.samples)
+                times_s = inference.look_times_s(recording)
                 track = boxes_of_video(recording.video, inference.detector, times_s, Placement(), out / "boxes")
                 boxes = PlacedBoxes(track, Placement())
-            raw = np.concatenate([block for _, block in inference.blocks(recording, boxes=boxes)], axis=-1)
-            table = with_sources(inference.events(inference.candidates(raw)))
+            table = with_sources(inference.recording_events(recording, visual=boxes))
             write_events(whole / f"{recording.name}.csv", table, entry.dialect)
             rows += len(table)
     parameters = sum(parameter.numel() for parameter in model.network.parameters())
@@ -121,9 +120,9 @@ def evaluation_recordings(args: dict[str, Any], array: str) -> list[Recording]:
     InputError : there are none
     """
     roots = [DataRoot(path) for path in args["data_root"]]
-    rate_hz = args["sampling_frequency"]
     if args["eval_wav_txt"]:
-        return recordings_from_list(list_file(args["eval_wav_txt"], roots), roots, rate_hz=rate_hz)
+        path = list_file(args["eval_wav_txt"], roots)
+        return recordings_from_list(path, roots, array=ARRAYS.get(array))
     files = roots[0].audio_files(array, "eval")
     if not files:
         folder = roots[0].audio_folder(array, "eval")
@@ -131,7 +130,7 @@ def evaluation_recordings(args: dict[str, Any], array: str) -> list[Recording]:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "evaluation.txt"
         path.write_text("".join(f"{file.absolute()}\n" for file in files), encoding="utf-8")
-        return recordings_from_list(path, roots, rate_hz=rate_hz, mixed=True)
+        return recordings_from_list(path, roots, mixed=True)
 
 
 def with_sources(table: EventTable) -> EventTable:
@@ -209,7 +208,7 @@ def check_submission(given: dict[str, Any], command: str) -> int:
     recordings: list[Recording] = []
     root = Path(args["data_root"][0])
     if root.is_dir() or given.get("data_root") or args["eval_wav_txt"]:
-        array = {"foa": "foa", "mic": "mic", "bin": "binaural"}[args["format"] or "foa"]
+        array = ARRAY_OF_FORMAT[args["format"] or "foa"]
         try:
             recordings = evaluation_recordings(args, array)
         except InputError:

@@ -14,13 +14,14 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from family.presets import preset_of, with_changes
-from family.tuning import BUDGET, FILE, FLAGS, Plan, Point, Stage, as_text, changed, changes, read_plan
 from job.data import common_classes, open_roots, training_data
 from job.folds import cross_validate
 from job.train import score_line, train
 from report.tuning import TrialRow, best_row, markdown, winners, write_tables, write_tuning_page
-from system import Model, system_named
+from system.model import StageModel
+from system.presets import preset_of, with_changes
+from system.table import system_named
+from system.tuning import BUDGET, FILE, FLAGS, Plan, Point, Stage, as_text, changed, changes, read_plan
 from util.arguments import DEFAULTS
 from util.errors import InputError
 from util.files import read_json, write_json
@@ -229,8 +230,8 @@ class Search:
         """
         array = self.data.train[0].array
         args = {**self.args, "set": changes(point.settings, self.defaults), **point.flags}
-        settings = self.system.stages[0].settings(args, array)
-        network = Model(self.system, array, self.classes, settings, visual=False).network
+        stage = self.system.stages[-1]
+        network = StageModel(stage, stage.settings(args, array), array, len(self.classes), visual=False).network
         counted = [*network.parameters(), *(one for one in network.buffers() if one.is_floating_point())]
         return sum(tensor.numel() for tensor in counted)
 
@@ -373,7 +374,7 @@ class Search:
         settings = dict(self.defaults)
         for text in texts:
             name, _, value = text.partition("=")
-            self.system.stages[0].settings({**self.args, "set": [text]}, self.data.train[0].array)
+            self.system.stages[-1].settings({**self.args, "set": [text]}, self.data.train[0].array)
             settings |= self._from_text(name, value)
         return Point(settings, {name: self.args[name] for name in FLAGS})
 
@@ -388,7 +389,7 @@ class Search:
                     if isinstance(value, str):
                         args = {**self.args, "set": [f"{name}={value}"]}
                         try:
-                            self.system.stages[0].settings(args, self.data.train[0].array)
+                            self.system.stages[-1].settings(args, self.data.train[0].array)
                         except InputError as error:
                             place = f"stage {number} '{stage.name}'"
                             raise InputError(error.rule, path=self.plan.path, place=place) from None

@@ -3,26 +3,31 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from output_format.candidates import Candidates
+from output_format.contract import Clip, LabelGrid
 from util.angles import direction_from_degrees
 from util.events import EventTable
 
-NAME = "multi_accdoa"
 TRACKS, AXES, SLOTS = 3, 3, 6
-FRAME_S = 0.01  # of the output
 LABEL_FRAME_S = 0.1  # of the label csv and of the events
-RATIO = 10  # output frames per label frame
-HOP_FRAMES, LEADING_FRAMES = 120, 4  # evaluation: of each window of 128 frames the frames 4..123 are kept
 _FIRST_SLOT = np.array([0, 0, 1, 3])  # by the number of simultaneous sources of a class: 1, 2, 3 or more
 
 
-def slots(events: Sequence[EventTable], first: np.ndarray, count: int, classes: int) -> np.ndarray:
+def slots(
+    events: Sequence[EventTable],
+    first: np.ndarray,
+    count: int,
+    classes: int,
+    item: np.ndarray | None = None,
+    items: int | None = None,
+) -> np.ndarray:
     """The ADPIT slots A0, B0, B1, C0, C1, C2 of windows, per label frame.
 
     A class with one source in a frame fills A0, with two B0 and B1, with three or more C0, C1, C2 in the order of the
@@ -32,8 +37,9 @@ def slots(events: Sequence[EventTable], first: np.ndarray, count: int, classes: 
     ----------
     events : per window the labels; the source number is ignored (a source listed twice counts twice); rows outside the
         window are left out
-    first : (windows,) label frame with which each window begins
+    first : (tables,) label frame of each table that is the first one of its window
     count : label frames per window
+    item, items : (tables,) window of each table, and how many windows there are; default: a window each
 
     Returns
     -------
@@ -43,18 +49,19 @@ def slots(events: Sequence[EventTable], first: np.ndarray, count: int, classes: 
     ------
     ValueError : a class outside 0..classes - 1, a frame length that is not 0.1 s
     """
-    made = np.zeros((len(events), count, SLOTS, AXES, classes), dtype=np.float32)
+    made = np.zeros((items or len(events), count, SLOTS, AXES, classes), dtype=np.float32)
     for table in events:
         if len(table) and not math.isclose(table.frame_s, LABEL_FRAME_S):
             raise ValueError(f"labels have frames of {table.frame_s} s, the format needs {LABEL_FRAME_S} s")
-    window = np.repeat(np.arange(len(events)), [len(table) for table in events])
-    if not len(window):
+    place = np.repeat(np.arange(len(events)), [len(table) for table in events])
+    if not len(place):
         return made
+    window = place if item is None else np.asarray(item)[place]
 
     def joined(column: str) -> np.ndarray:
         return np.concatenate([getattr(table, column) for table in events])
 
-    frame, class_index = joined("frame") - np.asarray(first)[window], joined("class_index")
+    frame, class_index = joined("frame") - np.asarray(first)[place], joined("class_index")
     if class_index.min() < 0 or class_index.max() >= classes:
         raise ValueError(f"labels have classes outside 0..{classes - 1}")
     direction = direction_from_degrees(joined("azimuth_deg"), joined("elevation_deg"))
@@ -121,19 +128,20 @@ def _nearest_assignment(output: Tensor, target: Tensor) -> Tensor:
     return first
 
 
-def decode(raw: np.ndarray, *, reference_azimuth: bool = False) -> Candidates:
-    """Raw output of a clip -> candidates per 100 ms: activity and direction averaged over the 10 frames, by activity.
+def decode(raw: np.ndarray, ratio: int = 10, *, reference_azimuth: bool = False) -> Candidates:
+    """Raw output of a clip -> candidates per 100 ms: activity and direction averaged over its frames, by activity.
 
     Parameters
     ----------
-    raw : (3 tracks, 3 axes, classes, frames of 10 ms), frames a multiple of 10; computed in float64
+    raw : (3 tracks, 3 axes, classes, frames), frames a multiple of `ratio`; computed in float64
+    ratio : frames of the output in 100 ms
     reference_azimuth : average azimuths as plain numbers, as the reference does (wrong around +-180 degrees); the
         default first brings them within 180 degrees of the frame with the largest activity
     """
     raw = np.asarray(raw)
-    if raw.ndim != 4 or raw.shape[:2] != (TRACKS, AXES) or raw.shape[3] % RATIO:
-        raise ValueError(f"raw output must be (3, 3, classes, a multiple of 10 frames), found {raw.shape}")
-    x, y, z = raw.astype(np.float64).reshape(TRACKS, AXES, raw.shape[2], -1, RATIO).transpose(1, 3, 2, 0, 4)
+    if raw.ndim != 4 or raw.shape[:2] != (TRACKS, AXES) or raw.shape[3] % ratio:
+        raise ValueError(f"raw output must be (3, 3, classes, a multiple of {ratio} frames), found {raw.shape}")
+    x, y, z = raw.astype(np.float64).reshape(TRACKS, AXES, raw.shape[2], -1, ratio).transpose(1, 3, 2, 0, 4)
     horizontal = np.hypot(x, y)
     r = np.minimum(np.hypot(horizontal, z), 1.0)
     azimuth, elevation = np.rad2deg(np.arctan2(y, x)), np.rad2deg(np.arctan2(z, horizontal))
@@ -144,8 +152,109 @@ def decode(raw: np.ndarray, *, reference_azimuth: bool = False) -> Candidates:
     total = r.sum(axis=-1)
     weight = np.where(total > 0, total, 1.0)
     return Candidates(
-        activity=total / RATIO,
+        activity=total / ratio,
         azimuth_deg=(r * azimuth).sum(axis=-1) / weight,
         elevation_deg=(r * elevation).sum(axis=-1) / weight,
         frame_s=LABEL_FRAME_S,
     )
+
+
+class MultiAccdoa:
+    """Three tracks of activity-coupled vectors per class.
+
+    Parameters
+    ----------
+    classes : number of classes
+    frame_s : length of an output frame in seconds; label frames of 100 ms are a whole number of them
+
+    Raises
+    ------
+    ValueError : they are not
+    """
+
+    name = "multi_accdoa"
+    axes = ("track", "axis", "class", "frame")
+    threshold: float | None = None  # default activity threshold; None: that of util/threshold.json
+    label_frame_s = LABEL_FRAME_S
+
+    def __init__(self, classes: int, *, frame_s: float = 0.01):
+        self.classes, self.frame_s = classes, float(frame_s)
+        self.ratio = round(LABEL_FRAME_S / frame_s)
+        if not math.isclose(self.ratio * frame_s, LABEL_FRAME_S, rel_tol=1e-9):
+            raise ValueError(f"label frames of {LABEL_FRAME_S} s are no whole number of frames of {frame_s} s")
+
+    def description(self) -> dict[str, Any]:
+        """What is written beside a raw output, so that it can be decoded without the network."""
+        return {
+            "format": self.name,
+            "axes": list(self.axes),
+            "frame_s": self.frame_s,
+            "label_frame_s": self.label_frame_s,
+        }
+
+    @classmethod
+    def from_description(cls, about: Mapping[str, Any], classes: int) -> MultiAccdoa:
+        """The format that a description was made of."""
+        return cls(classes, frame_s=about["frame_s"])
+
+    def encode(self, clips: Sequence[Clip], grid: LabelGrid) -> dict[str, Tensor]:
+        """Labels of a batch, kept per label frame.
+
+        Parameters
+        ----------
+        clips : labels of each of the grid's spans
+        grid : label frame of each output step
+
+        Returns
+        -------
+        {"slots": (batch, label frames + 1, 6, 3, classes) with zeros in the last, "index": (batch, steps)}
+        """
+        items, spans = len(grid.frame), grid.spans
+        index = np.full(grid.frame.shape, -1, dtype=np.int64)
+        first, end, offset = (np.zeros(len(spans), dtype=np.int64) for _ in range(3))
+        used = [0] * items  # label frames of an item so far
+        for number, span in enumerate(spans):
+            frame = grid.frame[span.item, span.first : span.end]
+            inside = frame >= 0
+            if not inside.any():
+                continue
+            first[number], end[number] = frame[inside].min(), frame[inside].max() + 1
+            offset[number] = used[span.item]
+            index[span.item, span.first : span.end] = np.where(inside, frame - first[number] + offset[number], -1)
+            used[span.item] += int(end[number] - first[number])
+        count = max(1, *used)
+        tables = [clip.events(grid.frame_s, int(a), int(b)) for clip, a, b in zip(clips, first, end)]
+        item = np.array([span.item for span in spans], dtype=np.int64)
+        made = slots(tables, first - offset, count + 1, self.classes, item, items)
+        return {"slots": torch.from_numpy(made), "index": torch.from_numpy(np.where(index >= 0, index, count))}
+
+    def target(self, labels: dict[str, Tensor], device: torch.device) -> Tensor:
+        """Labels of `encode`, expanded on the device to (batch, 6, 3, classes, steps)."""
+        slots, index = labels["slots"].to(device, non_blocking=True), labels["index"].to(device, non_blocking=True)
+        batch, _, *rest = slots.shape
+        packed = slots.flatten(2).transpose(1, 2)
+        target = packed.gather(2, index[:, None].expand(-1, packed.shape[1], -1))
+        return target.reshape(batch, *rest, index.shape[1])
+
+    def loss(self, output: Tensor, target: Tensor, *, reduction: str = "mean") -> Tensor:
+        """ADPIT loss; reduction "mean", or "window" for one value per item."""
+        return adpit_loss(output, target, reduction=reduction)
+
+    def published_rows(self, raw: np.ndarray, thresholds: np.ndarray | float, *, frame_s: float) -> EventTable | None:
+        """None: its rows are those of its candidates."""
+        return None
+
+    def makes(self, frame_s: float) -> bool:
+        """Whether `candidates` makes label frames of a length in seconds."""
+        return math.isclose(frame_s, LABEL_FRAME_S)
+
+    def candidates(self, raw: np.ndarray, *, frame_s: float | None = None, first: int = 0) -> Candidates:
+        """Raw output of a clip (3, 3, classes, frames) -> candidates per label frame.
+
+        Raises
+        ------
+        ValueError : label frames of another length than 100 ms are asked for
+        """
+        if frame_s is not None and not self.makes(frame_s):
+            raise ValueError(f"{self.name} has label frames of {LABEL_FRAME_S} s, not of {frame_s} s")
+        return decode(raw, self.ratio)

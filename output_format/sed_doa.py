@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy
 
-from output_format.candidates import Candidates
+from output_format.candidates import Candidates, label_frame_of
+from output_format.contract import Clip, LabelGrid
 from util.angles import degrees_from_direction, direction_from_degrees, wrap_azimuth_deg
 from util.errors import InputError
 from util.events import EventTable
-from util.intervals import IntervalTable, frame_range, frames_per_second, to_events
+from util.intervals import IntervalTable, frame_range, frames_per_second
 
-NAME = "sed_doa"
 AXES = {"xyz": 3, "xy": 2, "polar": 2}  # numbers per direction; polar: azimuth, stretched elevation
 DEFAULT_AZIMUTH_DEG = 180.0
 _STEP_S = 0.01  # grid on which the reference of the moving sets computes a motion
@@ -184,9 +186,8 @@ def coordinates_of(matrix: np.ndarray, coordinates: str, style: Style, *, defaul
 
 
 def polar_of(coordinates: np.ndarray, style: Style) -> tuple[np.ndarray, np.ndarray]:
-    """Inverse of the polar form: (2, ...) -> azimuth in [-180, 180) and elevation in [-90, 90], in degrees."""
-    elevation = coordinates[1] * (style.default_elevation_deg / np.pi)
-    return wrap_azimuth_deg(np.rad2deg(coordinates[0])), np.clip(elevation, -90, 90)
+    """Inverse of the polar form: (2, ...) -> azimuth and elevation in degrees, of any size: they are regressed."""
+    return np.rad2deg(coordinates[0]), coordinates[1] * (style.default_elevation_deg / np.pi)
 
 
 def classification_labels(
@@ -224,30 +225,59 @@ def output_rows(table: IntervalTable, *, frame_s: float = 0.02) -> EventTable:
     """Labels in the form of a result, as DCASE2019 converts them: frames int(start / frame_s) to int(end / frame_s).
 
     Rows in the order of the reference's dictionary: frames by their first event, events of a frame as in the table.
+    Azimuths are those of the table: 180 stays 180.
     """
     first, last = frame_range(table, frame_s, "trunc")
-    frame = np.concatenate([np.arange(a, b + 1) for a, b in zip(first, last)] or [np.zeros(0, np.int64)])
-    unique, begin = np.unique(frame, return_index=True)
-    rank = np.empty(len(unique), dtype=np.int64)
-    rank[np.argsort(begin)] = np.arange(len(unique))
-    events = to_events(table, frame_s, rounding="trunc")
-    return events[np.argsort(rank[np.searchsorted(unique, events.frame)], kind="stable")]
+    length = np.maximum(last - first + 1, 0)
+    row = np.repeat(np.arange(len(table)), length)
+    frame = np.arange(len(row)) - np.repeat(np.cumsum(length) - length, length) + first[row]
+    _, begin, place = np.unique(frame, return_index=True, return_inverse=True)
+    events = EventTable.make(
+        frame=frame,
+        class_index=table.class_index[row],
+        azimuth_deg=table.azimuth_deg[row],
+        elevation_deg=table.elevation_deg[row],
+        distance_m=table.distance_m[row],
+        frame_s=frame_s,
+    )
+    return events[np.argsort(begin[place], kind="stable")]
 
 
-def result_rows(sed: np.ndarray, azimuth_deg: np.ndarray, elevation_deg: np.ndarray, *, frame_s: float) -> EventTable:
+def result_rows(
+    sed: np.ndarray,
+    azimuth_deg: np.ndarray,
+    elevation_deg: np.ndarray,
+    *,
+    frame_s: float,
+    thresholds: np.ndarray | float = 0.5,
+) -> EventTable:
     """Active classes as rows of a DCASE2019 result: angles cut to whole degrees towards 0, as the reference does.
+
+    Angles that the network puts beyond 180 and 90 degrees stay there: the official program brings azimuths into -180 to
+    170 and elevations into -40 to 40 by clipping, so that 207 counts as 170 and not as -153.
 
     Parameters
     ----------
-    sed : (frames, classes), active above 0.5
+    sed : (frames, classes), active above the threshold
     azimuth_deg, elevation_deg : (frames, classes)
+    thresholds : (classes,) or one number
+
+    Examples
+    --------
+    >>> sed = np.array([[0.9, 0.2], [0.1, 0.8]])  # two frames, two classes
+    >>> azimuth_deg, elevation_deg = np.array([[207.9, 0], [0, -10.7]]), np.array([[66.2, 0], [0, 5.5]])
+    >>> rows = result_rows(sed, azimuth_deg, elevation_deg, frame_s=0.02)
+    >>> rows.frame.tolist(), rows.class_index.tolist(), rows.azimuth_deg.tolist(), rows.elevation_deg.tolist()
+    ([0, 1], [0, 1], [207.0, -10.0], [66.0, 5.0])
     """
-    frame, index = np.nonzero(np.asarray(sed) > 0.5)
+    sed = np.asarray(sed)
+    frame, index = np.nonzero(sed > thresholds)
     return EventTable.make(
         frame=frame,
         class_index=index,
         azimuth_deg=np.trunc(azimuth_deg[frame, index]),
         elevation_deg=np.trunc(elevation_deg[frame, index]),
+        activity=sed[frame, index],
         frame_s=frame_s,
     )
 
@@ -278,7 +308,9 @@ def sed_doa_loss(
     return weights[0] * entropy.flatten(1).mean(dim=1) + weights[1] * error.flatten(1).mean(dim=1)
 
 
-def decode(raw: np.ndarray, coordinates: str, style: Style, *, frame_s: float, label_frame_s: float) -> Candidates:
+def decode(
+    raw: np.ndarray, coordinates: str, style: Style, *, frame_s: float, label_frame_s: float, first: int = 0
+) -> Candidates:
     """Raw output of a clip -> candidates with one track, per label frame.
 
     Where label frames are longer, the frames whose centres lie in one are pooled: activities are averaged, and
@@ -287,6 +319,7 @@ def decode(raw: np.ndarray, coordinates: str, style: Style, *, frame_s: float, l
     Parameters
     ----------
     raw : (1 + axes, classes, frames); computed in float64
+    first : number of its first frame inside the clip
     """
     raw = np.asarray(raw)
     if raw.ndim != 3 or raw.shape[0] != 1 + AXES[coordinates] or not np.issubdtype(raw.dtype, np.floating):
@@ -296,14 +329,14 @@ def decode(raw: np.ndarray, coordinates: str, style: Style, *, frame_s: float, l
     activity = np.clip(raw[0], 0, 1).T
     if coordinates == "polar":
         azimuth, elevation = polar_of(raw[1:], style)
-        vectors = direction_from_degrees(azimuth.T, elevation.T)
+        vectors = direction_from_degrees(azimuth.T, np.clip(elevation, -90, 90).T)
     else:
         vectors = raw[1:].transpose(2, 1, 0)
         if coordinates == "xy":
             vectors = np.concatenate([vectors, np.zeros_like(vectors[..., :1])], axis=-1)
     if not math.isclose(label_frame_s, frame_s, rel_tol=1e-9) and len(activity):
-        place = np.floor((np.arange(len(activity)) + 0.5) * frame_s / label_frame_s + 1e-9).astype(np.int64)
-        begin = np.flatnonzero(np.diff(place, prepend=-1))
+        place = label_frame_of(first + np.arange(len(activity)), frame_s, label_frame_s)
+        begin = np.flatnonzero(np.diff(place, prepend=place[0] - 1))
         weighted = np.add.reduceat(activity[..., None] * vectors, begin)
         plain = np.add.reduceat(vectors, begin)
         total = np.add.reduceat(activity, begin)
@@ -316,3 +349,180 @@ def decode(raw: np.ndarray, coordinates: str, style: Style, *, frame_s: float, l
         elevation_deg=elevation[..., None],
         frame_s=label_frame_s,
     )
+
+
+class SedDoa:
+    """A probability and a direction per class and frame.
+
+    Parameters
+    ----------
+    classes : number of classes
+    coordinates : "xyz", "xy" or "polar"
+    frame_s : length of an output frame in seconds
+    weights : of the loss, cross-entropy of the activity and squared error of the direction
+    style : "2018" or "2019", how labels are made
+    default_zero : vectors of inactive classes are zero ("xyz", "xy")
+
+    Raises
+    ------
+    ValueError : unknown coordinates or style, frames that have no length
+    """
+
+    name = "sed_doa"
+    axes = ("output", "class", "frame")
+    threshold: float | None = 0.5
+
+    def __init__(
+        self,
+        classes: int,
+        *,
+        coordinates: str = "xyz",
+        frame_s: float,
+        weights: tuple[float, float] = (1.0, 50.0),
+        style: str = "2018",
+        default_zero: bool = True,
+    ):
+        if coordinates not in AXES:
+            raise ValueError(f"coordinates must be one of {', '.join(AXES)}, found {coordinates}")
+        self.classes, self.coordinates, self.default_zero = classes, coordinates, default_zero
+        self.style = style_named(style)
+        self.frame_s, self.weights = float(frame_s), (float(weights[0]), float(weights[1]))
+        if not 0 < self.frame_s < math.inf:
+            raise ValueError(f"frames of {frame_s} s")
+
+    @property
+    def label_frame_s(self) -> float:
+        """Length of the label frames that it is trained on, those of the output."""
+        return self.frame_s
+
+    @property
+    def outputs(self) -> int:
+        """Numbers per class and frame."""
+        return 1 + AXES[self.coordinates]
+
+    def description(self) -> dict[str, Any]:
+        """What is written beside a raw output, so that it can be decoded without the network."""
+        return {
+            "format": self.name,
+            "axes": list(self.axes),
+            "frame_s": self.frame_s,
+            "label_frame_s": self.label_frame_s,
+            "coordinates": self.coordinates,
+            "style": self.style.name,
+            "default_zero": self.default_zero,
+            "weights": list(self.weights),
+        }
+
+    @classmethod
+    def from_description(cls, about: Mapping[str, Any], classes: int) -> SedDoa:
+        """The format that a description was made of."""
+        return cls(
+            classes,
+            coordinates=about["coordinates"],
+            frame_s=about["frame_s"],
+            weights=tuple(about["weights"]),
+            style=about["style"],
+            default_zero=bool(about["default_zero"]),
+        )
+
+    def label_matrix(
+        self, table: IntervalTable, clip_frames: int, first_frame: int = 0, frames: int | None = None
+    ) -> np.ndarray:
+        """(frames, 3 classes) float64: activity, azimuth, elevation in degrees; see `label_matrix`."""
+        return label_matrix(
+            table,
+            self.classes,
+            self.style,
+            frame_s=self.frame_s,
+            clip_frames=clip_frames,
+            first_frame=first_frame,
+            frames=frames,
+        )
+
+    def convert(self, matrix: np.ndarray) -> np.ndarray:
+        """A label matrix (frames, 3 classes) in the network's coordinates: (1 + axes, classes, frames) float64."""
+        return coordinates_of(matrix, self.coordinates, self.style, default_zero=self.default_zero)
+
+    def encode(self, clips: Sequence[Clip], grid: LabelGrid) -> Tensor:
+        """Labels of a batch: (batch, 1 + axes, classes, steps) float32; nothing outside of the recordings.
+
+        Parameters
+        ----------
+        clips : labels of each of the grid's spans
+        grid : frame of each output step
+        """
+        batch, steps = grid.frame.shape
+        empty = self.convert(self.label_matrix(IntervalTable.make(), 1))[..., 0]  # (1 + axes, classes)
+        made = np.empty((batch, *empty.shape, steps), dtype=np.float32)
+        made[:] = empty[..., None]
+        for clip, span in zip(clips, grid.spans):
+            frame = grid.frame[span.item, span.first : span.end]
+            inside = np.flatnonzero(frame >= 0)
+            if not len(inside):
+                continue
+            first, last = int(frame[inside].min()), int(frame[inside].max())
+            matrix = self.label_matrix(clip.intervals, span.clip_frames, first, last - first + 1)
+            made[span.item, :, :, span.first + inside] = self.convert(matrix)[..., frame[inside] - first].transpose(
+                2, 0, 1
+            )
+        return torch.from_numpy(made)
+
+    def encode_clip(self, table: IntervalTable, frames: int) -> np.ndarray:
+        """Labels of a whole clip: (1 + axes, classes, frames) float32."""
+        return self.convert(self.label_matrix(table, frames)).astype(np.float32)
+
+    def target(self, labels: Tensor, device: torch.device) -> Tensor:
+        """Labels (batch, 1 + axes, classes, frames) on the device."""
+        return labels.to(device, non_blocking=True)
+
+    def loss(self, output: Tensor, target: Tensor, *, reduction: str = "mean") -> Tensor:
+        """Weighted loss; reduction "mean", or "window" for one value per window."""
+        return sed_doa_loss(output, target, self.weights, reduction=reduction)
+
+    def makes(self, frame_s: float) -> bool:
+        """Whether `candidates` makes label frames of a length in seconds."""
+        return frame_s >= self.frame_s * (1 - 1e-9)
+
+    def candidates(self, raw: np.ndarray, *, frame_s: float | None = None, first: int = 0) -> Candidates:
+        """Raw output of a clip (1 + axes, classes, frames) -> candidates per label frame.
+
+        Parameters
+        ----------
+        frame_s : length of the label frames; None: that of the output's
+        first : number of the first frame of `raw` inside its clip
+
+        Raises
+        ------
+        ValueError : it is shorter than an output frame
+        """
+        label_frame_s = self.frame_s if frame_s is None else frame_s
+        if not self.makes(label_frame_s):
+            raise ValueError(f"label frames of {label_frame_s} s cannot be made of frames of {self.frame_s} s")
+        return decode(raw, self.coordinates, self.style, frame_s=self.frame_s, label_frame_s=label_frame_s, first=first)
+
+    def published_rows(
+        self, raw: np.ndarray, thresholds: np.ndarray | float, *, frame_s: float
+    ) -> EventTable | None:
+        """Raw output as rows of a DCASE2019 result, see `result_rows`.
+
+        None where the output is not that of the baseline, which regresses one pair of angles per class and label frame.
+        """
+        if self.coordinates != "polar" or not math.isclose(self.frame_s, frame_s):
+            return None
+        raw = np.asarray(raw, dtype=np.float64)
+        azimuth, elevation = polar_of(raw[1:], self.style)
+        activity = np.clip(raw[0], 0, 1).T
+        return result_rows(activity, azimuth.T, elevation.T, frame_s=self.frame_s, thresholds=thresholds)
+
+    def detections(self, raw: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Raw output or encoded labels frame by frame: activity (frames, classes) bool, vectors (frames, axes classes).
+
+        Vectors as SELDnet 2018 scores them: all x, then all y (then all z) of the classes.
+        """
+        raw = np.asarray(raw, dtype=np.float64)
+        vectors = raw[1:]
+        if self.coordinates == "polar":
+            found = decode(raw, self.coordinates, self.style, frame_s=self.frame_s, label_frame_s=self.frame_s)
+            vectors = direction_from_degrees(found.azimuth_deg[..., 0].T, found.elevation_deg[..., 0].T)
+            vectors = np.moveaxis(vectors, -1, 0)
+        return raw[0].T > self.threshold, vectors.transpose(2, 0, 1).reshape(raw.shape[-1], -1)

@@ -180,10 +180,9 @@ def load_clip(raw: Path) -> ClipResult:
     """
     about = read_json(raw.with_suffix(".json"))
     try:
-        about["label_frame_s"] = LABEL_FRAME_S  # shorter frames are pooled: everything on the page has frames of 100 ms
         output_format = OUTPUT_FORMATS[about["format"]].from_description(about, len(about["classes"]))
         thresholds = np.asarray(about["thresholds"], dtype=np.float64)
-        candidates = output_format.candidates(np.load(raw, allow_pickle=False))
+        candidates = output_format.candidates(np.load(raw, allow_pickle=False), frame_s=LABEL_FRAME_S)
         estimated = merge(candidates, thresholds, float(about["unification_deg"]))
     except (KeyError, TypeError, ValueError, EOFError, OSError) as error:
         raise InputError(f"is no raw output that its json describes ({error})", path=raw) from None

@@ -55,6 +55,12 @@ class Canvas:
         font = _font(round(size * _SUPERSAMPLE))
         self._draw.text((x * _SUPERSAMPLE, y * _SUPERSAMPLE), text, fill=colour, font=font, anchor=anchor)
 
+    def picture(self, x0: float, y0: float, x1: float, y1: float, rgb: np.ndarray) -> None:
+        """A picture (height, width, 3) uint8, stretched into a rectangle."""
+        left, top, right, bottom = (round(value * _SUPERSAMPLE) for value in (x0, y0, x1, y1))
+        stretched = Image.fromarray(np.ascontiguousarray(rgb)).resize((right - left, bottom - top))
+        self._image.paste(stretched, (left, top))
+
     def text_width(self, text: str, size: float = 12) -> float:
         """Width of a text in pixels."""
         return self._draw.textlength(text, font=_font(round(size * _SUPERSAMPLE))) / _SUPERSAMPLE

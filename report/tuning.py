@@ -134,6 +134,13 @@ def table(rows: Sequence[TrialRow]) -> list[dict[str, str]]:
     return made
 
 
+class Table(list[dict[str, Any]]):
+    """Lines (dictionaries of one set of keys) that a notebook shows as a table."""
+
+    def _repr_html_(self) -> str:
+        return _html_table([{head: str(value) for head, value in line.items()} for line in self]) if self else ""
+
+
 def markdown(rows: Sequence[TrialRow]) -> str:
     """The table as Markdown."""
     lines = table(rows)
@@ -321,7 +328,7 @@ def write_tuning_page(path: Path, rows: Sequence[TrialRow], abouts: Mapping[int,
     for number in sorted({row.number for row in rows}):
         own = [row for row in rows if row.number == number]
         figures[f"stage{number}"] = stage_figure(rows, number)
-        lines = [line for line, row in zip(table(rows), rows) if row.number == number]
+        lines = [_without_stage(line) for line, row in zip(table(rows), rows) if row.number == number]
         body.append(_section(f"{number} {own[0].stage}", abouts.get(number, ""), f"stage{number}", _html_table(lines)))
     body.append("<footer>Made by <code>python seld.py -tune</code>; the page needs no network.</footer>")
     return write_page(path, "Search for better settings", "\n".join(body), figures)
@@ -334,8 +341,12 @@ def _section(title: str, about: str, figure: str, below: str = "") -> str:
     )
 
 
+def _without_stage(line: Mapping[str, str]) -> dict[str, str]:
+    return {head: text for head, text in line.items() if head != "stage"}
+
+
 def _html_table(lines: Sequence[Mapping[str, str]]) -> str:
-    heads = [head for head in lines[0] if head != "stage"]
+    heads = list(lines[0])
     top = "".join(f"<th>{html.escape(head)}</th>" for head in heads)
     rows = ["".join(f"<td>{html.escape(line[head])}</td>" for head in heads) for line in lines]
     return f'<div class="scroll"><table><tr>{top}</tr>' + "".join(f"<tr>{row}</tr>" for row in rows) + "</table></div>"

@@ -5,26 +5,27 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-import matplotlib
+import cv2
 import numpy as np
 from scipy import signal
 
+from report.axes import INK, SOFT, Axes
+from report.canvas import Canvas
 from simulation.picture.figures import draw_cameras, draw_cast
 from simulation.receivers import sphere_response
 from simulation.render import GAIN, MAX_ORDER, direct_delay_s, render
 from simulation.room import absorption_for_rt60, image_sources, rt60_per_frequency
 from simulation.scene import Event, Room, Scene, Trajectory
-from simulation.scene_figures import draw_scene, draw_sounds
+from simulation.scene_figures import coloured, dotted, draw_scene, draw_sounds, save
 from util.arrays import ARRAYS, SPEED_OF_SOUND_M_S
 from util.cli import run_main
-from util.files import written_whole
-
-matplotlib.use("Agg")  # before pyplot comes in: a back end that needs no screen
-from matplotlib import pyplot as plt
 
 RATE_HZ = 24000
 SIZE_M, LISTENER_M, SOURCE_M = (6.2, 5.1, 2.9), (2.8, 2.3, 1.4), (1.6, 1.1, 0.2)
-INK, EARLY, LATE = "#222222", "#1f6fb4", "#c05a1e"
+EARLY, LATE = "#1f6fb4", "#c05a1e"
+SHADES = ("#a9cbe6", "#6da4d2", EARLY)  # of short to long reverberation
+LEVELS_DB, _MAP = (-18.0, 6.5), cv2.COLORMAP_VIRIDIS
+ANGLES = ("#3b2f7f", "#31688e", "#21918c", "#4dbd6a", "#b8c61d")  # of the source, from the front to the back
 
 
 def impulse_response(room: Room, source_m: tuple[float, float, float], seconds: float, **options) -> np.ndarray:
@@ -38,80 +39,101 @@ def impulse_response(room: Room, source_m: tuple[float, float, float], seconds: 
 
 def draw_impulse_response(path: Path) -> None:
     """The response of one room in time, and the decay of its energy for three reverberation times."""
-    figure, (above, below) = plt.subplots(2, 1, figsize=(8.5, 6.5), layout="constrained")
+    canvas = Canvas(930, 720)
     room = Room("room", SIZE_M, LISTENER_M, 0.4, absorption_for_rt60(SIZE_M, 0.4))
+    size = " x ".join(f"{side:g}" for side in SIZE_M)
+    above = Axes(canvas, 70, 40, 910, 320, (-5.0, 105.0), (-0.5, 0.5))
+    above.frame(
+        x_ticks=(0, 20, 40, 60, 80, 100),
+        y_ticks=(-0.25, 0, 0.25, 0.5),
+        x_label="time after emission (ms)",
+        y_label="pressure (1 at 1 m)",
+        title=f"after a click, {size} m, RT60 0.4 s, source at {np.linalg.norm(SOURCE_M):.2f} m",
+    )
     whole, early = (impulse_response(room, SOURCE_M, 0.12, tail=tail) for tail in (True, False))
     time_ms = 1000 * np.arange(len(whole)) / RATE_HZ
-    above.plot(time_ms, whole, color=LATE, linewidth=0.7, label="with the late tail")
-    above.plot(time_ms, early, color=EARLY, linewidth=0.8, label=f"direct sound and images to order {MAX_ORDER}")
+    shown = time_ms <= 105
+    drawn = (whole, LATE, "with the late tail"), (early, EARLY, f"direct sound and images to order {MAX_ORDER}")
+    for place, (response, colour, words) in enumerate(drawn):
+        above.line(time_ms[shown], response[shown], colour, 0.8)
+        _legend(canvas, 640, 62 + 20 * place, colour, words)
     images = image_sources(room, MAX_ORDER)
     arrival_ms = 1000 * direct_delay_s(images.positions(np.array(SOURCE_M)))
+    canvas.text(above.x(-1.0), above.y(-0.28), "order", INK, 10, "rm")
     for order in range(MAX_ORDER + 1):
-        at = arrival_ms[images.order == order]
-        above.plot(at, np.full(len(at), -0.32 - 0.03 * order), "|", color=INK, markersize=6)
-        above.text(-1.0, -0.32 - 0.03 * order, str(order), fontsize=7, va="center", ha="right", color=INK)
-    above.text(-1.0, -0.275, "order", fontsize=7, ha="right", color=INK)
-    size = " x ".join(f"{side:g}" for side in SIZE_M)
-    above.set(
-        title=f"Pressure after a click, {size} m, RT60 0.4 s, source at {np.linalg.norm(SOURCE_M):.2f} m",
-        xlabel="time after emission (ms)",
-        ylabel="pressure (1 at 1 m)",
-        xlim=(-5, 105),
+        height = above.y(-0.32 - 0.04 * order)
+        for at in arrival_ms[images.order == order]:
+            canvas.line([(above.x(at), height - 4), (above.x(at), height + 4)], INK, 1)
+        canvas.text(above.x(-1.0), height, str(order), INK, 10, "rm")
+    below = Axes(canvas, 70, 400, 910, 670, (0.0, 520.0), (-60.0, 2.0))
+    below.frame(
+        x_ticks=(0, 100, 200, 300, 400, 500),
+        y_ticks=(-60, -40, -20, 0),
+        x_label="time after emission (ms)",
+        y_label="energy still to come, 350 to 1400 Hz (dB)",
+        title="dotted: slope of the asked reverberation time",
     )
-    above.legend(frameon=False)
     band = signal.butter(4, (350.0, 1400.0), "bandpass", fs=RATE_HZ, output="sos")
-    for rt60_s, shade in ((0.2, 0.35), (0.4, 0.65), (0.6, 1.0)):
+    for place, (rt60_s, shade) in enumerate(zip((0.2, 0.4, 0.6), SHADES)):
         room = Room("room", SIZE_M, LISTENER_M, rt60_s, absorption_for_rt60(SIZE_M, rt60_s))
         response = signal.sosfilt(band, impulse_response(room, SOURCE_M, 0.7))
         decay_db = 10 * np.log10(np.cumsum(response[::-1] ** 2)[::-1] + 1e-12)
+        decay_db -= decay_db[0]
         time_ms = 1000 * np.arange(len(decay_db)) / RATE_HZ
-        below.plot(time_ms, decay_db - decay_db[0], color=EARLY, alpha=shade, label=f"RT60 {rt60_s:g} s asked")
+        shown = (time_ms <= 520) & (decay_db >= -60)
+        below.line(time_ms[shown], decay_db[shown], shade, 1.6)
         asked_s = float(rt60_per_frequency(room, np.array([700.0]))[0])
-        start_ms = time_ms[np.argmax(decay_db - decay_db[0] < -10.0)]
-        below.plot(start_ms + np.array([0.0, 750.0 * asked_s]), [-10, -55], ":", color=INK, linewidth=1.1)
-    below.set(
-        title="Energy still to come, 350 to 1400 Hz (dotted: slope of the asked reverberation time)",
-        xlabel="time after emission (ms)",
-        ylabel="dB",
-        xlim=(0, 520),
-        ylim=(-60, 2),
-    )
-    below.legend(frameon=False)
-    _save(figure, path)
+        start_ms = time_ms[np.argmax(decay_db < -10.0)]
+        dotted(below, [start_ms, start_ms + 750.0 * asked_s], [-10, -55], INK)
+        _legend(canvas, 740, 424 + 20 * place, shade, f"RT60 {rt60_s:g} s asked")
+    save(canvas, path)
 
 
 def draw_rigid_sphere(path: Path) -> None:
     """Level and delay of a capsule on the two rigid spheres, against frequency and angle to the source."""
-    figure, axes = plt.subplots(2, 2, figsize=(10, 6.5), layout="constrained")
+    canvas = Canvas(1100, 740)
     frequency_hz = np.geomspace(100.0, 12000.0, 240)
     angle_deg = np.linspace(0.0, 180.0, 181)
-    for (level, delay), (name, radius_m) in zip(axes, (("MIC", 0.042), ("binaural head", 0.0875))):
+    decades = np.log10(frequency_hz)
+    log_hz = {"x_ticks": [2, 3, 4], "x_texts": ["100", "1000", "10000"], "x_label": "frequency (Hz)"}
+    for row, (name, radius_m, limit_ms) in enumerate((("MIC", 0.042, 0.22), ("binaural head", 0.0875, 0.44))):
+        top = 40 + 360 * row
         response = sphere_response(frequency_hz, np.deg2rad(angle_deg), radius_m)
-        image = level.pcolormesh(
-            frequency_hz, angle_deg, 20 * np.log10(np.abs(response)), vmin=-18, vmax=6.5, cmap="viridis", shading="auto"
-        )
-        figure.colorbar(image, ax=level, label="dB re free field")
-        level.set(title=f"Level, {name}: radius {100 * radius_m:g} cm", ylabel="angle to the source (degrees)")
+        level = Axes(canvas, 70, top, 470, top + 270, (decades[0], decades[-1]), (0.0, 180.0))
+        words = {"y_label": "angle to the source (degrees)", "title": f"level, {name}: radius {100 * radius_m:g} cm"}
+        level.frame(y_ticks=(0, 45, 90, 135, 180), grid=False, **words, **log_hz)
+        level_db = 20 * np.log10(np.abs(response))
+        canvas.picture(level.left, top, level.right, level.bottom, coloured(level_db[::-1], *LEVELS_DB, _MAP))
+        _level_bar(canvas, 486, top, top + 270)
+        delay = Axes(canvas, 640, top, 1040, top + 270, (decades[0], decades[-1]), (-limit_ms, limit_ms))
+        words = {"y_label": "ms after the middle", "title": "phase delay (dotted: ray around the sphere)"}
+        delay.frame(y_ticks=[limit_ms * share for share in (-10 / 11, -5 / 11, 0, 5 / 11, 10 / 11)], **words, **log_hz)
         phase = np.unwrap(np.angle(response), axis=1)
         phase -= 2 * np.pi * np.round(phase[:, :1] / (2 * np.pi))
-        for angle, tone in zip((0, 45, 90, 135, 180), np.linspace(0.15, 0.9, 5)):
+        for angle, colour in zip((0, 45, 90, 135, 180), ANGLES):
             delay_ms = -1000 * phase[angle] / (2 * np.pi * frequency_hz)
-            delay.plot(frequency_hz, delay_ms, color=plt.cm.viridis(tone))
+            delay.line(decades, delay_ms, colour, 1.8)
             # where a ray along straight lines and around the sphere ends up (Woodworth)
             bent = np.deg2rad(angle)
-            ray = -np.cos(bent) if angle <= 90 else bent - np.pi / 2
-            delay.axhline(1000 * radius_m / SPEED_OF_SOUND_M_S * ray, color=plt.cm.viridis(tone), lw=0.6, ls=":")
-            delay.text(12500.0, delay_ms[-1], f"{angle} deg", fontsize=7, va="center")
-        delay.set(title="Phase delay (dotted: ray around the sphere)", ylabel="ms after the middle", xlim=(100, 19000))
-        for axis in (level, delay):
-            axis.set(xscale="log", xlabel="frequency (Hz)")
-    _save(figure, path)
+            ray_ms = 1000 * radius_m / SPEED_OF_SOUND_M_S * (-np.cos(bent) if angle <= 90 else bent - np.pi / 2)
+            dotted(delay, list(delay.x_limits), [ray_ms, ray_ms], colour)
+            canvas.text(delay.right + 6, delay.y(delay_ms[-1]), f"{angle} deg", INK, 11, "lm")
+    save(canvas, path)
 
 
-def _save(figure: plt.Figure, path: Path) -> None:
-    with written_whole(path) as partial:
-        figure.savefig(partial, dpi=110, format="png", metadata={"Software": None})
-    plt.close(figure)
+def _legend(canvas: Canvas, x: float, y: float, colour: str, words: str) -> None:
+    canvas.line([(x, y), (x + 22, y)], colour, 2)
+    canvas.text(x + 30, y, words, INK, 12, "lm")
+
+
+def _level_bar(canvas: Canvas, x: float, top: float, bottom: float) -> None:
+    """What the colours of the levels mean."""
+    bar = np.linspace(LEVELS_DB[1], LEVELS_DB[0], 128)[:, None].repeat(4, axis=1)
+    canvas.picture(x, top, x + 14, bottom, coloured(bar, *LEVELS_DB, _MAP))
+    for level_db in (5, 0, -5, -10, -15):
+        share = (LEVELS_DB[1] - level_db) / (LEVELS_DB[1] - LEVELS_DB[0])
+        canvas.text(x + 20, top + share * (bottom - top), str(level_db), SOFT, 11, "lm")
+    canvas.text(x, top - 9, "dB re free field", SOFT, 12, "ls")
 
 
 FIGURES = {

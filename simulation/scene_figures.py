@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
-import matplotlib
+import cv2
 import numpy as np
+from PIL import Image
 from scipy import signal
 
+from report.axes import INK, SOFT, Axes, ticks
+from report.canvas import Canvas
+from report.colours import class_colours
 from simulation.bank import Bank
 from simulation.compose import compose
 from simulation.labels import FRAME_S, label_table
@@ -24,10 +29,7 @@ from util.camera import Camera
 from util.events import EventTable
 from util.files import written_whole
 
-matplotlib.use("Agg")  # before pyplot comes in: a back end that needs no screen
-from matplotlib import pyplot as plt
-
-TONES = plt.get_cmap("tab20")
+TONES = class_colours(len(CLASS_NAMES))
 
 
 def levels_db(sound: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -37,36 +39,59 @@ def levels_db(sound: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return frequency_hz, time_s, level - level.max()
 
 
+def coloured(values: np.ndarray, low: float, high: float, colours: int = cv2.COLORMAP_MAGMA) -> np.ndarray:
+    """Values (height, width) -> (height, width, 3) uint8 RGB, from the dark end of a map of OpenCV to its light end."""
+    share = np.clip((values - low) / (high - low), 0.0, 1.0)
+    return cv2.applyColorMap(np.rint(255 * share).astype(np.uint8), colours)[..., ::-1]
+
+
+def save(canvas: Canvas, path: Path) -> None:
+    """The finished picture as a file: png, or jpeg of a quality that pages need."""
+    with written_whole(path) as partial:
+        kind = "PNG" if path.suffix == ".png" else "JPEG"
+        Image.fromarray(canvas.rgb()).save(partial, format=kind, optimize=True, quality=82)
+
+
+def _spectrogram(axes: Axes, level_db: np.ndarray, floor_db: float) -> None:
+    """Levels (frequencies, times) all over a panel."""
+    axes.canvas.picture(axes.left, axes.top, axes.right, axes.bottom, coloured(level_db[::-1], floor_db, 0.0))
+
+
 def draw_sounds(path: Path) -> None:
     """Spectrograms of one sound of each procedural generator."""
-    figure, axes = plt.subplots(4, 6, figsize=(13, 8), layout="constrained", sharey=True)
-    for axis, (name, generator) in zip(axes.ravel(), GENERATORS.items()):
+    across, wide, high = 6, 132, 118
+    canvas = Canvas(60 + across * (wide + 30), 24 + -(-len(GENERATORS) // across) * (high + 58))
+    for number, (name, generator) in enumerate(GENERATORS.items()):
+        row, column = divmod(number, across)
         index = next(i for i in range(len(CLASS_NAMES)) if generator in sound_class(i).generators)
         duration_s = min(3.5, sound_class(index).duration_s[1])
         fits = generator.fits[0] if generator.fits else None
         sound, _ = synthesize(index, stream(3, name), "train", duration_s, fits=fits)
         frequency_hz, time_s, level = levels_db(sound)
-        axis.pcolormesh(time_s, frequency_hz / 1000, level, vmin=-70, vmax=0, cmap="magma", rasterized=True)
-        axis.set_title(f"{index} {name}", fontsize=9)
-    for axis in axes[:, 0]:
-        axis.set_ylabel("kHz")
-    for axis in axes[-1]:
-        axis.set_xlabel("s")
-    _save(figure, path)
+        left, top = 46 + column * (wide + 30), 30 + row * (high + 58)
+        limits_s, limits_khz = (0.0, float(time_s[-1])), (0.0, float(frequency_hz[-1]) / 1000)
+        axes = Axes(canvas, left, top, left + wide, top + high, limits_s, limits_khz)
+        words = {"y_label": f"{index} {name}", "x_label": "s" if row == (len(GENERATORS) - 1) // across else ""}
+        axes.frame(x_ticks=ticks(*limits_s, most=4), y_ticks=(0, 4, 8, 12), grid=False, size=11, **words)
+        if not column:
+            canvas.text(left - 34, top + high / 2, "kHz", SOFT, 11, "mm")
+        _spectrogram(axes, level, -70.0)
+    save(canvas, path)
 
 
-def mark(axis: plt.Axes, camera: Camera, table: EventTable) -> None:
-    """Draw the labels of one frame into a picture of that camera."""
+def mark(axes: Axes, camera: Camera, table: EventTable) -> None:
+    """Draw the labels of one frame into a panel that shows a picture of that camera, in pixels from its bottom left."""
     pixel, visible = camera.project(direction_from_degrees(table.azimuth_deg, table.elevation_deg))
     for row in np.flatnonzero(visible):
         index = int(table.class_index[row])
-        x, y = pixel[row]
-        axis.plot(x, y, "o", markersize=11, markerfacecolor="none", markeredgecolor="white", markeredgewidth=3.5)
-        axis.plot(x, y, "o", markersize=11, markerfacecolor="none", markeredgecolor=TONES(index), markeredgewidth=2)
+        x, y = axes.x(pixel[row][0]), axes.y(camera.height - pixel[row][1])
+        axes.canvas.dot(x, y, 8, None, edge="#ffffff", width=4)
+        axes.canvas.dot(x, y, 7, None, edge=TONES[index], width=2)
         text = f"{CLASS_NAMES[index]}, {table.distance_m[row]:.1f} m"
-        right = x > 0.8 * camera.width
-        axis.text(x + (-12 if right else 12), y - 12, text, fontsize=9, color="black", ha="right" if right else "left",
-                  bbox={"boxstyle": "round,pad=0.2", "facecolor": "white", "alpha": 0.8, "linewidth": 0})  # fmt: skip
+        width = axes.canvas.text_width(text, 12)
+        left = x - 12 - width if pixel[row][0] > 0.8 * camera.width else x + 12
+        axes.canvas.rectangle(left - 3, y - 22, left + width + 3, y - 5, "#ffffff")
+        axes.canvas.text(left, y - 13, text, INK, 12, "lm")
 
 
 def busiest_s(scene: Scene, table: EventTable) -> float:
@@ -85,33 +110,48 @@ def draw_scene(path: Path) -> None:
     scene = compose(settings, make_plan(settings)[3], Bank())
     table = label_table(scene)
     at_s = busiest_s(scene, table)
-    figure, (above, middle, below) = plt.subplots(
-        3, 1, figsize=(9.6, 9.2), layout="constrained", height_ratios=(4.8, 1.8, 2.4)
-    )
+    canvas = Canvas(800, 750)
+    left, right = 70, 640
     picture = next(iter(frames(scene, settings.camera, [at_s])))
-    above.imshow(picture[..., ::-1], extent=(0, settings.width, settings.height, 0))
+    size = (0.0, float(settings.width)), (0.0, float(settings.height))
+    above = Axes(canvas, left, 30, right, 30 + (right - left) / 2, *size)
+    above.frame(
+        x_ticks=np.linspace(0, settings.width, 9).tolist(),
+        x_texts=[f"{a:g}" for a in np.linspace(180, -180, 9)],
+        y_ticks=np.linspace(0, settings.height, 5).tolist(),
+        y_texts=[f"{e:g}" for e in np.linspace(-90, 90, 5)],
+        x_label="azimuth (degrees)",
+        y_label="elevation (degrees)",
+        title=f"{scene.name}, {at_s:.2f} s",
+        grid=False,
+    )
+    canvas.picture(above.left, above.top, above.right, above.bottom, picture[..., ::-1])
     mark(above, settings.camera, table[table.frame == round(at_s / FRAME_S - 0.5)])
-    above.set(title=f"{scene.name}, {at_s:.2f} s", xlabel="azimuth (degrees)", ylabel="elevation (degrees)")
-    above.set_xticks(np.linspace(0, settings.width, 9), [f"{a:g}" for a in np.linspace(180, -180, 9)])
-    above.set_yticks(np.linspace(0, settings.height, 5), [f"{e:g}" for e in np.linspace(90, -90, 5)])
     sound = render(scene, [ARRAYS["foa"]], seed=scene.seed)["foa"][0]
-    frequency_hz, time_s, level = levels_db(sound)
+    frequency_hz, _, level = levels_db(sound)
+    limits_s = (0.0, float(scene.duration_s))
+    times = {"x_ticks": ticks(*limits_s), "size": 12}
+    middle = Axes(canvas, left, 390, right, 500, limits_s, (0.0, float(frequency_hz[-1]) / 1000))
+    middle.frame(y_ticks=(0, 4, 8, 12), y_label="kHz", title="first channel (W)", grid=False, **times)
     step = 3  # a picture has fewer columns than a clip has spectra
-    middle.pcolormesh(time_s[::step], frequency_hz / 1000, level[:, ::step], vmin=-75, vmax=0, cmap="magma")
-    middle.set(ylabel="kHz", title="first channel (W)")
-    for index in np.unique(table.class_index):
+    _spectrogram(middle, level[:, ::step], -75.0)
+    below = Axes(canvas, left, 550, right, 700, limits_s, (-180.0, 180.0))
+    below.frame(y_ticks=(-180, -90, 0, 90, 180), y_label="azimuth (degrees)", x_label="time (s)", **times)
+    for place, index in enumerate(np.unique(table.class_index)):
         rows = table.class_index == index
-        time_of = (table.frame[rows] + 0.5) * FRAME_S
-        below.plot(time_of, table.azimuth_deg[rows], "s", markersize=2.5, color=TONES(index), label=CLASS_NAMES[index])
-    for axis in (middle, below):
-        axis.axvline(at_s, color="grey", linewidth=0.8, linestyle=":")
-        axis.set_xlim(0, scene.duration_s)
-    below.set(xlabel="time (s)", ylabel="azimuth (degrees)", ylim=(-180, 180), yticks=np.arange(-180, 181, 90))
-    below.legend(fontsize=7, ncols=2, loc="center left", bbox_to_anchor=(1.0, 0.5), markerscale=2, frameon=False)
-    _save(figure, path)
+        for frame, azimuth in zip(table.frame[rows], table.azimuth_deg[rows]):
+            canvas.dot(below.x((frame + 0.5) * FRAME_S), below.y(azimuth), 1.8, TONES[index])
+        canvas.dot(right + 16, 556 + 17 * place, 4, TONES[index])
+        canvas.text(right + 26, 556 + 17 * place, CLASS_NAMES[index], INK, 11, "lm")
+    for axes in (middle, below):
+        dotted(axes, [at_s, at_s], list(axes.y_limits), SOFT)
+    save(canvas, path)
 
 
-def _save(figure: plt.Figure, path: Path) -> None:
-    with written_whole(path) as partial:
-        figure.savefig(partial, dpi=80, pil_kwargs={"quality": 82})
-    plt.close(figure)
+def dotted(axes: Axes, x: Sequence[float], y: Sequence[float], colour: str, dash: float = 4.0) -> None:
+    """A straight line from one point to another, broken into dashes of so many pixels."""
+    begin, end = (np.array([axes.x(x[i]), axes.y(y[i])]) for i in (0, 1))
+    count = max(1, round(float(np.hypot(*(end - begin))) / (2 * dash)))
+    for first in np.arange(count) / count:
+        points = [tuple((begin + share * (end - begin)).tolist()) for share in (first, first + 0.5 / count)]
+        axes.canvas.line(points, colour, 1)

@@ -9,11 +9,12 @@ import numpy as np
 import torch
 
 from dataset.classes import STARSS23_CLASSES
-from system import Model, system_named
+from system.checkpoint import Checkpoint, StageState, save_checkpoint
+from system.model import StageModel
+from system.table import system_named
 from util.angles import direction_from_degrees
 from util.arrays import ARRAYS
 from util.audio import write_audio
-from util.checkpoint import save_checkpoint
 
 RATE_HZ = 24000
 
@@ -22,21 +23,20 @@ def untrained(path: Path, *, array: str = "foa", visual: bool = False, net: str 
     """Write a checkpoint of an untrained network whose outputs are spread around the thresholds of `thresholds`."""
     torch.manual_seed(seed)
     settings = {"base_channel": 0, "fft_size": 512, "stft_hop_size": 240}
-    model = Model(system_named(net), ARRAYS[array], STARSS23_CLASSES, settings, visual=visual)
+    (stage,) = system_named(net).stages
+    model = StageModel(stage, settings, ARRAYS[array], len(STARSS23_CLASSES), visual=visual)
     with torch.no_grad():  # an untrained network hardly says anything; this one does, and differs from frame to frame
         model.network.fc_xyz.weight *= 4
     save_checkpoint(
         path,
-        {
-            "stages": [{"name": "main", "model": model.network.state_dict()}],
-            "system": net,
-            "array": ARRAYS[array].to_dict(),
-            "classes": list(STARSS23_CLASSES),
-            "model": settings,
-            "visual": visual,
-            "settings": {"detector": "builtin", "sampling_frequency": RATE_HZ},
-            "iteration": 0,
-        },
+        Checkpoint(
+            net,
+            ARRAYS[array].to_dict(),
+            list(STARSS23_CLASSES),
+            visual,
+            {stage.name: StageState(settings, model.network.state_dict())},
+            arguments={"detector": "builtin", "sampling_frequency": RATE_HZ},
+        ),
     )
     return path
 

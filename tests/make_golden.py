@@ -10,6 +10,7 @@ from tests import (
     make_golden_metrics,
     make_golden_seld_labels,
     make_golden_seldnet,
+    make_golden_two_stage,
 )
 from tests.shared import SHARED
 
@@ -18,6 +19,7 @@ CUTS = {
     "av_baseline": (make_golden_av_baseline.cut, make_golden_boxes.cut),
     "metrics": (make_golden_metrics.cut,),
     "seldnet": (make_golden_seld_labels.cut, make_golden_seldnet.cut),
+    "two_stage": (make_golden_two_stage.cut,),
 }
 LIMIT_MB = 4.0
 

@@ -1,7 +1,8 @@
 """Slow metrics, written from the rules in plain loops: 2019, 2022, 2024 and 2025. Nothing is shared with the fast ones.
 
 A recording is a list of rows (frame, class, azimuth, elevation, distance, onscreen) in degrees and in the unit of the
-edition; results are (overall, class-wise, counts).
+edition; results are (overall, class-wise, counts). Sines and cosines are numpy's: where assignments tie, the last bit
+decides, and the C library's may be another.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import math
 import sys
 from collections import defaultdict
 
+import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from util.events import EventTable
@@ -28,8 +30,8 @@ def rows_of(table: EventTable, unit_m: float = 1.0) -> list[Row]:
 def polar_distance(first: Row, second: Row) -> float:
     """Great-circle angle of two rows in degrees."""
     az1, el1, az2, el2 = (angle * math.pi / 180.0 for angle in (*first[2:4], *second[2:4]))
-    cosine = math.sin(el1) * math.sin(el2) + math.cos(el1) * math.cos(el2) * math.cos(abs(az1 - az2))
-    return math.acos(min(1.0, max(-1.0, cosine))) * 180.0 / math.pi
+    cosine = np.sin(el1) * np.sin(el2) + np.cos(el1) * np.cos(el2) * np.cos(abs(az1 - az2))
+    return np.arccos(min(1.0, max(-1.0, cosine))) * 180.0 / math.pi
 
 
 def vector_distance(first: Row, second: Row) -> float:
@@ -37,12 +39,13 @@ def vector_distance(first: Row, second: Row) -> float:
     vectors = []
     for row in (first, second):
         azimuth, elevation = row[2] * math.pi / 180.0, row[3] * math.pi / 180.0
-        x, y = math.cos(azimuth) * math.cos(elevation), math.sin(azimuth) * math.cos(elevation)
-        z = math.sin(elevation)
-        length = math.sqrt(x * x + y * y + z * z + 1e-10)
+        x, y = np.cos(azimuth) * np.cos(elevation), np.sin(azimuth) * np.cos(elevation)
+        z = np.sin(elevation)
+        length = np.sqrt(x * x + y * y + z * z + 1e-10)
         vectors.append((x / length, y / length, z / length))
-    cosine = sum(a * b for a, b in zip(*vectors))
-    return math.acos(min(1.0, max(-1.0, cosine))) * 180.0 / math.pi
+    (x, y, z), (x2, y2, z2) = vectors
+    cosine = x * x2 + y * y2 + z * z2
+    return np.arccos(min(1.0, max(-1.0, cosine))) * 180.0 / math.pi
 
 
 def folded_distance(first: Row, second: Row) -> float:

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests import golden
+from tests.limits import needs_file_limit
 from util.audio import audio_info, read_audio, write_audio
 from util.errors import InputError
 
@@ -195,6 +196,7 @@ def test_a_changed_file_is_read_anew(folder):
     assert (audio_info(path).frames, audio_info(path).channels) == (50, 2)
 
 
+@needs_file_limit
 def test_a_full_disk_leaves_nothing_half_written(tmp_path):
     script = (
         "import resource, sys, numpy as np\n"

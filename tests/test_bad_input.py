@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import pickle
-import resource
 import subprocess
 import sys
 from collections.abc import Callable
@@ -16,8 +15,9 @@ import soundfile
 import torch
 
 import seld
+from system.checkpoint import load_checkpoint, save_checkpoint
+from tests.limits import file_limit, needs_file_limit
 from tests.tiny import RATE_HZ, tiny_root
-from util.checkpoint import load_checkpoint, save_checkpoint
 from util.cli import run_main
 from util.errors import InputError
 from util.runs import checkpoints_of
@@ -195,7 +195,7 @@ def test_checkpoint_with_code_in_it_is_refused_and_not_run(form, trained, tmp_pa
 def test_checkpoint_of_another_architecture(trained, tmp_path, capsys):
     root, checkpoint = trained
     content = load_checkpoint(checkpoint)
-    content["stages"][0]["model"]["audio_encoder.conv1.weight"] = torch.zeros(8, 7, 3, 3)
+    content.stages["main"].weights["audio_encoder.conv1.weight"] = torch.zeros(8, 7, 3, 3)
     other = tmp_path / "other.pth"
     save_checkpoint(other, content)
     one_line(capsys, evaluating(root, other), "other.pth", "conv1")
@@ -229,6 +229,8 @@ def test_jobs_that_contradict_each_other(capsys):
     one_line(capsys, run_main(seld.main, ["-train", "-eval"]), "exactly one")
 
 
+@pytest.mark.slow
+@needs_file_limit
 def test_disk_that_fills_up_leaves_nothing_half_written(trained):
     """A file-size limit in a child process: the first checkpoint does not fit."""
     root, _ = trained
@@ -239,7 +241,7 @@ def test_disk_that_fills_up_leaves_nothing_half_written(trained):
         cwd=PROJECT,
         capture_output=True,
         text=True,
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (2_000_000, 2_000_000)),
+        preexec_fn=file_limit(2_000_000),
     )
     (run,) = set((root / "model_monitor").iterdir()) - before
     errors = [line for line in done.stderr.replace("\r", "\n").split("\n") if line.startswith("error: ")]
@@ -248,6 +250,8 @@ def test_disk_that_fills_up_leaves_nothing_half_written(trained):
     assert not [path for path in run.iterdir() if "params" in path.name]
 
 
+@pytest.mark.slow
+@needs_file_limit
 def test_disk_that_fills_up_during_evaluation(trained):
     root, checkpoint = trained
     command = [sys.executable, "seld.py", "-eval", "-em", str(checkpoint), "--device", "cpu"]
@@ -256,7 +260,7 @@ def test_disk_that_fills_up_during_evaluation(trained):
         cwd=PROJECT,
         capture_output=True,
         text=True,
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000)),
+        preexec_fn=file_limit(20_000),
     )
     errors = [line for line in done.stderr.replace("\r", "\n").split("\n") if line.startswith("error: ")]
     assert done.returncode == 2 and len(errors) == 1 and "cannot be written" in errors[0], done.stderr

@@ -144,7 +144,10 @@ def test_the_boxes_of_nine_minutes_open_quickly(tmp_path):
     """5 ms is measured by the benchmark; here a bound that a busy machine holds, too."""
     write_boxes(tmp_path / "long.npz", track(5400))
     read_boxes(tmp_path / "long.npz")
-    start = time.perf_counter()
-    read_boxes(tmp_path / "long.npz")
-    assert time.perf_counter() - start < 0.1
+    taken_s = []
+    for _ in range(5):
+        start = time.perf_counter()
+        read_boxes(tmp_path / "long.npz")
+        taken_s.append(time.perf_counter() - start)
+    assert min(taken_s) < 0.1  # once undisturbed
     assert (tmp_path / "long.npz").stat().st_size < 500_000

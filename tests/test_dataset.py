@@ -11,7 +11,9 @@ from dataset.classes import MRSAUDIO_CLASS_INDEX, MRSAUDIO_CLASSES, STARSS23_CLA
 from dataset.layouts import LAYOUTS, DataRoot
 from dataset.lists import list_file, read_list, write_lists
 from dataset.recordings import Labels, recording_of_file, recordings_from_list, split_by_room
+from job.sound import open_sound
 from tests.small_data import make_root
+from util.arrays import ARRAYS
 from util.audio import write_audio
 from util.dialects import read_events
 from util.errors import InputError
@@ -180,12 +182,37 @@ def test_any_file_can_be_a_recording(tmp_path):
     write_audio(tmp_path / "head.wav", np.zeros((2, 24000)), 24000)
     write_audio(tmp_path / "mono.wav", np.zeros((1, 24000)), 24000)
     foa = recording_of_file(tmp_path / "meeting.wav")
-    assert (foa.array.name, foa.samples, foa.file_rate_hz, foa.labels, foa.root) == ("foa", 24000, 48000, None, None)
-    assert recording_of_file(tmp_path / "head.wav").array.name == "binaural"
+    assert (foa.array.name, foa.samples, foa.rate_hz, foa.labels, foa.root) == ("foa", 24000, 48000, None, None)
+    with pytest.raises(InputError, match=r"has 2 channels, and nothing says of what: --format bin .* binaural_dev"):
+        recording_of_file(tmp_path / "head.wav")
+    assert recording_of_file(tmp_path / "head.wav", array=ARRAYS["binaural"]).array == ARRAYS["binaural"]
     with pytest.raises(InputError, match="has 1 channels"):
         recording_of_file(tmp_path / "mono.wav")
     with pytest.raises(InputError, match="no such file"):
-        recording_of_file(tmp_path / "head.wav", video=tmp_path / "no.mp4")
+        recording_of_file(tmp_path / "meeting.wav", video=tmp_path / "no.mp4")
+
+
+def test_pairs_of_channels_are_what_their_folder_or_a_flag_says(tmp_path):
+    """A stereo microphone is no head of 8.75 cm."""
+    for name in ("binaural_dev", "stereo_dev", "loose"):
+        write_audio(tmp_path / name / "dev-train-tau" / "a.wav", np.zeros((2, 24000)), 24000)
+        listed = f"{tmp_path / name / 'dev-train-tau' / 'a.wav'}\n"
+        (tmp_path / f"{name}.txt").write_text(listed)
+    ears = ARRAYS["binaural"]
+    (head,) = recordings_from_list(tmp_path / "binaural_dev.txt")
+    assert head.array == ears
+    for options in ({}, {"array": ears}):
+        with pytest.raises(InputError, match="in a folder of stereo audio, which no array describes; known are foa"):
+            recordings_from_list(tmp_path / "stereo_dev.txt", **options)
+    with pytest.raises(InputError, match="nothing says of what"):
+        recordings_from_list(tmp_path / "loose.txt")
+    assert recordings_from_list(tmp_path / "loose.txt", array=ears)[0].array == ears
+    with pytest.raises(InputError, match="lies in a folder of stereo audio; the checkpoint is for binaural audio"):
+        open_sound(tmp_path / "stereo_dev" / "dev-train-tau" / "a.wav", ears, 24000)
+    # what a folder says goes before the flag
+    write_audio(tmp_path / "mic_dev" / "dev-train-tau" / "a.wav", np.zeros((4, 24000)), 24000)
+    (tmp_path / "mic.txt").write_text(f"{tmp_path / 'mic_dev' / 'dev-train-tau' / 'a.wav'}\n")
+    assert recordings_from_list(tmp_path / "mic.txt", array=ARRAYS["foa"])[0].array.name == "mic"
 
 
 def test_rooms_are_split_whole(root):

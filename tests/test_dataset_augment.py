@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dataset.augment import MIRROR, SWAPS, Chain, ChannelSwap, check_swappable, swaps_of
+from dataset.augment import MIRROR, SWAPS, ChannelSwap, check_swappable, swaps_of
 from dataset.layouts import DataRoot
 from dataset.lists import list_file
 from dataset.recordings import recordings_from_list
@@ -16,6 +16,7 @@ from util.camera import Equirectangular
 from util.errors import InputError
 from util.events import EventTable
 from util.files import write_json
+from util.intervals import IntervalTable
 
 # the table of the data set page: source channels with signs, FOA as (W, Y, Z, X), MIC as M1..M4
 FOA = ("W,-X,-Z,Y", "W,-X,Z,-Y", "W,Y,Z,X", "W,-Y,-Z,X", "W,X,-Z,-Y", "W,X,Z,Y", "W,-Y,Z,-X", "W,Y,-Z,-X")
@@ -117,18 +118,42 @@ def test_perspective_video_is_refused(tmp_path):
             check_swappable(recordings_from_list(listed, [DataRoot(root)]))
 
 
-def test_the_swap_of_a_window_depends_on_seed_and_number_only():
+class Clip:
+    """Labels of a table, turned as the loader's are."""
+
+    def __init__(self, table: EventTable):
+        self.table = table
+
+    def turned(self, swap) -> "Clip":
+        return Clip(swap.events(self.table))
+
+
+def test_the_swap_of_an_item_depends_on_seed_and_number_only():
     rng = np.random.default_rng(0)
     waveform = rng.standard_normal((4, 50)).astype(np.float32)
-    events = EventTable.make(frame=[0], class_index=[0], azimuth_deg=[33], elevation_deg=[11])
-    boxes = np.zeros((6, 4), dtype=np.float32)
+    labels = [Clip(EventTable.make(frame=[0], class_index=[0], azimuth_deg=[33], elevation_deg=[11]))]
+    boxes = np.zeros((2, 6, 4), dtype=np.float32)
+    boxes[1, 0] = [0.1, 0.2, 0.3, 0.4]
     swap, again = ChannelSwap(ARRAYS["foa"], seed=1), ChannelSwap(ARRAYS["foa"], seed=1)
     seen = set()
     for number in range(100):
-        one, two = swap(waveform, events, boxes, number), again(waveform, events, boxes, number)
-        assert np.array_equal(one[0], two[0]) and one[1].azimuth_deg == two[1].azimuth_deg
-        assert one[0].dtype == np.float32
-        seen.add((float(one[1].azimuth_deg[0]), float(one[1].elevation_deg[0])))
+        one, two = swap(waveform, labels, boxes, number), again(waveform, labels, None, number)
+        assert np.array_equal(one[0], two[0]) and two[2] is None and one[2].shape == (2, 6, 4)
+        assert one[1][0].table.azimuth_deg == two[1][0].table.azimuth_deg
+        assert one[0].dtype == np.float32 and not one[2][0].any() and one[2][1].any()
+        seen.add((float(one[1][0].table.azimuth_deg[0]), float(one[1][0].table.elevation_deg[0])))
     assert len(seen) == 8
-    chained = Chain([swap, swap])(waveform, events, boxes, 5)
-    assert np.array_equal(chained[0], swap(*swap(waveform, events, boxes, 5), 5)[0])
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.floats(-180, 179), st.floats(-80, 80), st.floats(-60, 60), st.booleans(), st.floats(0, 2))
+def test_moving_events_move_where_the_swap_takes_them(azimuth_deg, elevation_deg, velocity, great_circle, at_s):
+    toward = {"azimuth_direction_deg": [70.0], "elevation_direction_deg": [-20.0]} if great_circle else {}
+    table = IntervalTable.make(
+        start_s=[0], end_s=[2], class_index=[0], azimuth_deg=[azimuth_deg], elevation_deg=[elevation_deg],
+        angular_velocity_deg_s=[velocity], **toward,
+    )  # fmt: skip
+    before = direction_from_degrees(*table.angles_at(0, np.array(at_s)))
+    for swap in SWAPS:
+        after = direction_from_degrees(*swap.intervals(table).angles_at(0, np.array(at_s)))
+        assert np.allclose(after, swap.matrix() @ before, atol=1e-6)

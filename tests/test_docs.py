@@ -8,17 +8,18 @@ from pathlib import Path
 import pytest
 
 PROJECT = Path(__file__).resolve().parents[1]
-PAGES = [PROJECT / "README.md", *sorted((PROJECT / "docs").glob("*.md"))]
+TESTS = PROJECT / "tests" / "README.md"
+PAGES = [PROJECT / "README.md", TESTS, *sorted((PROJECT / "docs").glob("*.md"))]
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: f"{page.parent.name}/{page.name}")
 def test_links_lead_somewhere(page):
     links = re.findall(r"\]\(([^)#\s]+)", page.read_text())
     missing = [link for link in links if "://" not in link and not (page.parent / link).exists()]
     assert not missing
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: f"{page.parent.name}/{page.name}")
 def test_commands_name_files_that_exist(page):
     text = page.read_text()
     named = re.findall(r"(?:bash|python) ((?:script|bench)/[\w./]+|\w+\.py)", text)
@@ -28,9 +29,15 @@ def test_commands_name_files_that_exist(page):
     for module in modules:
         path = PROJECT / module.replace(".", "/")
         ours = path.with_suffix(".py").is_file() or (path / "__main__.py").is_file()
-        assert ours or module in ("pip", "venv"), module
+        assert ours or module in ("pip", "venv", "pytest"), module
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: f"{page.parent.name}/{page.name}")
 def test_no_placeholder_is_left(page):
     assert not re.findall(r"@[A-Z]+@", page.read_text())
+
+
+def test_every_test_file_stands_in_the_table():
+    named = re.findall(r"`((?:browser/)?test_\w+\.py)`", TESTS.read_text())
+    files = [path.relative_to(TESTS.parent).as_posix() for path in TESTS.parent.rglob("test_*.py")]
+    assert sorted(named) == sorted(files)

@@ -8,6 +8,7 @@ import soundfile
 import torch
 from torch.nn import functional
 
+from feature.front import Front
 from feature.phasediff import AmplitudePhaseDifference
 from feature.phasediff_cpu import write_maps
 from tests import golden
@@ -41,7 +42,7 @@ def test_golden(case: str) -> None:
         if f"{name}_start" not in data:
             continue
         start = int(data[f"{name}_start"])
-        ours = feature(waveform[..., start : start + 30480])[0].numpy()
+        ours = feature.window(waveform[..., start : start + 30480])[0].numpy()
         assert ours.shape[1:] == (128, 257) and ours.dtype == np.float32
         if f"{name}_spec" in data:
             check(ours, data[f"{name}_spec"].transpose(0, 2, 1), channels)
@@ -74,8 +75,10 @@ def test_windows_have_the_values_of_the_whole_clip(samples: int) -> None:
     padded = functional.pad(waveform[..., : frames * 240], (272 + 4 * 240, 128 * 240))
     for first in range(0, frames + 5, 37):
         window = padded[..., 240 * first : 240 * first + 30992]
-        valid = torch.tensor([[4 - first, 4 + frames - first]]).clamp(0, 128)
-        ours, theirs = feature.evaluation(window, valid), whole[:, :, first : first + 128]
+        place = torch.arange(128)
+        inside = (place >= 4 - first) & (place < 4 + frames - first)
+        ours, _ = Front(feature)({"waveform": window, "frames": torch.where(inside, place, -1)[None]})
+        theirs = whole[:, :, first : first + 128]
         ours = ours[:, :, : theirs.shape[2]]
         torch.testing.assert_close(ours[:, :4], theirs[:, :4], atol=0, rtol=1e-6)
         torch.testing.assert_close(ours[:, 4:], theirs[:, 4:], atol=1e-6, rtol=0)
@@ -93,7 +96,7 @@ def test_phase_differences_of_a_delay(base_channel: int) -> None:
     k = 20
     time = np.arange(4096)
     waveform = np.stack([np.cos(2 * np.pi * k * (time - d) / 512) for d in delays]).astype(np.float32)
-    maps = AmplitudePhaseDifference(4, base_channel)(torch.from_numpy(waveform)[None])[0, :, 8, k].numpy()
+    maps = AmplitudePhaseDifference(4, base_channel).window(torch.from_numpy(waveform)[None])[0, :, 8, k].numpy()
     others = [m for m in range(4) if m != base_channel]
     expected = np.mod(-2 * np.pi * k * (delays[others] - delays[base_channel]) / 512, 2 * np.pi)
     np.testing.assert_allclose(maps[4:], expected, atol=1e-4)
@@ -116,7 +119,7 @@ def test_the_processors_loop_gives_what_the_operators_of_other_devices_give(base
     framed = functional.pad(window, (256, 256)).unfold(-1, 512, 240)
     operators = torch.empty(2, 7, framed.shape[2], 257)
     feature._block(framed, operators)
-    loop = feature(window)
+    loop = feature.window(window)
     torch.testing.assert_close(loop[:, :4], operators[:, :4], atol=1e-5, rtol=1e-5)
     turn = (loop[:, 4:] - operators[:, 4:]).abs()
     circular = torch.minimum(turn, (2 * np.pi - turn).abs())

@@ -25,6 +25,21 @@ def circular(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return np.abs(np.angle(np.exp(1j * (a.astype(np.float64) - b))))
 
 
+def assert_phases(ours: np.ndarray, theirs: np.ndarray, magnitude: np.ndarray, least: float, precision: torch.dtype):
+    """Phases (frames, columns) agree where the recorded magnitude is above `least`.
+
+    In double precision they are those of the reference up to the float32 that both are kept in, 2.4e-7 rad near pi. The
+    rounding errors of a transform in single precision are a share of the loudest bin of the frame, the same in every
+    bin (2.4e-7 measured with AVX-512, AVX2 and neither; four times that is allowed), and turn a bin by error /
+    magnitude: phases of bins near zero are noise.
+    """
+    clear = magnitude > least
+    assert clear.sum() > 4000
+    share = 0 if precision == torch.float64 else 1e-6
+    limit = 5e-7 + share * magnitude.max(axis=1, keepdims=True) / np.maximum(magnitude, least)
+    assert (circular(ours, theirs) / limit)[clear].max() <= 1
+
+
 @pytest.mark.parametrize("precision", [torch.float64, torch.float32])
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_golden_2018(layout: str, precision: torch.dtype) -> None:
@@ -38,9 +53,8 @@ def test_golden_2018(layout: str, precision: torch.dtype) -> None:
     if "spec_real" in data:
         spectrum = np.hypot(data["spec_real"], data["spec_imag"]).reshape(len(index), -1)
         np.testing.assert_allclose(ours[:, :1024], spectrum, atol=1e-6, rtol=0)
-    clear, silent = theirs[:, :1024] > 1e-4, theirs[:, :1024] < 1e-12
-    assert clear.sum() > 4000
-    assert circular(ours[:, 1024:], theirs[:, 1024:])[clear].max() <= 1e-4
+    silent = theirs[:, :1024] < 1e-12
+    assert_phases(ours[:, 1024:], theirs[:, 1024:], theirs[:, :1024], 1e-4, precision)
     assert silent.any() and not ours[:, 1024:][silent].any()
     assert index[-1] == frames - 1 and not ours[-1].any() and not theirs[-1].any()
 
@@ -66,11 +80,7 @@ def test_golden_2019(layout: str, precision: torch.dtype) -> None:
     half = theirs.shape[1] // 2
     assert int(data["n_bins"]) == feature.bins and index[0] == 0
     np.testing.assert_allclose(ours[:, :half], theirs[:, :half], rtol=1e-5, atol=1e-5)
-    clear = theirs[:, :half] > (
-        1e-3 if precision == torch.float64 else 1e-2
-    )  # single precision: phases of less are noise
-    assert clear.sum() > 10000
-    assert circular(ours[:, half:], theirs[:, half:])[clear].max() <= 1e-4
+    assert_phases(ours[:, half:], theirs[:, half:], theirs[:, :half], 1e-3, precision)
 
 
 def test_golden_2019_with_zeros_before_the_clip() -> None:

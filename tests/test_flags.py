@@ -10,9 +10,9 @@ import pytest
 
 import npy2csv
 import seld
-from family.audio_visual import framing_of
 from job.data import FRAMING_FLAGS
 from seld_predictor import load
+from system.audio_visual import FOREIGN, plans_of
 from tests.tiny import tiny_root
 from util.arguments import DEFAULTS
 from util.arrays import ARRAYS
@@ -108,9 +108,9 @@ def test_class_index_below_zero_is_refused(tmp_path, capsys):
 
 
 def test_default_flags_are_the_framing_of_the_networks():
-    framing = framing_of(DEFAULTS)
-    assert (framing.window_samples, framing.window_frames, framing.eval_hop_frames) == (30480, 128, 120)
-    assert all(getattr(framing, attribute) == DEFAULTS[name] for name, (_, attribute) in FRAMING_FLAGS.items())
+    plans = plans_of(FOREIGN)
+    assert (plans.training([50000], 1, 0, None).samples, plans.evaluation([50000]).hop) == (30480, 120)
+    assert plans.flags == {name: DEFAULTS[name] for name in FRAMING_FLAGS}
 
 
 def test_a_run_at_48_khz_trains_validates_evaluates_and_infers(root, tmp_path, capsys):
@@ -121,24 +121,27 @@ def test_a_run_at_48_khz_trains_validates_evaluates_and_infers(root, tmp_path, c
     assert run_main(seld.main, ["-eval", "-em", str(run), "--device", "cpu"]) == 0
     (raw,) = (run / "raw_dcase2023t3_foa_devtest_0000001").glob("*.npy")
     evaluated = np.load(raw)
-    assert evaluated.shape == (3, 3, 13, 240) and np.isfinite(evaluated).all()
+    assert evaluated.shape == (3, 3, 13, 200) and np.isfinite(evaluated).all()
 
-    # -infer and --stream take the framing from the checkpoint too: the same output, its tail cut to the recording
+    # -infer and --stream take the framing from the checkpoint too: the same output
     sound = next((root / "foa_dev" / "dev-test-tiny").glob("*.wav"))
     common = ["-infer", str(sound), "-em", str(run), "--device", "cpu", "--no-video"]
     out = tmp_path / "out"
     assert run_main(seld.main, [*common, "--out", str(out), "--player", "never"]) == 0
-    np.testing.assert_allclose(np.load(next(out.glob("*.npy"))), evaluated[..., :200], atol=1e-5)
+    np.testing.assert_allclose(np.load(next(out.glob("*.npy"))), evaluated, atol=1e-5)
     assert run_main(seld.main, [*common, "--stream", "--out", str(tmp_path / "stream")]) == 0
 
     inference = load(run, device="cpu")
-    assert inference.rate_hz == 48000 and inference.window_times_s(3 * 48000).tolist() == [0.0, 1.2, 2.4]
-    assert inference.model.feature.n_fft == 1024 and inference.model.array == ARRAYS["foa"]
+    assert inference.rate_hz == 48000 and inference.model.look_times_s([3 * 48000]).tolist() == [0.0, 1.2, 2.4]
+    assert inference.model.last.front.audio.n_fft == 1024 and inference.model.array == ARRAYS["foa"]
 
     # flags that contradict the checkpoint are refused
     capsys.readouterr()
-    assert run_main(seld.main, ["-eval", "-em", str(run), "--device", "cpu", "-fs", "24000"]) == 2
-    assert "was trained with -fs 48000, 24000 does not fit" in capsys.readouterr().err
+    # also where the flag says what is the default of a training
+    sound = str(next((root / "foa_dev").rglob("*.wav")))
+    for job in (["-eval"], ["-infer", sound], ["-infer", sound, "--stream"], ["-submit"]):
+        assert run_main(seld.main, [*job, "-em", str(run), "--device", "cpu", "-fs", "24000"]) == 2
+        assert "was trained with -fs 48000, 24000 does not fit" in capsys.readouterr().err
     assert run_main(seld.main, [*common, "--eval-wav-hop-length", "0.6"]) == 2
     assert "--eval-wav-hop-length 1.2, 0.6 does not fit" in capsys.readouterr().err
     assert len(checkpoints_of(run)) == 1

@@ -18,7 +18,7 @@ import npy2csv
 import seld
 import system
 from detection.at_times import held_at
-from job.inputs import find_items
+from job.inputs import find_items, inference_arguments, open_checkpoint
 from job.picture import PlacedBoxes, Placement, placed_video
 from seld_predictor import Inference, load
 from tests.checkpoints import RATE_HZ, bursts, recording, thresholds, untrained
@@ -106,6 +106,27 @@ def test_library_call_gives_the_rows_of_the_command_line(models):
         inference(waveform.T[:2], rate_hz)
     with pytest.raises(InputError, match="NaN"):
         inference(waveform.T * np.nan, rate_hz)
+
+
+def test_a_detector_that_is_named_is_taken_also_where_it_is_the_default(models):
+    given = {"eval_model": str(models / "av.pth"), "device": "cpu"}
+    for detector, taken in ((None, "builtin"), ("yolox_tiny", "yolox_tiny"), ("yolox_s", "yolox_s")):
+        flags = given | ({} if detector is None else {"detector": detector})
+        inference, _ = open_checkpoint(inference_arguments(flags), flags)
+        assert inference.detector == taken  # the checkpoint was trained with boxes of builtin
+
+
+def test_boxes_of_another_clip_are_refused_and_none_are_taken(models, capsys):
+    recording(Path("talk.wav"), 1.3)
+    tiny_video(Path("talk.mp4"), 1.3)
+    for boxes in ("other", "true"):
+        for extra in ([], ["--stream"]):
+            assert infer(models, "talk.wav", "--boxes", boxes, *extra, model="av") == 2
+            assert f"--boxes {boxes}: a recording is predicted with its own boxes" in capsys.readouterr().err
+    assert infer(models, "talk.wav", "--boxes", "empty", "--player", "never", "--out", "empty", model="av") == 0
+    assert infer(models, "talk.wav", "--no-video", "--player", "never", "--out", "blind", model="av") == 0
+    assert not list(Path("empty").glob("*boxes*"))
+    np.testing.assert_array_equal(np.load("empty/talk.npy"), np.load("blind/talk.npy"))
 
 
 def test_evaluation_grid_is_kept(models):

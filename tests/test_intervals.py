@@ -243,5 +243,7 @@ def test_frames_survive_as_intervals(rows, frame_s):
         frame=frame, class_index=class_index, azimuth_deg=azimuth, elevation_deg=elevation, frame_s=frame_s
     )
     back = to_events(from_events(events), frame_s)
-    found = {tuple(row) for row in back.to_frame()[["frame", "class_index", "azimuth_deg", "elevation_deg"]].to_numpy()}
+    columns = back.columns()
+    names = ("frame", "class_index", "azimuth_deg", "elevation_deg")
+    found = set(zip(*(columns[name].astype(float).tolist() for name in names)))
     assert found == {tuple(map(float, row)) for row in rows} and len(back) == len(rows)

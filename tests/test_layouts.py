@@ -34,7 +34,7 @@ def test_the_sets_of_2018(tmp_path, name):
     split = row.folds[1]
     train, selection, test = root.layout.default_lists(ov=3, split=split)
     assert (train, selection) == (f"{name}_ov3_split{split}_train.txt", None)
-    recordings = recordings_from_list(list_file(train, [root]), [root], need_labels=True, rate_hz=44100)
+    recordings = recordings_from_list(list_file(train, [root]), [root], need_labels=True)
     assert [recording.name for recording in recordings] == ["train_0_desc_30", "train_1_desc_30"]
     first = recordings[0]
     assert first.labels == root.path / f"desc_ov3_split{split}/train_0_desc_30.csv" and first.video is None
@@ -103,7 +103,7 @@ def test_folds_of_2019(tau):
             names = root.layout.default_lists(format, split=split)
             assert names.train == f"tau2019_{format}_split{split}_train.txt"
             for name, expected in zip(names, parts):
-                recordings = recordings_from_list(list_file(name, [root]), [root], need_labels=True, rate_hz=48000)
+                recordings = recordings_from_list(list_file(name, [root]), [root], need_labels=True)
                 assert [recording.fold for recording in recordings] == [fold for fold in expected for _ in range(2)][
                     : len(recordings)
                 ]
@@ -119,7 +119,7 @@ def test_folds_of_2019(tau):
 
 def test_frames_of_labels_with_start_and_end(tau):
     root = DataRoot(tau)
-    (recording,) = recordings_from_list(list_file("tau2019_foa_split0_test.txt", [root]), [root], rate_hz=48000)
+    (recording,) = recordings_from_list(list_file("tau2019_foa_split0_test.txt", [root]), [root])
     table = read_intervals(recording.labels, "tau2019", root.classes)
     counted = Labels(11, frame_s=0.02)(recording)  # the data set's own frames: from floor(start) to ceil(end)
     for row in range(len(table)):

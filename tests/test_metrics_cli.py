@@ -170,10 +170,15 @@ def test_benchmark_runs(capsys):
     assert "same scores" in capsys.readouterr().out
 
 
-def test_frames_of_results():
+def test_rows_of_results():
     references, predictions = random_scene(5)
     result = score(references, predictions, class_count=4)
-    table = result.to_frame()
-    assert list(table.index) == ["class 0", "class 1", "class 2", "class 3", "overall", "occurring classes"]
-    assert table.loc["overall", "SELD"] == result.overall["SELD"]
-    assert list(result.to_frame("per_file").index) == list(result.files)
+    *classes, overall, occurring = result.rows()
+    assert [row["class"] for row in classes] == ["class 0", "class 1", "class 2", "class 3"]
+    assert [row["F"] for row in classes] == result.classwise["F"].tolist()
+    assert overall == {"class": "overall", **result.overall}
+    assert occurring["class"] == "occurring classes" and occurring["F"] == result.occurring["F"]
+    assert occurring.keys() == overall.keys() == classes[0].keys()
+    assert [row["recording"] for row in result.rows("per_file")] == list(result.files)
+    with pytest.raises(ValueError, match="classwise"):
+        result.rows("rooms")

@@ -1,48 +1,37 @@
 """Multi-ACCDOA: labels, loss, decoding and merging against the reference, and where the reference is mended."""
 
 import itertools
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import soundfile
 import torch
 
-from dataset.windows import EvaluationPlan, Framing, clip_label_grid, label_grid
 from feature.phasediff import AmplitudePhaseDifference
 from output_format.candidates import Candidates, merge
-from output_format.formats import MultiAccdoa
 from output_format.multi_accdoa import adpit_loss, decode, slots
 from tests import golden
 from tests.test_net import load
+from tests.windows import At, grid_of, labels_on
 from util.dialects import read_events
 from util.events import EventTable
 
 LABELS = ["basic", "sameclass", "dense5col"]
 
 
-def dense(tables: list[EventTable], grid: np.ndarray, classes: int) -> np.ndarray:
-    """Labels on the output's time grid (windows, 6, 3, classes, steps)."""
-    output_format = MultiAccdoa(classes)
-    return output_format.target(output_format.encode(tables, grid), torch.device("cpu")).numpy()
-
-
 @pytest.mark.parametrize("name", LABELS)
 def test_golden_labels(name: str) -> None:
     data = np.load(golden.find("av_baseline/labels.npz"))
     events = read_events(golden.find(f"av_baseline/label_{name}.csv"), class_count=13)
-    grid = label_grid(data["starts_sec"], 1.27)
-    windows = dense([events] * len(grid), grid, 13)
+    windows = labels_on(At(data["starts_sec"]), len(data["starts_sec"]), events, 13)
     assert windows.dtype == np.float32
     np.testing.assert_allclose(windows, data[f"{name}_label"], atol=1e-6, rtol=0)
     np.testing.assert_array_equal(windows == 0, data[f"{name}_label"] == 0)
     for duration in (1.5, 3.0):
         whole = data[f"{name}_full_{duration}"]
         padded = np.pad(whole, ((0, 0),) * 3 + ((4, 128),))
-        frames = round(100 * duration)
-        windows = np.arange(EvaluationPlan([SimpleNamespace(samples=240 * frames)]).windows_of(0))
-        grid = clip_label_grid(windows, np.full(len(windows), frames), Framing())
-        for index, ours in enumerate(dense([events] * len(windows), grid, 13)):
+        plan = grid_of([round(24000 * duration)])
+        for index, ours in enumerate(labels_on(plan, plan.count, events, 13)):
             np.testing.assert_allclose(ours, padded[..., 120 * index : 120 * index + 128], atol=1e-6, rtol=0)
 
 
@@ -222,13 +211,13 @@ def test_golden_end_to_end() -> None:
         features = feature.clip(torch.from_numpy(waveform.T.copy())[None])[0]
         audio = torch.stack([features[:, 120 * i : 120 * i + 128] for i in windows])
         output = network(audio, torch.from_numpy(data["visual_dist"]))
-        raw = np.concatenate(list(MultiAccdoa(3).kept(output).numpy()), axis=-1)
+        items = grid_of([240 * frames], whole_windows=True).items(windows)
+        raw = np.concatenate([row[..., slice(*item.keep)] for row, item in zip(output.numpy(), items)], axis=-1)
         np.testing.assert_allclose(raw, data["raw_output"], atol=3e-5, rtol=0)
         same_rows(rows(merge(decode(raw), np.full(3, 0.3), 15)), data["rows"], atol=5e-3)
 
         events = read_events(golden.find("av_baseline/e2e.csv"), class_count=3)
-        grid = clip_label_grid(windows, np.full(len(windows), frames), Framing())
-        target = torch.from_numpy(dense([events] * len(windows), grid, 3))
+        target = torch.from_numpy(labels_on(grid_of([240 * frames]), len(windows), events, 3))
         # The reference fills the last batch with silent windows and counts them.
         silent = network(torch.zeros(1, *audio.shape[1:]), torch.zeros(1, 2, 6, 37))
         filler = adpit_loss(silent, torch.zeros(1, 6, 3, 3, 128)).item()

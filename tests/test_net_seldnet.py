@@ -9,12 +9,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from family.presets import presets
-from family.seldnet import SYSTEMS
 from net import bin_norm
 from net.bin_norm import BinNorm, conv_binnorm_relu_pool
 from net.recurrent import BidirectionalTF2, KerasGRU, KerasLSTM
 from net.seldnet import SELDnet
+from system.presets import presets
+from system.seldnet import SYSTEMS
 from tests import golden
 from util.errors import InputError
 

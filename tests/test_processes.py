@@ -7,15 +7,17 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import torch
 from lightning_fabric import Fabric
 from lightning_fabric.strategies import DDPStrategy
 
 from dataset.lists import list_file
 from dataset.recordings import recordings_from_list
-from job.data import drawing, open_roots, training_loader
+from job.data import open_roots, source_of, training_loader, training_plan
 from seld_trainer import SELDTrainer, TrainingSettings
-from system import Model, system_named
+from system.model import StageModel
+from system.table import system_named
 from tests.tiny import tiny_root
 from util.runs import checkpoints_of, iteration_of
 
@@ -33,17 +35,18 @@ def _train(fabric: Fabric, root: str, out: str) -> None:
     recordings = recordings_from_list(listed, roots, need_labels=True)
     array = recordings[0].array
     settings = {"base_channel": 0, "fft_size": 512, "stft_hop_size": 240}
-    model = Model(system_named("crnn"), array, roots[0].classes, settings, visual=False)
-    trainer = SELDTrainer(fabric, model, SETTINGS, make_loader=lambda step: None, run_dir=Path(out), description={})
+    model = StageModel(system_named("crnn").stages[0], settings, array, len(roots[0].classes), visual=False)
+    trainer = SELDTrainer(fabric, model, SETTINGS, make_loader=lambda step: None)
     model.train()
     for module in model.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
             module.eval()
     windows, gradients = [], None
-    drawn = drawing(args, recordings, roots, model, rank=fabric.global_rank, world=fabric.world_size)
-    with training_loader(args, recordings, drawn, model) as loader:
+    source = source_of(args, recordings, roots[0].classes, None)
+    plan, ranks = training_plan(args, source, roots, model.plans), (fabric.global_rank, fabric.world_size)
+    with training_loader(args, source, plan, model, array, rank=ranks[0], world=ranks[1]) as loader:
         for batch in loader:
-            windows.append(batch["window"])
+            windows.append(batch["number"])
             trainer.step(batch)
             trainer.iteration += 1
             if gradients is None:
@@ -56,6 +59,7 @@ def _train(fabric: Fabric, root: str, out: str) -> None:
     )
 
 
+@pytest.mark.slow
 def test_two_processes_train_as_one(tmp_path):
     root = str(tiny_root(tmp_path / "data"))
     threads = torch.get_num_threads()
@@ -73,6 +77,7 @@ def test_two_processes_train_as_one(tmp_path):
         assert torch.equal(value, second["weights"][name]), name
 
 
+@pytest.mark.slow
 def test_the_command_line_trains_with_two_processes_into_one_run(tmp_path):
     root = tiny_root(tmp_path / "data")
     command = [sys.executable, "seld.py", "-train", "--data-root", str(root), "--no-video", "--device", "cpu"]

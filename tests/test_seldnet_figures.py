@@ -161,7 +161,7 @@ def write_clip(
     raw.parent.mkdir(parents=True, exist_ok=True)
     soundfile.write(folder / f"{name}.wav", np.stack([tone] * 4, axis=1), RATE_HZ)
     write_intervals(folder / f"{name}.csv", table if truth is None else truth, "tau2019", CLASSES)
-    np.save(raw, output_format.encode_intervals(table, 0, frames, frames))
+    np.save(raw, output_format.encode_clip(table, frames))
     about = {
         "system": f"seldnet{style}",
         **output_format.description(),

@@ -361,6 +361,7 @@ def features(sound: np.ndarray) -> np.ndarray:
     )
 
 
+@pytest.mark.slow
 def test_classes_can_be_told_apart_across_the_splits():
     """A linear classifier that hears 12 sounds of each class of train knows most of test's."""
 

@@ -6,7 +6,6 @@ import csv
 import hashlib
 import json
 import re
-import signal
 import subprocess
 import sys
 import time
@@ -32,6 +31,7 @@ from simulation.plan import make_plan
 from simulation.set_folder import MARKER, write_provenance
 from simulation.settings import Settings
 from simulation.sounds import GENERATORS, RATE_HZ
+from tests.limits import needs_file_limit
 from tests.shared import SHARED, needs_shared
 from util.audio import audio_info
 from util.cli import run_main
@@ -153,6 +153,7 @@ def test_every_event_is_labelled_and_every_label_has_an_event(sounding):
             assert any(start - 0.1 < frame / 10 < end + 0.02 for start, end in spans)
 
 
+@pytest.mark.slow
 def test_same_bytes_on_several_processes_and_after_a_kill(small, tmp_path):
     out = tmp_path / "killed"
     command = [sys.executable, "-m", "simulation", "--out", str(out), *SMALL_OPTIONS, "--processes", "2"]
@@ -162,7 +163,7 @@ def test_same_bytes_on_several_processes_and_after_a_kill(small, tmp_path):
         if process.poll() is not None or (labels.is_dir() and list(labels.rglob("fold*.csv"))):
             break
         time.sleep(0.05)
-    process.send_signal(signal.SIGKILL)
+    process.kill()
     process.wait()
     process.stderr.close()
     done = {path.stem: path.stat().st_mtime_ns for path in labels.rglob("fold*.csv")}
@@ -385,6 +386,7 @@ def test_crops_of_one_photograph_stay_together():
     assert photo_source("me_at_home") == "me_at_home"
 
 
+@pytest.mark.slow
 @needs_shared
 def test_with_real_recordings_and_photographs(tmp_path):
     out = tmp_path / "real"
@@ -490,6 +492,8 @@ def test_bad_banks(capsys, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
+@needs_file_limit
 def test_a_full_disk_is_one_line_and_nothing_half_written(tmp_path):
     """A limit on the size of files stands for the end of the disk."""
     out = tmp_path / "full"
@@ -508,6 +512,8 @@ def test_a_full_disk_is_one_line_and_nothing_half_written(tmp_path):
         assert not list(out.rglob("fold*.csv"))
 
 
+@pytest.mark.slow
+@needs_file_limit
 def test_a_disk_that_fills_with_the_video_is_one_line(tmp_path):
     """The limit comes with the video: the sound of the clip is whole, its label file never appears."""
     out = tmp_path / "full"

@@ -86,6 +86,16 @@ def test_audio_visual_entry_of_another_edition(root, capsys):
     assert submit(root, "--label", "nobody") == 2
 
 
+def test_an_entry_has_the_boxes_of_its_own_clips_or_none(root, capsys):
+    for boxes in ("other", "true"):
+        assert submit(root, "--boxes", boxes, model="av") == 2
+        assert f"--boxes {boxes}: " in capsys.readouterr().err
+    assert submit(root, "--boxes", "empty", model="av") == 0
+    about = yaml.safe_load(next(Path("submission_2023").rglob("*.meta.yaml")).read_text())
+    assert about["system"]["description"]["visual_features"] is None
+    assert not Path("submission_2023/boxes").exists()
+
+
 def test_metadata_is_yaml_whatever_names_hold():
     about = metadata(
         "A_B_task3b_1",

@@ -16,11 +16,11 @@ import pytest
 
 import job.tune
 import seld
-from family.presets import preset_of, with_changes
-from family.tuning import FILE, Point, changed, changes, read_plan
-from report.tuning import TrialRow, best_row, stage_figure, table, winners
+from report.tuning import Table, TrialRow, best_row, stage_figure, table, winners
 from simulation.tut_tau.settings import SetSettings
 from simulation.tut_tau.writer import write_set
+from system.presets import preset_of, with_changes
+from system.tuning import FILE, Point, changed, changes, read_plan
 from util.cli import run_main
 from util.errors import InputError
 
@@ -180,6 +180,7 @@ def searched(tau, tmp_path_factory):
     return out, argv, ended, begun
 
 
+@pytest.mark.slow
 def test_a_search_that_is_killed_goes_on_and_repeats_nothing(searched):
     out, _, ended, begun = searched
     names = [str(path.relative_to(out)) for path in ended]
@@ -349,6 +350,7 @@ def run_cell(source: str, space: dict, place: str):
     return None if last is None else eval(compile(ast.Expression(last.value), place, "eval"), space)
 
 
+@pytest.mark.slow
 def test_the_notebook_runs_from_top_to_bottom(tmp_path, monkeypatch, capsys):
     """In this process, cell by cell: a kernel of its own would bring thirty packages that nothing else needs."""
     monkeypatch.chdir(NOTEBOOK.parent)
@@ -371,9 +373,9 @@ def test_the_notebook_runs_from_top_to_bottom(tmp_path, monkeypatch, capsys):
             space |= {"flags": {"batch_size": 1, "device": "cpu"}}
             space |= {"changes": ["filters=4,4,4", "rnn_units=8,8", "dense=8"]}
     figures = [one for one in shown if type(one).__name__ == "Figure"]
-    frames = [one for one in shown if type(one).__name__ == "DataFrame"]
+    frames = [one for one in shown if isinstance(one, Table)]
     assert len(figures) == 8 + 2 and all(figure.to_json() for figure in figures)
-    assert len(frames) == 3 + 8 + 1 and all(len(frame) for frame in frames)
+    assert len(frames) == 3 + 8 + 1 and all("<td>" in frame._repr_html_() for frame in frames)
     folder = tmp_path / "tau" / "model_monitor" / "tune_seldnet2019_gru"
     assert len(list(folder.glob("stage*/trial*"))) == 2 + 1 + 1 + 1  # the other values are those of the best before
     assert (folder / "tuning.html").is_file() and (folder / "final" / "result.txt").is_file()

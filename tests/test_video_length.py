@@ -73,6 +73,7 @@ def raw_output(run: Path, capsys, boxes: str = "own") -> dict[int, np.ndarray]:
     return {number: np.load(folder / f"fold4_room{number}_mix001.npy") for number in (1, 2, 3)}
 
 
+@pytest.mark.slow
 def test_validation_covers_the_whole_audio_whatever_the_video_is(run, root):
     assert {path.name for path in (run / "pred_TMP4VAL").iterdir()} == {f"fold4_room{n}_mix001.csv" for n in (1, 2, 3)}
     for number, seconds in enumerate((SHORT_S, LONG_S, AUDIO_S), start=1):

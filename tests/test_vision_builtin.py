@@ -19,6 +19,7 @@ from util.cli import run_main
 ANCHORS = torch.from_numpy(anchor_points(64, 64))
 
 
+@pytest.mark.slow
 def test_it_finds_unseen_people_in_unseen_rooms():
     """The full measurement is in docs/vision.md; twelve frames of other seeds here."""
     detector = Detector("builtin")

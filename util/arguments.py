@@ -57,6 +57,7 @@ DEFAULTS: dict[str, Any] = {
     "eval_wav_txt": None,
     "eval_model": None,
     "net": "crnn",
+    "stage": None,
     "set": [],
     "statistics": "train",
     "no_video": False,
@@ -131,7 +132,7 @@ A value is taken from the flag, else from dataset.json in the data root, else fr
         nargs="*",
         metavar="ID",
         help="task and job of systems that have presets, in the order of their seeds: --system seldnet2019 TASK JOB, "
-        "--system seldnet2018 JOB TASK; trains and scores. family/presets.toml says what each task id stands for",
+        "--system seldnet2018 JOB TASK; trains and scores. system/presets.toml says what each task id stands for",
     )
     add = parser.add_argument_group("what to do").add_argument
     add("-train", "--train", action="store_true", help="train a system")
@@ -168,7 +169,8 @@ A value is taken from the flag, else from dataset.json in the data root, else fr
     add(
         "--format",
         choices=["foa", "mic", "bin"],
-        help="audio format of the default lists [foa; -eval: the checkpoint's]",
+        help="audio format of the default lists, and of recordings whose folder does not say it [foa; -eval: the "
+        "checkpoint's]",
     )
     add("--ov", type=_positive_int, metavar="N", help="data sets in parts by overlap: events at one time, 1 to 3 [1]")
     add(
@@ -201,12 +203,13 @@ A value is taken from the flag, else from dataset.json in the data root, else fr
 
     add = parser.add_argument_group("system").add_argument
     add("-n", "--net", "--system", choices=systems, help="system to train [crnn]")
+    add("--stage", metavar="NAME", help="train this stage of a system of several [all that are missing, in order]")
     add(
         "--set",
         action="append",
         metavar="NAME=VALUE",
         help="change a setting of the system (SELDnet: sequence_frames, filters, pools, rnn, rnn_units, dense, "
-        "dropout, attention, coordinates, layout, loss_weights: see family/presets.toml); may be given several times",
+        "dropout, attention, coordinates, layout, loss_weights: see system/presets.toml); may be given several times",
     )
     add(
         "--statistics",
@@ -256,7 +259,7 @@ A value is taken from the flag, else from dataset.json in the data root, else fr
         "--boxes",
         choices=["own", "empty", "other", "true"],
         help="boxes that an audio-visual system is scored with: the clip's own, none, another clip's, or made from the "
-        "labels [own]",
+        "labels; -infer and -submit: own or empty [own]",
     )
 
     add = parser.add_argument_group("training").add_argument
@@ -296,7 +299,7 @@ A value is taken from the flag, else from dataset.json in the data root, else fr
     add("--resume", metavar="RUN_DIR", help="go on with an interrupted run, with its own settings")
 
     add = parser.add_argument_group("search for better settings (-tune)").add_argument
-    add("--stages", metavar="FILE", help="stages of the search and their values [family/tuning.toml]")
+    add("--stages", metavar="FILE", help="stages of the search and their values [system/tuning.toml]")
     add(
         "--storage",
         metavar="URL",

@@ -71,6 +71,8 @@ ARRAYS = {
     )
 }
 
+ARRAY_OF_FORMAT = {"foa": "foa", "mic": "mic", "bin": "binaural"}  # names of arrays by the flag --format
+
 
 def array_named(name: str) -> Array:
     """The array of that name.
@@ -82,3 +84,8 @@ def array_named(name: str) -> Array:
     if name not in ARRAYS:
         raise InputError(f"unknown array '{name}'; known are {', '.join(ARRAYS)}")
     return ARRAYS[name]
+
+
+def array_of_flag(format: str | None) -> Array | None:
+    """The array that --format names; None where it is not given."""
+    return None if format is None else ARRAYS[ARRAY_OF_FORMAT[format]]

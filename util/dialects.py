@@ -31,7 +31,7 @@ class Dialect:
     optional : so many trailing columns may be absent, the same number in every row of a file
     distance_unit_m : metres per unit of the distance column
     rounded : angles and distances are written as integers, the nearest ones
-    truncated : they are written as integers toward zero
+    truncated : they are written as integers toward zero; angles of any size, as a network of 2019 regresses them
     header : first line of the files that are written, or None; files that are read may have one of their own, which
         says where the columns stand
     """
@@ -90,7 +90,8 @@ def read_events(
     ------
     InputError : no such file, no text, a header without a column that is needed or with another unit, wrong number of
         columns, text or NaN where a number is due, negative frame, class out of range, azimuth outside [-180, 180],
-        elevation outside [-90, 90], negative distance; with file, line and rule; the first bad row is named
+        elevation outside [-90, 90] (unless the dialect has angles of any size), negative distance; with file, line and
+        rule; the first bad row is named
     """
     row = dialect_named(dialect)
     return parse_events(read_text(path), row, class_count=class_count, path=path)
@@ -103,8 +104,8 @@ def parse_events(
 
     def check(by_name: dict[str, np.ndarray], lines: Sequence[int]) -> None:
         for name, column in by_name.items():
-            if _rule_broken(name, column, class_count)[0].any():
-                _refuse_first(by_name, lines, class_count, path)
+            if _rule_broken(name, column, class_count, any_angle=dialect.truncated)[0].any():
+                _refuse_first(by_name, lines, class_count, path, any_angle=dialect.truncated)
 
     by_name, lines = _by_name(parse_csv(text, path=path), dialect, path, check)
     if not lines:
@@ -222,15 +223,17 @@ def _refuse_first(
     lines: Sequence[int],
     class_count: int | None,
     path: str | os.PathLike[str] | None,
+    *,
+    any_angle: bool,
 ) -> None:
     """Raise InputError for the first row that breaks the rule of a column, and of its columns for the first."""
     broken = []
     for name, column in by_name.items():
-        bad, rule = _rule_broken(name, column, class_count)
+        bad, rule = _rule_broken(name, column, class_count, any_angle=any_angle)
         while bad.any():  # a column has several rules, of which the first one is told: is there an earlier row?
             at = int(np.argmax(bad))
             found = (at, f"{rule}, found {column[at]:g}")
-            bad, rule = _rule_broken(name, column[:at], class_count)
+            bad, rule = _rule_broken(name, column[:at], class_count, any_angle=any_angle)
             if not bad.any():
                 broken.append(found)
     at, rule = min(broken, key=lambda one: one[0])
@@ -274,7 +277,9 @@ def _format_rows(table: EventTable, columns: Sequence[str], dialect: Dialect) ->
     return "".join(",".join(row) + "\n" for row in zip(*fields))
 
 
-def _rule_broken(name: str, column: np.ndarray, class_count: int | None) -> tuple[np.ndarray, str]:
+def _rule_broken(
+    name: str, column: np.ndarray, class_count: int | None, *, any_angle: bool = False
+) -> tuple[np.ndarray, str]:
     """Mask of the rows that break the rule of a column, and the rule."""
     if name in _INTEGERS:
         whole = np.isfinite(column) & (column == np.rint(column)) & (np.abs(column) < 2**53)
@@ -287,6 +292,8 @@ def _rule_broken(name: str, column: np.ndarray, class_count: int | None) -> tupl
         return (column < 0, "frame must be 0 or more") if name == "frame" else (~whole, "")
     if not np.isfinite(column).all():
         return ~np.isfinite(column), f"{name} must be a finite number"
+    if any_angle and name in ("azimuth_deg", "elevation_deg"):
+        return np.zeros(len(column), dtype=bool), ""
     if name == "azimuth_deg":
         return np.abs(column) > 180, "azimuth must be between -180 and 180 degrees"
     if name == "elevation_deg":

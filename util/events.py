@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass, fields
 
 import numpy as np
-import pandas as pd
 
 ANY_CLASS = -1
 _INTEGER_COLUMNS = ("frame", "class_index", "source")
@@ -47,7 +46,14 @@ class EventTable:
 
     @classmethod
     def make(cls, *, frame_s: float = 0.1, **columns: np.ndarray | list) -> EventTable:
-        """Table from the columns given; source defaults to 0, the other absent columns to NaN."""
+        """Table from the columns given; source defaults to 0, the other absent columns to NaN.
+
+        Examples
+        --------
+        >>> table = EventTable.make(frame=[3, 3, 1], class_index=[1, 0, 0], azimuth_deg=[90, 0, -45])
+        >>> len(table), table.source.tolist(), table.frame_s
+        (3, [0, 0, 0], 0.1)
+        """
         unknown = set(columns) - set(cls.COLUMNS)
         if unknown:
             raise ValueError(f"unknown event columns {sorted(unknown)}; the columns are {list(cls.COLUMNS)}")
@@ -62,7 +68,14 @@ class EventTable:
 
     @classmethod
     def concatenate(cls, tables: Iterable[EventTable]) -> EventTable:
-        """All rows of the tables in their order; they must have one frame length."""
+        """All rows of the tables in their order; they must have one frame length.
+
+        Examples
+        --------
+        >>> first = EventTable.make(frame=[0], class_index=[2])
+        >>> EventTable.concatenate([first, first.replace(frame=first.frame + 5)]).frame.tolist()
+        [0, 5]
+        """
         tables = list(tables)
         if not tables:
             return cls.make()
@@ -84,9 +97,16 @@ class EventTable:
         return EventTable(**{field.name: columns.get(field.name, getattr(self, field.name)) for field in fields(self)})
 
     def sorted(self) -> EventTable:
-        """Rows by frame, then class, then source; rows that agree in all three keep their order."""
+        """Rows by frame, then class, then source; rows that agree in all three keep their order.
+
+        Examples
+        --------
+        >>> table = EventTable.make(frame=[3, 3, 1], class_index=[1, 0, 0], azimuth_deg=[90, 0, -45])
+        >>> table.sorted().azimuth_deg.tolist()
+        [-45.0, 0.0, 90.0]
+        """
         return self[np.lexsort((self.source, self.class_index, self.frame))]
 
-    def to_frame(self) -> pd.DataFrame:
-        """The table as pandas data frame, one column per attribute."""
-        return pd.DataFrame({name: getattr(self, name) for name in self.COLUMNS})
+    def columns(self) -> dict[str, np.ndarray]:
+        """The arrays by name, as `pandas.DataFrame` and others take them."""
+        return {name: getattr(self, name) for name in self.COLUMNS}

@@ -20,6 +20,11 @@ def frames_per_second(frame_s: float) -> float:
     Raises
     ------
     ValueError : a frame length that is not above 0
+
+    Examples
+    --------
+    >>> frames_per_second(0.02), frames_per_second(256 / 44100)
+    (50.0, 172.265625)
     """
     if not 0 < frame_s < math.inf:
         raise ValueError(f"a frame must be longer than 0 s, found {frame_s}")
@@ -164,6 +169,14 @@ def to_events(
     ----------
     frame_count : frames from this one on are left out; None: none are
     rounding : as in `frame_range`
+
+    Examples
+    --------
+    >>> table = IntervalTable.make(start_s=[0.15], end_s=[0.4], class_index=[7], azimuth_deg=[30], elevation_deg=[0])
+    >>> to_events(table, frame_s=0.1).frame.tolist()
+    [1, 2, 3]
+    >>> to_events(table, frame_s=0.1, rounding="floor_ceil").frame.tolist()  # labels of DCASE2019
+    [1, 2, 3, 4]
     """
     first, last = frame_range(table, frame_s, rounding)
     first = np.maximum(first, 0)

@@ -9,16 +9,17 @@ from typing import Any
 import torch
 from torch import nn
 
-from dataset.samplers import SequenceSampler
-from dataset.sequences import SequenceFraming
-from family.base import Recipe, Settings, Stage, System
-from family.presets import Preset, presets, with_changes
-from feature.front import SequenceFront
+from dataset.framing import Framing
+from dataset.plans import Clips, Stream
+from feature.front import PADDING, Front
 from feature.logmel_intensity import LogmelIntensity
 from feature.magnitude_phase import SELDNET2018, SELDNET2019, MagnitudePhase
 from feature.statistics import Standardise
 from net.seldnet import SELDnet
-from output_format.formats import SedDoa
+from output_format.sed_doa import SedDoa
+from system.presets import Preset, presets, with_changes
+from system.recipes import keras_adam
+from system.row import Plans, Recipe, Settings, Stage, System
 from util.arrays import Array
 from util.errors import InputError
 
@@ -59,8 +60,6 @@ def _settings_of(preset: Preset) -> Callable[[Mapping[str, Any], Array], Setting
             "family": family,
             "style": style,
             "rate_hz": args["sampling_frequency"],
-            "clip_s": args.get("clip_s"),
-            "label_frame_s": args.get("label_frame_s"),
         }
 
     return settings
@@ -80,18 +79,24 @@ def _check_layers(settings: Mapping[str, Any]) -> None:
         raise InputError("--set loss_weights: two numbers from 0, of detection and direction")
 
 
-def _sampler(settings: Settings) -> SequenceSampler:
+def _plans(settings: Settings) -> Plans:
     analysis, _ = ANALYSIS[settings["family"]]
-    return SequenceSampler(
-        SequenceFraming(
-            rate_hz=settings["rate_hz"],
-            hop=analysis["hop_length"],
-            n_fft=analysis["n_fft"],
-            left=analysis["n_fft"] // 2 if analysis["center"] else 0,
-            reflect=analysis["center"],
-            frames=settings["sequence_frames"],
-            clip_s=settings["clip_s"],
-        )
+    framing = Framing(
+        settings["rate_hz"],
+        analysis["hop_length"],
+        analysis["n_fft"],
+        left=analysis["n_fft"] // 2 if analysis["center"] else 0,
+        mirror="start" if analysis["center"] else "",
+        count="whole" if analysis["center"] else "covering",
+    )
+    frames = settings["sequence_frames"]
+    return Plans(
+        framing,
+        training=lambda lengths, batch_size, seed, members: Stream(
+            framing, lengths, frames=frames, batch_size=batch_size, seed=seed, members=members
+        ),
+        evaluation=lambda lengths: Clips(framing, lengths, frames=frames),
+        flags={"sampling_frequency": framing.rate_hz, "fft_size": framing.n_fft, "stft_hop_size": framing.hop},
     )
 
 
@@ -102,13 +107,13 @@ def _front(settings: Settings, array: Array, visual: bool, statistics: Mapping[s
     else:
         audio = LogmelIntensity(array.channels, rate_hz=settings["rate_hz"], layout=settings["layout"])
     if statistics is None:
-        return SequenceFront(audio)
+        return Front(audio, padding=PADDING)
     mean, scale = (torch.as_tensor(statistics[name], dtype=torch.float32) for name in ("mean", "scale"))
     if tuple(mean.shape) != (audio.maps, audio.bins) or statistics.get("feature") != settings["feature"]:
         found = f"{statistics.get('feature')} of {' x '.join(map(str, mean.shape))}"
         due = f"{settings['feature']} of {audio.maps} x {audio.bins}"
         raise InputError(f"holds statistics of another feature: {found}, due is {due}")
-    return SequenceFront(audio, Standardise(mean, scale))
+    return Front(audio, Standardise(mean, scale), padding=PADDING)
 
 
 def _network(settings: Settings, audio: nn.Module, classes: int, visual: bool) -> nn.Module:
@@ -134,12 +139,11 @@ def _network(settings: Settings, audio: nn.Module, classes: int, visual: bool) -
 
 
 def _output_format(settings: Settings, classes: int) -> SedDoa:
-    frame_s = _sampler(settings).framing.frame_s
+    frame_s = _plans(settings).framing.output_frame_s
     return SedDoa(
         classes,
         coordinates=settings["coordinates"],
         frame_s=frame_s,
-        label_frame_s=settings["label_frame_s"],
         weights=tuple(settings["loss_weights"]),
         style=settings["style"],
         default_zero=settings["default_zero"],
@@ -150,14 +154,14 @@ def _system(preset: Preset, source: str) -> System:
     stage = Stage(
         "main",
         settings=_settings_of(preset),
-        sampler=_sampler,
+        plans=_plans,
         front=_front,
         network=_network,
         output_format=_output_format,
-        recipe=Recipe(eps=1e-7, arguments=preset.arguments),
+        recipe=Recipe(keras_adam),
         statistics=True,
     )
-    return System(preset.name, preset.title, source, (stage,), visual=False, streams=False)
+    return System(preset.name, preset.title, source, (stage,), streams=False)
 
 
 _SOURCES = {

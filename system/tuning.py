@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from family.presets import Preset, with_changes
+from system.presets import Preset, with_changes
 from util.arguments import DEFAULTS
 from util.errors import InputError
 

@@ -10,59 +10,84 @@ from typing import Any
 import torch
 from torch import nn
 
-from dataset.samplers import WindowSampler
-from dataset.windows import Framing
-from family.base import Settings, Stage, System
+from dataset.framing import Framing
+from dataset.plans import RandomWindows, WindowGrid
 from feature.boxes import box_vectors
-from feature.front import WindowFront
+from feature.front import Front
 from feature.phasediff import AmplitudePhaseDifference
 from net.crnn import AudioVisualCRNN
 from net.vis_transformer import VisTransformer
 from net.vit import VisionTransformer
-from output_format.formats import MultiAccdoa
-from output_format.multi_accdoa import FRAME_S, HOP_FRAMES, LEADING_FRAMES
+from output_format.multi_accdoa import MultiAccdoa
+from system.row import Plans, Settings, Stage, System
 from util.arrays import Array
 from util.errors import InputError
 from util.files import read_json
 
 MAX_RATE_HZ = 192000
-WINDOW_FRAMES = HOP_FRAMES + 2 * LEADING_FRAMES  # that the networks take
+FRAME_S = 0.01
+WINDOW_FRAMES, HOP_FRAMES = 128, 120  # of the networks' input; from one evaluation window to the next
+N_FFT = 512  # that the networks are made for
 FEATURE_OF_CHANNELS = {4: "amp_phasediff", 2: "binaural_phasediff"}
-FOREIGN = {"base_channel": 0, "fft_size": 512, "stft_hop_size": 240, "sampling_frequency": 24000}
+FOREIGN = {"base_channel": 0, "fft_size": N_FFT, "stft_hop_size": 240, "sampling_frequency": 24000}
 
 
-def framing_of(args: Mapping[str, Any]) -> Framing:
-    """The framing that the flags ask for: windows of 128 frames of 10 ms, 1.2 s apart in evaluation.
+def check_framing(args: Mapping[str, Any]) -> None:
+    """Refuse flags that ask for other windows than 128 frames of 10 ms, 1.2 s apart in evaluation.
 
     Raises
     ------
-    InputError : they ask for another, which the networks do not take or the output format does not join
+    InputError : the networks do not take them, or the plan does not join them
     """
-    framing = Framing.from_settings(args)
-    rate_hz, window_s, hop_s = framing.rate_hz, (WINDOW_FRAMES - 1) * FRAME_S, HOP_FRAMES * FRAME_S
+    rate_hz, n_fft, hop = args["sampling_frequency"], args["fft_size"], args["stft_hop_size"]
+    window_s, hop_s = (WINDOW_FRAMES - 1) * FRAME_S, HOP_FRAMES * FRAME_S
     due, left = divmod(rate_hz, round(1 / FRAME_S))
     if left or rate_hz > MAX_RATE_HZ:
         rule = f"must be a multiple of {round(1 / FRAME_S)} Hz (frames of 10 ms), {MAX_RATE_HZ} at most"
         raise InputError(f"-fs {rate_hz}: {rule}")
-    if framing.hop != due:
-        raise InputError(f"-fs {rate_hz} needs --stft-hop-size {due} (frames of 10 ms), found {framing.hop}")
+    if hop != due:
+        raise InputError(f"-fs {rate_hz} needs --stft-hop-size {due} (frames of 10 ms), found {hop}")
     if not math.isclose(args["train_wav_length"], window_s):
         rule = f"the networks take windows of {WINDOW_FRAMES} frames of 10 ms: {window_s:g}"
         raise InputError(f"--train-wav-length {args['train_wav_length']:g}: {rule}")
     if not math.isclose(args["eval_wav_hop_length"], hop_s):
         rule = f"the output format joins windows that are {hop_s:g} s apart"
         raise InputError(f"--eval-wav-hop-length {args['eval_wav_hop_length']:g}: {rule}")
-    if framing.n_fft % 2 or not framing.hop <= framing.n_fft <= framing.window_samples:
-        rule = f"must be even, {framing.hop} (the hop) to {framing.window_samples} (a window)"
-        raise InputError(f"--fft-size {framing.n_fft}: {rule}")
-    return framing
+    if n_fft % 2 or not hop <= n_fft <= (WINDOW_FRAMES - 1) * hop:
+        rule = f"must be even, {hop} (the hop) to {(WINDOW_FRAMES - 1) * hop} (a window)"
+        raise InputError(f"--fft-size {n_fft}: {rule}")
+
+
+def plans_of(settings: Settings) -> Plans:
+    """Random windows in training, windows on a grid in evaluation.
+
+    Frames of evaluation end at a multiple of the hop, those of training are centred there, two thirds of a
+    millisecond later (as in the reference).
+    """
+    rate_hz = settings.get("sampling_frequency", FOREIGN["sampling_frequency"])
+    hop, n_fft = settings["stft_hop_size"], settings["fft_size"]
+    framing = Framing(rate_hz, hop, n_fft, left=n_fft - hop)
+    return Plans(
+        framing,
+        training=lambda lengths, batch_size, seed, members: RandomWindows(
+            framing, lengths, frames=WINDOW_FRAMES, seed=seed, members=members
+        ),
+        evaluation=lambda lengths: WindowGrid(framing, lengths, frames=WINDOW_FRAMES, hop=HOP_FRAMES),
+        flags={
+            "sampling_frequency": rate_hz,
+            "fft_size": n_fft,
+            "stft_hop_size": hop,
+            "train_wav_length": (WINDOW_FRAMES - 1) * FRAME_S,
+            "eval_wav_hop_length": HOP_FRAMES * FRAME_S,
+        },
+    )
 
 
 def _settings(network: Callable[..., nn.Module]) -> Callable[[Mapping[str, Any], Array], Settings]:
     """Settings of the stage, checked against the array, the feature configuration and the network."""
 
     def settings(args: Mapping[str, Any], array: Array) -> Settings:
-        framing_of(args)
+        check_framing(args)
         name = FEATURE_OF_CHANNELS.get(array.channels, "amp_phasediff")
         if args["feature"] not in (None, name):
             rule = (
@@ -82,7 +107,7 @@ def _settings(network: Callable[..., nn.Module]) -> Callable[[Mapping[str, Any],
             last = array.channels - 1
             rule = f"base_channel must be a channel of {array.name} audio, 0 to {last}, found {base_channel!r}"
             raise InputError(rule, path=path)
-        if args["fft_size"] != Framing.n_fft:  # which the networks are made for
+        if args["fft_size"] != N_FFT:  # which the networks are made for
             _check_bins(args, network, maps)
         taken = ("fft_size", "stft_hop_size", "sampling_frequency")
         return {"name": name, "base_channel": base_channel, **{key: args[key] for key in taken}}
@@ -100,31 +125,32 @@ def _check_bins(args: Mapping[str, Any], network: Callable[..., nn.Module], maps
         except RuntimeError:
             frames = 0
     if frames != WINDOW_FRAMES:
-        rule = f"the network {args['net']} cannot take {bins} bins, {Framing.n_fft} works"
+        rule = f"the network {args['net']} cannot take {bins} bins, {N_FFT} works"
         raise InputError(f"--fft-size {args['fft_size']}: {rule}")
 
 
-def _front(settings: Settings, array: Array, visual: bool, statistics: None) -> nn.Module:
+def front_of(settings: Settings, array: Array, visual: bool, statistics: None) -> nn.Module:
+    """Amplitudes and phase differences, and the boxes of one look as Gaussian-like vectors."""
     audio = AmplitudePhaseDifference(
         array.channels,
         base_channel=settings["base_channel"],
         n_fft=settings["fft_size"],
         hop_length=settings["stft_hop_size"],
     )
-    return WindowFront(audio, box_vectors if visual else None)
+    return Front(audio, visual=(lambda boxes: box_vectors(boxes[:, 0])) if visual else None)
 
 
 def _system(name: str, title: str, source: str, network: Callable[..., nn.Module]) -> System:
     stage = Stage(
         "main",
         settings=_settings(network),
-        sampler=lambda settings: WindowSampler(Framing.from_settings(settings)),
-        front=_front,
+        plans=plans_of,
+        front=front_of,
         network=lambda settings, audio, classes, visual: network(audio.maps, classes, visual=visual),
         output_format=lambda settings, classes: MultiAccdoa(classes),
         foreign=FOREIGN,
     )
-    return System(name, title, source, (stage,))
+    return System(name, title, source, (stage,), visual="boxes")
 
 
 SYSTEMS = (

@@ -1,0 +1,164 @@
+"""Two-stage SELD: feature of a minute against the plain loop with librosa, network against the matrix product.
+
+python bench/two_stage.py
+python bench/two_stage.py --device cuda
+
+On the CPU everything has one thread. Times are wall clock and, on the CPU, processor seconds in brackets, which hardly
+feel what else the machine does; ratios are given of both.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Callable
+from itertools import combinations
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import util.cli
+from bench.machine import machine
+
+FRAMES = 200  # of a training item
+LEAST = 8.0  # times as fast as the plain loop that the feature must be
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the benchmarks and print the figures; 1 where the feature is slower than it must be."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="where feature and network run [cpu]")
+    parser.add_argument("--batch-size", type=int, default=4, help="chunks per step [4; the published size is 32]")
+    parser.add_argument("--seconds", type=float, default=60.0, help="length of the recording [60]")
+    parser.add_argument("--repeats", type=int, default=3, help="of each measurement, the fastest counts [3]")
+    parser.add_argument("--skip-network", action="store_true", help="features only")
+    args = parser.parse_args(argv)
+    import torch
+
+    if args.device == "cpu":
+        torch.set_num_threads(1)
+    print(f"{machine(args.device)}; recording of {args.seconds:g} s, 4 channels")
+    fast = _features(args)
+    if not args.skip_network:
+        _network(args)
+    return 0 if fast else 1
+
+
+def _features(args: argparse.Namespace) -> bool:
+    """Every feature of a recording, and the plain loop for the one of the published system."""
+    import numpy as np
+    import soxr
+    import torch
+
+    from feature.logmel_gcc import TWO_STAGE, TWO_STAGE_INTENSITY, Logmel, LogmelGCC
+    from feature.logmel_intensity import LogmelIntensity
+
+    samples = round(args.seconds * TWO_STAGE["rate_hz"])
+    waveform = np.random.default_rng(0).standard_normal((4, samples)).astype(np.float32) * 0.1
+    original = np.repeat(waveform, 2, axis=1)[:, : samples * 3 // 2].T.copy()
+    print(f"48 -> 32 kHz, soxr HQ: {_said(_measure(lambda: soxr.resample(original, 48000, 32000, 'HQ'), args))}")
+    batch = torch.from_numpy(waveform)[None].to(args.device)
+    figures = {}
+    for name, feature in (
+        ("logmel", Logmel(4, **TWO_STAGE)),
+        ("logmelgcc", LogmelGCC(4, **TWO_STAGE)),
+        ("logmeliv", LogmelIntensity(4, **TWO_STAGE, **TWO_STAGE_INTENSITY, precision=torch.float32)),
+    ):
+        feature = feature.to(args.device)
+        figures[name] = _measure(lambda: feature.whole(batch), args)  # noqa: B023
+        print(f"{name}: {_said(figures[name])}")
+    made = LogmelGCC(4, **TWO_STAGE).to(args.device).whole(batch)[0].cpu().numpy()
+    found: list[np.ndarray] = []
+    once = argparse.Namespace(device=args.device, repeats=1)
+    theirs = _measure(lambda: found.append(plain_logmel_gcc(waveform)), once)
+    off = np.abs(made - found[-1])
+    print(f"logmelgcc, plain loop with librosa: {_said(theirs)}, {_ratio(theirs, figures['logmelgcc'])}")
+    print(f"largest difference: {off[:4].max():.1e} dB, {off[4:].max():.1e} of a correlation")
+    fast = theirs[args.device == "cpu"] / figures["logmelgcc"][args.device == "cpu"] >= LEAST
+    print(f"at least {LEAST:g} times as fast: {'yes' if fast else 'NO'}")
+    return fast
+
+
+def plain_logmel_gcc(waveform):
+    """The feature as one writes it down with librosa: two transforms per pair, a Python loop over the frames."""
+    import librosa
+    import numpy as np
+
+    mel = librosa.filters.mel(sr=32000, n_fft=1024, n_mels=96, fmin=50, fmax=16000).T
+    maps = []
+    for channel in waveform:
+        spectrum = librosa.stft(channel, n_fft=1024, hop_length=320, pad_mode="reflect").T
+        maps.append(librosa.power_to_db(np.abs(spectrum) ** 2 @ mel, amin=1e-10, top_db=None))
+    for n, m in combinations(range(len(waveform)), 2):
+        x, y = (librosa.stft(waveform[i], n_fft=2048, hop_length=320, pad_mode="reflect") for i in (n, m))
+        rows = []
+        for frame in (y * np.conj(x)).T:
+            lags = np.fft.irfft(np.exp(1j * np.angle(frame)))
+            rows.append(np.concatenate((lags[-48:], lags[:48])))
+        maps.append(np.stack(rows))
+    return np.stack(maps)
+
+
+def _network(args: argparse.Namespace) -> None:
+    """Training step and inference of CRNN10, and how near they come to a large matrix product."""
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    from net.two_stage import CRNN10
+    from output_format.two_stage import TwoStage
+
+    torch.manual_seed(0)
+    network, loss = CRNN10(10, 11).to(args.device), TwoStage(11, beta=0.2).loss
+    x = torch.randn(args.batch_size, 10, FRAMES, 96, device=args.device)
+    target = (torch.rand(args.batch_size, 3, 11, FRAMES, device=args.device) > 0.9).float()
+    optimiser = torch.optim.Adam(network.parameters(), lr=1e-6, amsgrad=True)
+
+    def step() -> None:
+        optimiser.zero_grad()
+        loss(network.train()(x), target).backward()
+        optimiser.step()
+
+    @torch.no_grad()
+    def infer() -> None:
+        network.eval()(x)
+
+    square = torch.randn(2048, 2048, device=args.device)
+    product = _measure(lambda: square @ square, args)
+    peak = 2 * 2048**3 / product[args.device == "cpu"]
+    print(f"matrix product: {peak / 1e9:.0f} GFLOP/s in float32")
+    for name, run in (("training step", step), ("inference", infer)):
+        for bits, dtype in (("float32", None), ("bfloat16", torch.bfloat16)):
+            with torch.autocast(args.device, dtype or torch.bfloat16, enabled=dtype is not None):
+                figures = _measure(run, args)
+            with FlopCounterMode(display=False) as counter:
+                run()
+            rate = counter.get_total_flops() / figures[args.device == "cpu"]
+            print(f"CRNN10, {name} of {tuple(x.shape)}, {bits}: {_said(figures)}, {rate / peak:.2f} of the product")
+
+
+def _measure(run: Callable[[], object], args: argparse.Namespace) -> tuple[float, float]:
+    """Least wall-clock and processor seconds, after one run that does not count."""
+    import torch
+
+    found = []
+    for _ in range(args.repeats + 1):
+        begin = time.perf_counter(), time.process_time()
+        run()
+        if args.device == "cuda":
+            torch.cuda.synchronize()
+        found.append((time.perf_counter() - begin[0], time.process_time() - begin[1]))
+    wall, cpu = zip(*found[1:])
+    return min(wall), min(cpu)
+
+
+def _said(figures: tuple[float, float]) -> str:
+    return f"{1e3 * figures[0]:.0f} ms ({1e3 * figures[1]:.0f})"
+
+
+def _ratio(theirs: tuple[float, float], ours: tuple[float, float]) -> str:
+    return f"{theirs[0] / ours[0]:.1f} ({theirs[1] / ours[1]:.1f}) times as long"
+
+
+if __name__ == "__main__":
+    raise SystemExit(util.cli.run_main(main))

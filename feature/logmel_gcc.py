@@ -1,0 +1,160 @@
+"""Log-mel spectrograms and cross-correlations of all channel pairs (GCC-PHAT), the feature of two-stage SELD."""
+
+from __future__ import annotations
+
+from itertools import combinations
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from feature.stft import SpectralFeature
+
+_AMIN = 1e-10  # least power whose level is taken: -100 dB
+_LEAST = 1e-37  # power of a spectral bin that may be divided by in single precision
+_CPU_FRAMES = 32  # frames of a block on the processor: the spectra of all pairs stay in its cache
+
+# Settings of the published system, all its feature types; for `LogmelIntensity` with `TWO_STAGE_INTENSITY` besides.
+TWO_STAGE: dict[str, Any] = {"rate_hz": 32000, "n_fft": 1024, "hop_length": 320, "bands": 96, "fmin_hz": 50.0}
+TWO_STAGE_INTENSITY: dict[str, Any] = {"win_length": 1024, "axes": (1, 2, 3), "eps": 1e-8, "layout": "paper"}
+
+
+class Logmel(SpectralFeature):
+    """Waveform of C channels -> C log-mel maps in dB, at least -100.
+
+    Power in mel bands on the Slaney scale with areas of 1, up to half of the rate. Frames are centred and mirrored; the
+    window is a periodic Hann window. A recording has 1 + samples // hop_length frames (`whole`).
+
+    Parameters
+    ----------
+    channels : C, of the waveform
+    rate_hz, n_fft, hop_length, bands, fmin_hz : `TWO_STAGE` has the published settings
+    frame_samples : samples that a frame takes, if more than n_fft: the transform is made of those in its middle
+    maps : of the feature, those of subclasses included; default C
+    precision : of the transforms; what follows them is float32
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        *,
+        rate_hz: int,
+        n_fft: int,
+        hop_length: int,
+        bands: int,
+        fmin_hz: float = 0.0,
+        frame_samples: int | None = None,
+        maps: int | None = None,
+        precision: torch.dtype = torch.float32,
+    ):
+        from librosa.filters import mel  # only here: importing librosa takes a second
+
+        frame_samples = n_fft if frame_samples is None else frame_samples
+        super().__init__(
+            channels,
+            n_fft=frame_samples,
+            win_length=frame_samples,
+            hop_length=hop_length,
+            window="periodic",
+            center=True,
+            pad_mode="reflect",
+            ortho=False,
+            first_bin=0,
+            bins=frame_samples // 2 + 1,
+            maps=channels if maps is None else maps,
+            out_bins=bands,
+            precision=precision,
+        )
+        lead = (frame_samples - n_fft) // 2
+        self._middle = slice(lead, lead + n_fft)
+        weights = torch.from_numpy(mel(sr=rate_hz, n_fft=n_fft, n_mels=bands, fmin=fmin_hz).T.copy())
+        self.register_buffer("mel_weights", weights, persistent=False)
+        hann = torch.hann_window(n_fft, periodic=True, dtype=torch.float64)
+        self.register_buffer("mel_hann", hann, persistent=False)
+
+    def _compute(self, framed: Tensor, out: Tensor) -> None:
+        windowed = framed[..., self._middle].to(self.precision) * self.mel_hann.to(self.precision)
+        real, imaginary = torch.view_as_real(torch.fft.rfft(windowed)).float().unbind(-1)
+        power = torch.addcmul(real * real, imaginary, imaginary)
+        out[:, : self.channels] = (power @ self.mel_weights).clamp_(min=_AMIN).log10_().mul_(10)
+
+
+class LogmelGCC(Logmel):
+    """Waveform of C channels -> C log-mel maps in dB, then GCC-PHAT of the C (C - 1) / 2 pairs, as many lags as bands.
+
+    Reference: Cao et al., 'Polyphonic Sound Event Detection and Localization using a Two-Stage Strategy', DCASE 2019
+    workshop, arXiv 1905.00268, feature "logmelgcc"; Knapp and Carter 1976 for the correlation.
+
+    Pairs (n, m) in the order (0, 1), (0, 2), ..., (2, 3); bin `bands` / 2 is lag 0, later bins say that m hears the
+    sound later than n. The correlations have a transform of their own, twice as long as the log-mel's, as the reference
+    makes it (a quirk, kept: a window of 2048 samples, not one of 1024 between zeros). A spectral bin that is zero in
+    either channel has phase 0, so that silence gives 1 at lag 0. (The reference takes the phase of a signed zero where
+    one channel alone is silent.)
+
+    The reference transforms 12 times per frame where each channel is transformed once here.
+
+    Parameters
+    ----------
+    others : see `Logmel`
+    """
+
+    def __init__(
+        self,
+        channels: int = 4,
+        *,
+        rate_hz: int,
+        n_fft: int,
+        hop_length: int,
+        bands: int,
+        fmin_hz: float = 0.0,
+        precision: torch.dtype = torch.float32,
+    ):
+        if channels < 2:
+            raise ValueError(f"correlations of channel pairs need 2 channels or more, found {channels}")
+        super().__init__(
+            channels,
+            rate_hz=rate_hz,
+            n_fft=n_fft,
+            hop_length=hop_length,
+            bands=bands,
+            fmin_hz=fmin_hz,
+            frame_samples=2 ** (2 * n_fft - 2).bit_length(),  # the power of two that holds all lags of n_fft samples
+            maps=channels + channels * (channels - 1) // 2,
+            precision=precision,
+        )
+        if not 2 <= bands <= self.n_fft or bands % 2:
+            raise ValueError(f"{bands} lags: an even number up to {self.n_fft}")
+
+    def _compute(self, framed: Tensor, out: Tensor) -> None:
+        super()._compute(framed, out)
+        step = _CPU_FRAMES if framed.device.type == "cpu" else framed.shape[2]
+        for first in range(0, framed.shape[2], step):
+            part = slice(first, first + step)
+            self._correlate(framed[:, :, part], out[:, self.channels :, part])
+
+    def _correlate(self, framed: Tensor, out: Tensor) -> None:
+        """Frames (batch, channels, frames, n_fft) -> out (batch, pairs, frames, lags)."""
+        half = out.shape[-1] // 2
+        spectrum = torch.fft.rfft(framed.to(self.precision) * self.hann.to(self.precision))
+        lags = torch.fft.irfft(self._phase_products(spectrum), n=self.n_fft)
+        out[..., :half] = lags[..., -half:]
+        out[..., half:] = lags[..., :half]
+
+    def _phase_products(self, spectrum: Tensor) -> Tensor:
+        """Spectra (batch, channels, frames, bins), which are overwritten -> those of all pairs, with sizes of 1."""
+        batch, channels, frames, bins = spectrum.shape
+        cross = spectrum.new_empty((batch, self.maps - channels, frames, bins))
+        if spectrum.device.type == "cpu" and spectrum.dtype == torch.complex64:
+            try:
+                from feature.logmel_gcc_cpu import write_phase_products  # elsewhere than on a CPU, numba is not needed
+            except ImportError:  # a machine where nothing can be installed: slower
+                pass
+            else:
+                write_phase_products(*(torch.view_as_real(part).flatten(-2).numpy() for part in (spectrum, cross)))
+                return cross
+        real, imaginary = torch.view_as_real(spectrum).unbind(-1)
+        power = torch.addcmul(real * real, imaginary, imaginary)
+        spectrum *= power.clamp_(min=_LEAST).rsqrt_()  # a division of each channel, not of each pair
+        for place, (first, second) in enumerate(combinations(range(channels), 2)):
+            torch.mul(spectrum[:, second], spectrum[:, first].conj(), out=cross[:, place])
+        return cross.masked_fill_(cross == 0, 1)

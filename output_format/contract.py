@@ -1,0 +1,104 @@
+"""What output formats take and give: the contract that every one of them keeps."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from output_format.candidates import Candidates
+from util.events import EventTable
+from util.intervals import IntervalTable
+
+
+class Clip(Protocol):
+    """Labels of one recording."""
+
+    def events(self, frame_s: float, first: int = 0, end: int | None = None) -> EventTable:
+        """Events of the label frames first <= frame < end, sorted by frame."""
+        ...
+
+    @property
+    def intervals(self) -> IntervalTable:
+        """Events with start and end."""
+        ...
+
+
+class LabelSpan(Protocol):
+    """Steps [first, end) of an item that lie in one recording, which has `clip_frames` label frames."""
+
+    @property
+    def item(self) -> int: ...
+
+    @property
+    def first(self) -> int: ...
+
+    @property
+    def end(self) -> int: ...
+
+    @property
+    def clip_frames(self) -> int: ...
+
+
+class LabelGrid(Protocol):
+    """Which label frame each output step of a batch is: `frame` (batch, steps), -1 where there is none."""
+
+    @property
+    def frame(self) -> np.ndarray: ...
+
+    @property
+    def spans(self) -> Sequence[LabelSpan]: ...
+
+    @property
+    def frame_s(self) -> float: ...
+
+
+class OutputFormat(Protocol):
+    """What a network's output means.
+
+    Attributes
+    ----------
+    name, axes : of the raw output of a clip; the last axis is frames
+    frame_s : length of an output frame in seconds
+    label_frame_s : length of the label frames that it is trained on
+    threshold : default activity threshold; None: that of util/threshold.json
+    """
+
+    name: str
+    axes: tuple[str, ...]
+    frame_s: float
+    threshold: float | None
+
+    @property
+    def label_frame_s(self) -> float: ...
+
+    def description(self) -> dict[str, Any]:
+        """Plain values beside a raw output, so that it can be decoded without the network."""
+        ...
+
+    def encode(self, clips: Sequence[Clip], grid: LabelGrid) -> Any:
+        """Labels of a batch, as small as they can be carried to the device."""
+        ...
+
+    def target(self, labels: Any, device: torch.device) -> Tensor:
+        """Labels of `encode`, expanded on the device."""
+        ...
+
+    def loss(self, output: Tensor, target: Tensor, *, reduction: str = "mean") -> Tensor:
+        """Loss of a batch: "mean", or "window" for one value per item."""
+        ...
+
+    def published_rows(self, raw: np.ndarray, thresholds: np.ndarray | float, *, frame_s: float) -> EventTable | None:
+        """Raw output as rows of whole degrees, as the system's publication writes them; None: it has no such rows."""
+        ...
+
+    def makes(self, frame_s: float) -> bool:
+        """Whether `candidates` makes label frames of a length in seconds."""
+        ...
+
+    def candidates(self, raw: np.ndarray, *, frame_s: float | None = None, first: int = 0) -> Candidates:
+        """Raw output of a clip, or of a stretch that begins with frame `first`, -> candidates per label frame."""
+        ...

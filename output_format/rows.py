@@ -1,0 +1,27 @@
+"""What a csv file of a raw output says, which is also what is scored."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from output_format.contract import OutputFormat
+from util.dialects import Dialect, as_written
+from util.events import EventTable
+
+
+def events_in_file(
+    events: EventTable, dialect: Dialect, output_format: OutputFormat, raw: np.ndarray, thresholds: np.ndarray | float
+) -> EventTable:
+    """The events of a raw output as a reader of their csv file gets them.
+
+    Dialect `dcase2019` has whole degrees and, of a network that regresses angles, those beyond 180 and 90 degrees too:
+    the official scores differ between 207 and -153 degrees. Everywhere else events lie in [-180, 180) and [-90, 90].
+
+    Parameters
+    ----------
+    events : those of the output, merged
+    output_format : of the output, see `output_format.formats`
+    thresholds : (classes,) or one number
+    """
+    rows = output_format.published_rows(raw, thresholds, frame_s=events.frame_s) if dialect.truncated else None
+    return as_written(events if rows is None else rows, dialect)

@@ -1,0 +1,175 @@
+"""Systems at work: the features, network and output format of each stage, on one device."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from dataset.plans import Plan
+from feature.front import on_device
+from output_format.contract import OutputFormat
+from system.row import Stage, System, last
+from util.arrays import Array
+from util.errors import InputError
+
+
+class StageModel(nn.Module):
+    """One stage at work.
+
+    Parameters
+    ----------
+    stage : of the row
+    settings : of the stage, see `system.row.Stage.settings`
+    array : what the channels of the recordings are
+    class_count : number of classes
+    visual : whether the network takes what is seen
+    statistics : of the features, where the stage needs some (`feature.statistics`)
+    """
+
+    def __init__(
+        self,
+        stage: Stage,
+        settings: Mapping[str, Any],
+        array: Array,
+        class_count: int,
+        *,
+        visual: bool,
+        statistics: Mapping[str, Any] | None = None,
+    ):
+        super().__init__()
+        self.stage, self.settings, self.statistics, self.visual = stage, dict(settings), statistics, visual
+        self.plans = stage.plans(self.settings)
+        self.front = stage.front(self.settings, array, visual, statistics)
+        self.output_format = stage.output_format(self.settings, class_count)
+        if stage.network is not None:
+            self.network = stage.network(self.settings, self.front.audio, class_count, visual)
+        else:
+            self.network = _First()
+        check_fit(self.plans, self.output_format)
+
+    @property
+    def rate_hz(self) -> int:
+        """Sampling rate of the waveforms."""
+        return self.plans.framing.rate_hz
+
+    def forward(self, batch: dict[str, Any]) -> torch.Tensor:
+        """The loss of a training batch: what the trainer, and what divides the work among processes, call."""
+        return self.loss(batch)
+
+    def loss(self, batch: dict[str, Any]) -> torch.Tensor:
+        """Mean loss of a batch of a loader."""
+        output = self._output(batch).float()
+        target = self.output_format.target(batch["labels"], output.device)
+        return self.output_format.loss(output, target)
+
+    @torch.inference_mode()
+    def predict(self, batch: dict[str, Any]) -> tuple[list[np.ndarray], np.ndarray]:
+        """Raw output of each item cut to the frames that it keeps; the loss of each, NaN without labels."""
+        output = self._output(batch).float()
+        losses = np.full(len(output), np.nan)
+        if batch["labels"] is not None:
+            target = self.output_format.target(batch["labels"], output.device)
+            per_item = self.output_format.loss(output, target, reduction="window").float().cpu().numpy()
+            labelled = batch["labelled"].numpy()
+            losses[labelled] = per_item[labelled]
+        keep = batch["keep"].tolist()
+        low, high = min(first for first, _ in keep), max(end for _, end in keep)
+        raw = output[..., low:high].cpu().numpy()
+        return [row[..., first - low : end - low] for row, (first, end) in zip(raw, keep)], losses
+
+    def _output(self, batch: dict[str, Any]) -> torch.Tensor:
+        return self.network(*self.front(on_device(batch, self._place())))
+
+    def _place(self) -> torch.device:
+        return next((value.device for value in (*self.parameters(), *self.buffers())), torch.device("cpu"))
+
+
+class _First(nn.Module):
+    """In place of a network: the features are the output."""
+
+    def forward(self, features: torch.Tensor, seen: torch.Tensor | None) -> torch.Tensor:
+        return features
+
+
+class Model(nn.Module):
+    """A system at work: its stages, of which some may still be missing while earlier ones are trained.
+
+    Parameters
+    ----------
+    system : row of the table
+    array : what the channels of the recordings are
+    classes : names of the classes
+    stages : by name, in the order of the row
+    visual : whether it looks at pictures
+    """
+
+    def __init__(
+        self,
+        system: System,
+        array: Array,
+        classes: Sequence[str],
+        stages: Mapping[str, StageModel],
+        *,
+        visual: bool,
+    ):
+        super().__init__()
+        self.system, self.array, self.classes, self.visual = system, array, tuple(classes), visual
+        self.stages = nn.ModuleDict(stages)
+
+    @property
+    def last(self) -> StageModel:
+        """The last stage, whose output format is that of the system."""
+        return list(self.stages.values())[-1]  # type: ignore[return-value]
+
+    @property
+    def output_format(self) -> OutputFormat:
+        """What the raw output of the system means."""
+        return self.last.output_format
+
+    @property
+    def hearing(self) -> StageModel:
+        """The last stage that hears the sound itself."""
+        return [stage for stage in self.stages.values() if not stage.stage.takes][-1]  # type: ignore[misc,return-value]
+
+    @property
+    def rate_hz(self) -> int:
+        """Sampling rate of the waveforms."""
+        return self.hearing.rate_hz
+
+    def join(self, raw: Mapping[str, np.ndarray]) -> np.ndarray:
+        """Raw outputs by stage -> that of the system; of the last stage, where some are still missing."""
+        whole = len(self.stages) == len(self.system.stages)
+        return self.system.join(raw) if whole else last(raw)
+
+    def evaluation_plan(self, lengths: Sequence[int]) -> Plan:
+        """The plan by which recordings of so many samples are heard."""
+        return self.hearing.plans.evaluation(np.asarray(lengths, dtype=np.int64))
+
+    def look_times_s(self, lengths: Sequence[int]) -> np.ndarray:
+        """Times in s at which a prediction of one recording of so many samples looks at the picture, in order."""
+        plan = self.evaluation_plan(lengths)
+        items = plan.items(np.arange(plan.count or 0))
+        return np.concatenate([times_s for item in items for _, times_s in plan.looks(item)])
+
+    @property
+    def statistics(self) -> Mapping[str, Any] | None:
+        """Statistics of the features of the last stage that has some."""
+        found = [stage.statistics for stage in self.stages.values() if stage.statistics is not None]
+        return found[-1] if found else None
+
+
+def check_fit(plans: Any, output_format: OutputFormat) -> None:
+    """Refuse a plan and an output format that cannot be combined.
+
+    Raises
+    ------
+    InputError : frames of the output of different lengths
+    """
+    planned, meant = plans.framing.output_frame_s, output_format.frame_s
+    if abs(planned - meant) > 1e-9 * meant:
+        rule = f"the plan has output frames of {1000 * planned:g} ms, the output format {1000 * meant:g} ms"
+        raise InputError(rule)
