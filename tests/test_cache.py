@@ -51,6 +51,7 @@ def read_only(tmp_path, monkeypatch):
     return root
 
 
+@pytest.mark.slow
 def test_every_command_leaves_the_data_as_they_are(read_only, own_cache, tmp_path, caplog):
     before = listing(read_only)
     runs = tmp_path / "runs"

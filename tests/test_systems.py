@@ -93,6 +93,7 @@ TRAINING = {
     ("system", "name"),
     [("macOS", name) for name in (*EVERYWHERE, *TRAINING)] + [("Windows", name) for name in EVERYWHERE],
 )
+@pytest.mark.slow
 def test_commands_do_without_what_a_system_lacks(system, name, material, tmp_path):
     words = {**EVERYWHERE, **TRAINING}[name]
     words = [str(ROOT / word) if word.endswith(".py") else word for word in words]
