@@ -15,7 +15,7 @@ from util import cache
 from util.cli import run_main
 from util.errors import InputError
 from util.files import read_json
-from util.find import files_under, same_name
+from util.find import files_under, same_name, video_remarks
 
 DEFAULT_DATA_ROOT = "data_dcase2023_task3"
 DEFAULT_DETECTOR = "yolox_tiny"
@@ -152,6 +152,10 @@ def main(argv: list[str] | None = None) -> int:
     )
     for error in broken:
         print(f"error: {error}", file=sys.stderr)
+    folders = [Path(arguments.data_root) / name for pair in VIDEO_FOLDERS for name in pair]
+    for folder in () if arguments.videos else folders:
+        for line in video_remarks(folder):
+            print(f"{folder}: {line}", file=sys.stderr)
     print(f"{len(paths) - len(broken)} of {len(paths)} videos have boxes of {detector.label}")
     return 2 if broken else 0
 

@@ -17,7 +17,7 @@ from tqdm import tqdm
 from util import cache
 from util.cli import run_main
 from util.errors import InputError
-from util.find import files_under
+from util.find import files_under, video_remarks
 from util.partials import sweep_partials
 from util.processors import cpu_count
 from util.video import VideoWriter, decoded_frames, fitted_size, video_info
@@ -209,6 +209,8 @@ def main(argv: list[str] | None = None) -> int:
     )
     for error in broken:
         print(f"error: {error}", file=sys.stderr)
+    for line in video_remarks(source):
+        print(f"{source}: {line}", file=sys.stderr)
     where = target if not arguments.cache and cache.writable(target) else cache.products_folder()
     print(f"{made} videos resized into {where}, {skipped} were there, {len(broken)} failed")
     return 2 if broken else 0

@@ -18,7 +18,7 @@ from job.inputs import find_items
 from object_detection import videos_of_root
 from tests.small_data import make_root
 from util.audio import write_audio
-from util.find import SOUND_SUFFIXES, existing, files_in, files_under, folder_names, walk
+from util.find import SOUND_SUFFIXES, existing, files_in, files_under, folder_names, video_remarks, walk
 
 links = pytest.mark.skipif(sys.platform == "win32", reason="links need rights there")
 ACCENTS = "caf\u00e9"  # composed
@@ -108,6 +108,11 @@ def test_every_sound_file_of_a_folder_and_what_is_left(tmp_path, monkeypatch):
     assert [item.audio.name for item in inputs.items] == names
     assert inputs.items[0].video == Path("card/take1.MP4")
     assert inputs.left_out == ["left out, hidden: ._take1.WAV", "left out, of another kind: notes.txt"]
+
+
+def test_videos_that_are_left_out_are_named(tmp_path):
+    touch(*(tmp_path / name for name in ("a.MP4", "a.boxes-builtin.npz", "b.mov", "._a.mp4")))
+    assert sorted(video_remarks(tmp_path)) == ["left out, hidden: ._a.mp4", "left out, of another kind: b.mov"]
 
 
 def test_two_cards_with_the_same_numbers(tmp_path, monkeypatch):

@@ -131,6 +131,15 @@ def files_in(folder: str | os.PathLike[str], suffixes: Collection[str]) -> list[
     return walk(folder, suffixes, levels=1).files
 
 
+def video_remarks(folder: str | os.PathLike[str]) -> list[str]:
+    """What commands that take the mp4 files of a folder leave out: hidden ones, other videos, links to nowhere."""
+    found = walk(folder, [".mp4"])
+    others = found.left_out.pop("of another kind", [])
+    if videos := [path for path in others if path.suffix.lower() in VIDEO_SUFFIXES]:
+        found.left_out["of another kind"] = videos
+    return found.remarks(folder)
+
+
 def same_name(name: str) -> str:
     """What two names that mean the same file have in common: composed form, suffix in lower case."""
     stem, suffix = os.path.splitext(unicodedata.normalize("NFC", name))
