@@ -99,7 +99,7 @@ def _convert_raw(raw_dir: Path, out: Path, threshold_config: str | None, dialect
 
 
 def _convert_tracks(args: argparse.Namespace, out: Path) -> int:
-    from util.tracks import class_of_item, read_track, track_events
+    from util.position_tracks import class_of_item, read_track, track_events
 
     if (args.class_index is None) == (args.class_table is None):
         raise InputError("--tracks needs --class-index or --class-table (one of them)")

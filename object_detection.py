@@ -110,10 +110,12 @@ def box_rate(text: str) -> Rate:
     InputError : anything else
     """
     try:
-        rate = text if text == "native" else float(text)
+        if text == "native":
+            return "native"
+        rate = float(text)
     except ValueError:
         rate = 0.0
-    if rate != "native" and not 0 < rate <= 1000:
+    if not 0 < rate <= 1000:
         raise InputError(f'--box-rate {text}: give boxes per second (10), or "native" for every frame')
     return rate
 

@@ -16,10 +16,10 @@ from tqdm import tqdm
 
 from util import cache
 from util.cli import run_main
+from util.cpus import cpu_count
 from util.errors import InputError
 from util.find import files_under, video_remarks
-from util.partials import sweep_partials
-from util.processors import cpu_count
+from util.leftovers import sweep_leftovers
 from util.video import VideoWriter, decoded_frames, fitted_size, video_info
 
 DEFAULT_DATA_ROOT = "data_dcase2023_task3"
@@ -84,7 +84,7 @@ def resize_folder(
     source, target = Path(source), Path(target)
     names = _videos(source)
     targets = {name: _place(source / name, target / name, width, height) for name in names}
-    sweep_partials(targets.values())
+    sweep_leftovers(targets.values())
     broken: list[InputError] = []
     todo: list[Path] = []
     coming: set[Path] = set()

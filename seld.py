@@ -7,20 +7,19 @@ import sys
 from typing import Any
 
 from system.presets import ids_of, preset_of
-from util import cache
-from util.arguments import DEFAULTS, SYSTEM_NAMES, build_parser
+from util import arguments, cache
 from util.cli import run_main
 from util.errors import InputError
+from util.flags import DEFAULTS, JOBS
 
 
 def parse(argv: list[str]) -> dict[str, Any]:
     """The values that flags give; a word that no flag and no system takes ends the program as a mistyped flag does."""
-    parser = build_parser(SYSTEM_NAMES)
-    given = vars(parser.parse_args(argv))
+    given = arguments.parse(argv)
     try:
         ids_of(preset_of(given.get("net", DEFAULTS["net"])), given.get("ids", []))
     except InputError as error:
-        parser.error(str(error))
+        arguments.build_parser().error(str(error))
     return given
 
 
@@ -29,11 +28,11 @@ def main(argv: list[str] | None = None) -> int:
     argv = sys.argv[1:] if argv is None else argv
     given = parse(argv)
     command = "python seld.py " + shlex.join(argv)
-    jobs = [name for name in ("train", "eval", "infer", "tune", "submit", "check_submission") if given.get(name)]
-    if given.get("ids") and not jobs:  # task and job ids alone train and score, as in the seeds of these systems
-        jobs, given["train"], given["val"] = ["train"], True, True
+    jobs = [job.name for job in arguments.jobs_of(given)]
+    if given.get("ids") and not given.get("train"):  # ids alone train and score, as in the seeds of these systems
+        given |= {"train": True, "val": True} if jobs == ["train"] else {}
     if len(jobs) != 1:
-        known = "-train (with -val), -eval, -infer, -tune, -submit and -check-submission"
+        known = ", ".join(job.usage for job in JOBS.values())
         raise InputError(f"give exactly one of {known}; --help explains them")
     cache.use(given.get("cache"))
     # Each job imports PyTorch and the networks; --help and a mistyped flag are answered before that.

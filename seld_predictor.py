@@ -23,10 +23,10 @@ from dataset.source import Read, Source, Visual, read_file
 from output_format.candidates import Candidates, label_frame_of, merge
 from system.checkpoint import load_checkpoint, model_of
 from system.model import Model, StageModel
-from util.arrays import Array
 from util.audio import resample_stretch
 from util.errors import InputError
 from util.events import EventTable
+from util.microphone_arrays import Array
 from util.runs import result_checkpoint
 from util.thresholds import Thresholds, read_thresholds
 

@@ -15,6 +15,8 @@ from dataset.recordings import Labels
 from dataset.source import Source
 from dcase2022_task3_seld_metrics import score
 from dcase2022_task3_seld_metrics.arrays import seldnet2018
+from dcase2022_task3_seld_metrics.editions import DEFAULT, EDITIONS, TRAINING_EDITIONS
+from dcase2022_task3_seld_metrics.score_table import SCORES
 from output_format.contract import OutputFormat
 from output_format.rows import events_in_file
 from seld_predictor import Prediction, SELDPredictor
@@ -24,47 +26,6 @@ from util.events import EventTable
 from util.files import folder_written_whole, write_json, write_text, written_whole
 
 
-@dataclass(frozen=True)
-class Edition:
-    """How the systems' output is scored and written in one edition of the metrics.
-
-    Attributes
-    ----------
-    frame_s : label frames that it scores; None: those of the system's output
-    dialect : of the csv files
-    about : what its scores are, for the result file
-    tables : whether it compares tables of events; else detection and direction frame by frame (2018)
-    averages : whether it has averages over classes and over events to choose from
-    """
-
-    frame_s: float | None
-    dialect: str
-    about: str
-    tables: bool = True
-    averages: bool = True
-
-
-# The editions that training and evaluation score by; the command line of the metrics knows them all.
-_JOINT = "ER, F and LR as fractions, LE in degrees, spatial threshold 20 degrees"
-EDITIONS = {
-    "2018": Edition(
-        None,
-        "dcase2018",
-        "detection on blocks of 1 s, directions of the classes that sound, frame by frame; DOA error in degrees",
-        tables=False,
-        averages=False,
-    ),
-    "2019": Edition(
-        0.02,
-        "dcase2019",
-        "detection on blocks of 1 s, directions whatever the class, on a grid of 10 degrees; DOA error in degrees",
-        averages=False,
-    ),
-    "2022": Edition(0.1, "dcase2023", _JOINT),
-    "2023": Edition(0.1, "dcase2023", _JOINT),
-}
-
-
 def check_edition(edition: str, output_format: OutputFormat) -> None:
     """Refuse an edition that a system cannot be scored by, before anything is computed.
 
@@ -72,16 +33,17 @@ def check_edition(edition: str, output_format: OutputFormat) -> None:
     ------
     InputError : training and evaluation do not score by that edition, or it wants other frames than the output has
     """
-    if edition not in EDITIONS:
-        rule = f"--edition {edition}: training and evaluation score by {', '.join(EDITIONS)}; "
+    if edition not in TRAINING_EDITIONS:
+        rule = f"--edition {edition}: training and evaluation score by {', '.join(TRAINING_EDITIONS)}; "
         raise InputError(rule + "python -m dcase2022_task3_seld_metrics scores csv folders by every edition")
-    how = EDITIONS[edition]
-    if how.frame_s is not None and not output_format.makes(how.frame_s):
-        fitting = [name for name, one in EDITIONS.items() if one.frame_s and output_format.makes(one.frame_s)]
+    row = EDITIONS[edition]
+    if row.frame_s is not None and not output_format.makes(row.frame_s):
+        lengths = {name: EDITIONS[name].frame_s for name in TRAINING_EDITIONS}
+        fitting = [name for name, one in lengths.items() if one is not None and output_format.makes(one)]
         frame_s = output_format.label_frame_s
-        rule = f"scores frames of {1000 * how.frame_s:g} ms, the system's are {1000 * frame_s:g} ms"
+        rule = f"scores frames of {1000 * row.frame_s:g} ms, the system's are {1000 * frame_s:g} ms"
         raise InputError(f"--edition {edition}: {rule}; --edition {fitting[-1] if fitting else '2018'} fits")
-    if not how.tables and not hasattr(output_format, "detections"):
+    if not row.tables and not hasattr(output_format, "detections"):
         raise InputError(f"--edition {edition}: scores detection and direction branches, which the system has not")
 
 
@@ -129,12 +91,12 @@ class SELDValidator:
         source: Source,
         *,
         classes: Sequence[str],
-        edition: str = "2023",
+        edition: str = DEFAULT,
         average: str = "macro",
         raw_description: dict[str, Any] | None = None,
     ):
         self.source, self.classes = source, list(classes)
-        self.edition, self.average, self.how = edition, average, EDITIONS[edition]
+        self.edition, self.average = EDITIONS[edition], average
         self.raw_description = raw_description or {}
 
     def validate(
@@ -151,21 +113,18 @@ class SELDValidator:
 
     def _validate(self, predictor: SELDPredictor, csv_dir: Path, raw_dir: Path | None, description: str) -> Validation:
         reference, estimated, losses = {}, {}, []
-        labels = self.source.labels
-        frames = None if self.how.tables or labels is None else _FrameByFrame(predictor.model.output_format, labels)
+        labels, dialect = self.source.labels, dialect_named(self.edition.dialect)
+        frames = None if self.edition.tables or labels is None else _FrameByFrame(predictor.model.output_format, labels)
         seconds = sum(recording.duration_s for recording in self.source.recordings)
         with tqdm(total=round(seconds), desc=description, unit="s", mininterval=0.5, leave=False) as progress:
             for prediction in predictor.predict(self.source):
                 recording = prediction.recording
+                # scored is what the csv file says: 2019 writes whole degrees
                 events = events_in_file(
-                    prediction.events,
-                    dialect_named(self.how.dialect),
-                    predictor.model.output_format,
-                    prediction.raw,
-                    predictor.thresholds,
+                    prediction.events, dialect, predictor.model.output_format, prediction.raw, predictor.thresholds
                 )
                 estimated[recording.name] = events
-                write_events(csv_dir / f"{recording.name}.csv", events, self.how.dialect)
+                write_events(csv_dir / f"{recording.name}.csv", events, dialect.name)
                 if raw_dir is not None:
                     self._write_raw(raw_dir, prediction)
                 if recording.labels is not None and labels is not None:
@@ -180,8 +139,8 @@ class SELDValidator:
             scores = frames.scores()
         elif reference:
             scored = {name: estimated[name] for name in reference}
-            average = self.average if self.how.averages else None
-            scores = score(reference, scored, edition=self.edition, average=average, classes=self.classes)
+            average = self.average if len(self.edition.averages) > 1 else None
+            scores = score(reference, scored, edition=self.edition.name, average=average, classes=self.classes)
         loss = float(np.mean(losses)) if losses else None
         return Validation(scores, loss, reference, estimated)
 
@@ -263,7 +222,7 @@ def result_text(validation: Validation, classes: Sequence[str], remarks: Sequenc
     lines = []
     if validation.scores is not None:
         overall, classwise = validation.scores.overall, validation.scores.classwise
-        columns = "\t".join("SELD_error" if name == "SELD" else name for name in overall)
+        columns = "\t".join(SCORES[name].key for name in overall)
         lines += ["SELD scores", f"All\t{columns}"]
         lines.append("\t".join(["All", *(f"{value:.2f}" for value in overall.values())]))
         if classwise:

@@ -12,7 +12,9 @@ import resource
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -77,7 +79,7 @@ def _run(args: argparse.Namespace, folder: Path) -> int:
             workers=workers,
         )
 
-    def rate(body: object, batch: dict | None = None) -> tuple[float, float]:
+    def rate(body: Callable[[Any], object], batch: dict | None = None) -> tuple[float, float]:
         """(windows per second, ms of CPU per window) of one part, on the loader's batches or over and over on one."""
         start, busy = time.perf_counter(), time.process_time()
         if batch is None:
@@ -96,9 +98,10 @@ def _run(args: argparse.Namespace, folder: Path) -> int:
             front(on_device(batch, device))
             output_format.target(batch["labels"], device)
 
+    zero = torch.zeros(1).numpy()
     start = time.perf_counter()
     for recording in recordings:  # training reads each once, in its first minutes; what is timed is the rest of it
-        labels(recording), boxes(recording, [0.0])
+        labels(recording), boxes(recording, zero)
     first_ms = 1000 * (time.perf_counter() - start) / len(recordings)
     with batches(3, workers=0) as loader:
         for batch in loader:
@@ -127,11 +130,11 @@ def make_clips(folder: Path, format: str, clips: int, seconds: float, rate_hz: i
     """A data root of clips that are hard links of one, with labels and boxes; the path of its training list."""
     import numpy as np
 
-    from util.arrays import ARRAYS
     from util.audio import write_audio
     from util.boxes import BoxTrack, box_path, write_boxes
     from util.dialects import write_events
     from util.events import EventTable
+    from util.microphone_arrays import ARRAYS
 
     rng = np.random.default_rng(0)
     waveform = 0.1 * rng.standard_normal((ARRAYS[format].channels, round(seconds * rate_hz)))
@@ -151,7 +154,8 @@ def make_clips(folder: Path, format: str, clips: int, seconds: float, rate_hz: i
     track = BoxTrack(
         times, boxes, np.where(boxes.any(axis=-1), 0.5, 0).astype(np.float32), seconds, {"detector": "builtin"}
     )
-    lines, first = [], {}
+    lines: list[str] = []
+    first: dict[str, Any] = {}
     for index in range(clips):
         stem = f"dev-train-x/fold3_room{index % 9 + 1}_mix{index + 1:04d}"
         audio = folder / f"{format}_dev" / f"{stem}.wav"

@@ -21,6 +21,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -28,7 +29,10 @@ import numpy as np
 import soundfile
 
 from bench.machine import machine
-from util.processors import share_processors
+from util.cpus import share_cpus
+
+if TYPE_CHECKING:
+    from seld_predictor import Inference
 
 TARGETS = {"cached boxes, bfloat16": 200, "detection": 8}
 
@@ -44,7 +48,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--only", choices=["boxes", "detection", "stream"], help="one of the three")
     parser.add_argument("--hour", action="store_true", help="instead: -infer of a one-hour file, against one minute")
     args = parser.parse_args(argv)
-    share_processors()
+    share_cpus()
     print(f"{machine(args.device)}; audio-visual CRNN, FOA, 13 classes")
     with tempfile.TemporaryDirectory() as folder:
         if args.hour:
@@ -70,7 +74,7 @@ def _material(folder: Path, seconds: int) -> tuple[Path, Path]:
     return untrained(folder / "av.pth", visual=True), path
 
 
-def _inference(args: argparse.Namespace, checkpoint: Path, precision: str):
+def _inference(args: argparse.Namespace, checkpoint: Path, precision: str) -> Inference:
     from seld_predictor import load
 
     return load(checkpoint, device=args.device, precision=precision, batch_size=args.batch_size)
@@ -109,7 +113,8 @@ def _streaming(args: argparse.Namespace, checkpoint: Path, audio: Path, precisio
     from util.audio import read_audio
 
     inference = _inference(args, checkpoint, precision)
-    waveform, latency_ms = read_audio(audio), []
+    waveform = read_audio(audio)
+    latency_ms: list[float] = []
 
     def run() -> None:
         predictor = StreamPredictor(inference)

@@ -15,6 +15,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import scipy
@@ -103,7 +104,7 @@ def main(argv: list[str] | None = None) -> None:
         read = read_folders(reference, estimated, settings, "m23", Notices())
         tables = _tables(read.names, read.reference), _tables(read.names, read.estimated)
 
-        def whole(**choices: object) -> Result:
+        def whole(**choices: Any) -> Result:
             result = score(reference, estimated, **choices)
             result.overall  # noqa: B018 scores are computed on demand
             return result
@@ -134,8 +135,13 @@ def _tables(names: list[str], batch: Batch) -> dict[str, EventTable]:
     for index, name in enumerate(names):
         rows = batch.rows(batch.file == index)
         azimuth_deg, elevation_deg = rows.coordinates.T
-        columns = {"frame": rows.frame, "class_index": rows.class_index, "source": rows.source}
-        tables[name] = EventTable.make(azimuth_deg=azimuth_deg, elevation_deg=elevation_deg, **columns)
+        tables[name] = EventTable.make(
+            frame=rows.frame,
+            class_index=rows.class_index,
+            source=rows.source,
+            azimuth_deg=azimuth_deg,
+            elevation_deg=elevation_deg,
+        )
     return tables
 
 
@@ -144,7 +150,7 @@ def _against_slow(tables: tuple[dict[str, EventTable], dict[str, EventTable]], f
     some = [dict(list(side.items())[:files]) for side in tables]
     rows = [{name: slow_reference.rows_of(table) for name, table in side.items()} for side in some]
     start = time.process_time()
-    overall, _, _ = slow_reference.score_2022(*rows, CLASSES, "macro")
+    overall, _, _ = slow_reference.score_2022(rows[0], rows[1], CLASSES, "macro")
     slow_s = time.process_time() - start
     fast_s = cpu_s(lambda: score(*some).overall, 5)
     found = score(*some).overall

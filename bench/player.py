@@ -24,9 +24,9 @@ from bench.machine import processor
 from report.media import browser_media
 from report.player import write_player
 from report.screenshots import find_browser
-from util.arrays import ARRAYS
+from util.cpus import cpu_count
 from util.errors import InputError
-from util.processors import cpu_count
+from util.microphone_arrays import ARRAYS
 
 ARGUMENTS = [
     "--no-sandbox",
@@ -89,10 +89,11 @@ def _page(folder: Path, args: argparse.Namespace) -> Path:
         array=ARRAYS["foa"],
     )
     written_s = time.perf_counter() - start
-    parts = {
-        name: len(browser_media(**{"audio": None, "video": None, name: file}, array=ARRAYS["foa"]).content) * 4 / 3e6
-        for name, file in (("video", clip.video), ("audio", clip.audio))
+    media = {
+        "video": browser_media(audio=None, video=clip.video, array=ARRAYS["foa"]),
+        "audio": browser_media(audio=clip.audio, video=None, array=ARRAYS["foa"]),
     }
+    parts = {name: len(one.content) * 4 / 3e6 for name, one in media.items() if one is not None}
     print(
         f"{args.seconds / 60:g} min, {len(LONG_CLASSES)} classes, video {args.width}x{args.width // 2} at {args.fps}/s "
         f"(made in {made_s:.0f} s, page written in {written_s:.1f} s)"

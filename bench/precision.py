@@ -103,7 +103,7 @@ def evaluate(args: argparse.Namespace, checkpoint: str, precision: str) -> Outco
             seld(["-eval", "-em", copied, *flags])
         (csv,) = Path(folder).glob("pred_*")
         (result,) = Path(folder).glob("result_*.txt")
-        loss = float(re.search(r"^# loss ([0-9.]+)", result.read_text(), re.M)[1])
+        (loss,) = map(float, re.findall(r"^# loss ([0-9.]+)", result.read_text(), re.M))
         scores = score(args.data_root / "metadata_dev", csv)
     overall = scores.overall
     return Outcome(loss, overall["F"], overall["LE"], overall["LR"], scores.occurring["LE_matched"])

@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -20,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import util.cli
 from bench.machine import machine, peak_mb
 
-SYSTEMS = {
+SYSTEMS: dict[str, tuple[tuple[int, ...], dict[str, Any]]] = {
     "seldnet2018": ((8, 512, 256), {"bins": 256, "doa_axes": 2}),
     "seldnet2019": ((8, 128, 1024), {"bins": 1024, "pools": (8, 8, 4), "doa_axes": 2, "doa_activation": "linear"}),
     "seldnet2019_gru": ((7, 128, 64), {"bins": 64, "pools": (4, 4, 2), "doa_axes": 2, "conventions": "tf2"}),
@@ -76,7 +77,7 @@ def _network(name: str, args: argparse.Namespace) -> None:
 
     from net import seldnet
 
-    def plain(x, conv, norm, pool):
+    def plain(x: torch.Tensor, conv: Any, norm: Any, pool: int | tuple[int, int]) -> torch.Tensor:
         pool = pool if isinstance(pool, tuple) else (1, pool)
         return functional.max_pool2d(functional.relu(norm(conv(x))), pool)
 

@@ -13,6 +13,7 @@ import multiprocessing
 import resource
 import tempfile
 import time
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
@@ -25,8 +26,8 @@ from simulation.receivers import receiver_for
 from simulation.render import MAX_ORDER, render
 from simulation.room import absorption_for_rt60, image_sources
 from simulation.scene import Event, Room, Scene, Trajectory
-from util.arrays import ARRAYS
 from util.cli import run_main
+from util.microphone_arrays import ARRAYS
 
 RATE_HZ, SECONDS = 24000, 30.0
 RECORDED = [ARRAYS[name] for name in ("foa", "mic", "binaural")]  # what a default clip is recorded by
@@ -68,7 +69,7 @@ def sound_floor_s(scene: Scene) -> float:
     return flop / flop_s + points * point_s
 
 
-def _best(work, rounds: int = 5) -> float:
+def _best(work: Callable[[], object], rounds: int = 5) -> float:
     """Shortest of several runs, in seconds of processor time."""
     taken = []
     for _ in range(rounds):

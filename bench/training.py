@@ -16,6 +16,7 @@ import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -206,7 +207,7 @@ def _timed(body: Callable[[], object], device: object) -> float:
     return time.perf_counter() - start
 
 
-def _wait(device: object) -> None:
+def _wait(device: Any) -> None:
     import torch
 
     if device.type == "cuda":

@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 from collections import deque
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
 from pathlib import Path
@@ -26,7 +27,7 @@ from detection.detector import Detector
 from detection.videos import BATCH, GPU_BATCH, detect_video
 from resize_video import CRF, PRESET, resize_video
 from util.boxes import BoxTrack, read_boxes, write_boxes
-from util.processors import cpu_count
+from util.cpus import cpu_count
 from util.video import VideoWriter, decoded_frames, video_info
 
 MOVIEPY = """
@@ -54,7 +55,7 @@ def make_clip(path: Path, frames: int, width: int, height: int) -> None:
             writer.write(frame)
 
 
-def timed(*actions, repeats: int) -> list[tuple[float, float]]:
+def timed(*actions: Callable[[], object], repeats: int) -> list[tuple[float, float]]:
     """Seconds of each action, of the clock and of all processors: the least of some rounds, actions taken in turn.
 
     In turn and the least, so that other work on the machine disturbs the comparison as little as can be.

@@ -11,10 +11,10 @@ from dataset import draws
 from dataset.recordings import Recording
 from dataset.source import ClipLabels
 from util.angles import wrap_azimuth_deg
-from util.arrays import Array
 from util.errors import InputError
 from util.events import EventTable
 from util.intervals import IntervalTable
+from util.microphone_arrays import Array
 
 _SWAP_STREAM = 16  # streams below are those of the window plans
 _MIN_WIDTH = 1 / 360  # parts of a box that are narrower, one pixel of the small video, are dropped

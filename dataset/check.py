@@ -30,12 +30,12 @@ from dataset.check_sound import CHANNEL_NAMES, FRAME_S, Directions, Intensity, L
 from dataset.layouts import LAYOUTS, DataRoot
 from dataset.recordings import Labels, Recording, recording_of_file
 from util import cache
-from util.arrays import ARRAY_OF_FORMAT, ARRAYS, Array, array_of_flag
 from util.boxes import BoxTrack, box_file, read_boxes
 from util.dialects import DIALECTS, read_columns
 from util.errors import InputError
 from util.events import EventTable
 from util.find import SOUND_SUFFIXES, Found, beside, walk
+from util.microphone_arrays import ARRAY_OF_FORMAT, ARRAYS, Array, array_of_flag
 
 DETECTORS = ("yolox_tiny", "yolox_nano", "yolox_s", "builtin")
 _SILENT_RMS, _QUIET_RMS = 1e-5, 1e-3
@@ -190,8 +190,9 @@ def _companions(root: DataRoot, files: Sequence[Path]) -> Iterator[Finding]:
     any_video = any(video.is_file() for video in videos)
     for file in files:
         place = layout.folder_of(file)
-        if place is not None and place[1] == "dev" and not layout.labels_of(file).is_file():
-            yield Finding(file, "has no labels", str(layout.labels_of(file)))
+        due = layout.labels_of(file)
+        if place is not None and place[1] == "dev" and due is not None and not due.is_file():
+            yield Finding(file, "has no labels", str(due))
         if any_video and not any(video.is_file() for video in layout.videos_of(file)):
             yield Finding(file, "has no video, other recordings have one", str(layout.videos_of(file)[-1]))
     for path in layout.label_files(root.path):
@@ -285,12 +286,12 @@ def _of_levels(recording: Recording, levels: Levels) -> Iterator[Finding]:
 
 def _of_label_times(recording: Recording, table: EventTable) -> Iterator[Finding]:
     frames = int(np.ceil(recording.duration_s / table.frame_s - 1e-6))
-    last = int(table.frame.max(initial=-1))
+    last, file = int(table.frame.max(initial=-1)), recording.labels or recording.audio
     if not len(table):
-        yield Finding(recording.labels, "has no rows: a recording without any event?", note=True)
+        yield Finding(file, "has no rows: a recording without any event?", note=True)
     elif last >= frames:
         detail = f"until {(last + 1) * table.frame_s:.1f} s, the sound ends at {recording.duration_s:.1f} s"
-        yield Finding(recording.labels, "labels go on beyond the end of the sound", detail)
+        yield Finding(file, "labels go on beyond the end of the sound", detail)
 
 
 def _boxes(recording: Recording, detector: str | None) -> tuple[BoxTrack | None, list[Finding]]:
@@ -327,10 +328,11 @@ def _of_directions(
 ) -> Iterator[Finding]:
     """Compare sound with labels (else with the people in the picture), and the picture with either."""
     file, frames = recording.audio, len(evidence.energy)
-    labelled = table is not None and len(table) > 0
+    labels = table if table is not None and len(table) else None
+    labelled = labels is not None
     truth = verdict = None
-    if labelled:
-        truth = truth_of_labels(table.frame, table.azimuth_deg, table.elevation_deg)
+    if labels is not None:
+        truth = truth_of_labels(labels.frame, labels.azimuth_deg, labels.elevation_deg)
         truth = truth[truth.frame < frames]
     elif track is not None:
         truth = truth_of_boxes(track, frames, FRAME_S)
@@ -356,23 +358,23 @@ def _of_directions(
         yield from _of_single_gains(file, evidence, truth, least_fit=0.75, least_opposite=0.75)
     if track is None:
         return
-    if labelled:
-        frame, azimuth_deg = table.frame, table.azimuth_deg
+    if labels is not None:
+        frame, azimuth_deg = labels.frame, labels.azimuth_deg
     else:
         frame = np.intersect1d(evidence.loud(), truth.frame)
         azimuth_deg = evidence.azimuth_deg(frame)
     video = judge_video(frame, azimuth_deg, track, FRAME_S, least=0.3 if labelled else 0.55)
     if video is None:
         return
-    known = "labels" if labelled else "sound"
+    known, picture = "labels" if labelled else "sound", recording.video or file
     detail = f"fit {video.score:.2f} instead of {video.score_as_is:.2f}"
     if video.yaw_deg:
         rule = f"the picture is turned against the {known}: --video-yaw-deg {video.yaw_deg:.0f}"
-        yield Finding(recording.video, rule, detail)
+        yield Finding(picture, rule, detail)
     if video.offset_s:
         late = "later" if video.offset_s > 0 else "earlier"
         rule = f"starts {abs(video.offset_s):.1f} s {late} than the {known}: --video-offset-s {video.offset_s:g}"
-        yield Finding(recording.video, rule, detail)
+        yield Finding(picture, rule, detail)
 
 
 def _fit(verdict: Verdict) -> str:

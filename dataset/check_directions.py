@@ -11,8 +11,8 @@ import numpy as np
 
 from dataset.check_sound import CHANNEL_NAMES, Delays, Directions, Intensity, lag_index, pair_delays_s
 from util.angles import angle_between_deg, direction_from_degrees, wrap_azimuth_deg
-from util.arrays import Array
 from util.boxes import BoxTrack
+from util.microphone_arrays import Array
 
 LEAST_FRAMES = 20  # two seconds of evidence
 MOST_FRAMES = 400  # of one recording
@@ -79,7 +79,7 @@ def truth_of_labels(frame: np.ndarray, azimuth_deg: np.ndarray, elevation_deg: n
 def truth_of_boxes(track: BoxTrack, frames: int, frame_s: float) -> Truth:
     """Frames with one to three people in the picture; a voice is in the upper part of a box."""
     boxes = track.at((np.arange(frames) + 0.5) * frame_s)
-    present = boxes.any(axis=-1)
+    present = np.asarray(boxes.any(axis=-1))
     rows = np.flatnonzero((present.sum(axis=1) >= 1) & (present.sum(axis=1) <= 3))
     x0, y0, x1, y1 = np.moveaxis(boxes[rows, :3].astype(np.float64), -1, 0)
     azimuth_deg, elevation_deg = 180 - 180 * (x0 + x1), 90 - 180 * (0.8 * y0 + 0.2 * y1)
@@ -120,17 +120,20 @@ def judge(evidence: Directions, truth: Truth) -> Verdict | None:
     if len(truth) > MOST_FRAMES:
         truth = truth[np.linspace(0, len(truth) - 1, MOST_FRAMES).astype(np.int64)]
     if isinstance(evidence, Intensity):
-        hypotheses, fit = _ambisonic_hypotheses(), _fit_intensity
+        hypotheses = _ambisonic_hypotheses()
+        fits: list[tuple[float, float | None]] = [_fit_intensity(evidence, truth, one) for one in hypotheses]
     elif isinstance(evidence, Delays):
-        hypotheses, fit = _capsule_hypotheses(evidence.array), _fit_delays
-    fits = [fit(evidence, truth, hypothesis) for hypothesis in hypotheses]
+        hypotheses = _capsule_hypotheses(evidence.array)
+        fits = [_fit_delays(evidence, truth, one) for one in hypotheses]
+    else:
+        raise TypeError(f"directions of {type(evidence).__name__}")
     scores = np.array([score for score, _ in fits])
     close = scores >= scores.max() - _CLOSE
     best = min(np.flatnonzero(close), key=lambda index: (hypotheses[index].tier, -scores[index]))
     score, error_deg = fits[best]
     as_is, error_as_is = fits[0]
     better = score > as_is + 0.15 and score > 1.4 * as_is and score > 0.2
-    if error_deg is not None and better:
+    if error_deg is not None and error_as_is is not None and better:
         better = error_deg < 40 and error_as_is - error_deg > 12
     if truth.direction.shape[1] > 1 and better:
         # Those who are heard need not be among the people in the picture: without a good match nothing is said.
@@ -164,6 +167,8 @@ def _match(evidence: Directions, truth: Truth, hypothesis: Hypothesis | None = N
     if isinstance(evidence, Intensity):
         vector = _flow(evidence, truth, hypothesis or _ambisonic_hypotheses()[0])
         return np.exp(-np.square(_errors_deg(vector, truth) / _SOUND_SPREAD_DEG))
+    if not isinstance(evidence, Delays):
+        raise TypeError(f"directions of {type(evidence).__name__}")
     fit, most = _correlations(evidence, truth, hypothesis or _capsule_hypotheses(evidence.array)[0])
     return np.maximum(fit / most, 0.0)
 
@@ -207,7 +212,7 @@ def judge_video(
     time_s, azimuth_deg = time_s[seen], np.asarray(azimuth_deg)[seen]
     as_is = score(offsets(0.0), 0.0)
     yaws = np.arange(-180, 180, _YAW_STEP_DEG)
-    turned = np.array([score(offsets(0.0), yaw) for yaw in yaws])
+    turned = np.array([score(offsets(0.0), float(yaw)) for yaw in yaws])
     yaw_deg = float(yaws[np.argmax(turned)])
     if not turned.max() > max(as_is + 0.2, 2 * as_is, least):
         yaw_deg = 0.0

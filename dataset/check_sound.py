@@ -6,12 +6,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from util.angles import degrees_from_direction, direction_from_degrees
-from util.arrays import SPEED_OF_SOUND_M_S, Array
 from util.audio import RATE_HZ, audio_info, read_audio
+from util.microphone_arrays import SPEED_OF_SOUND_M_S, Array
 
 FRAME_S = 0.1
 FRAME = round(FRAME_S * RATE_HZ)
@@ -38,14 +39,12 @@ class Levels:
 
 
 class Directions:
-    """Where the sound of each 100 ms frame comes from, as far as the channels tell.
+    """Where the sound of each 100 ms frame comes from, as far as the channels tell."""
 
-    Attributes
-    ----------
-    energy : (frames,) of all channels
-    """
-
-    energy: np.ndarray
+    @property
+    def energy(self) -> np.ndarray:
+        """(frames,) of all channels."""
+        raise NotImplementedError
 
     def loud(self) -> np.ndarray:
         """Frames (n,) that are worth looking at, ascending."""
@@ -60,8 +59,8 @@ class Directions:
         """Those frames alone."""
         raise NotImplementedError
 
-    @staticmethod
-    def joined(parts: Sequence[Directions]) -> Directions:
+    @classmethod
+    def joined(cls, parts: Sequence[Any]) -> Directions:
         """Frames of several recordings one after the other, all brought to the same energy."""
         raise NotImplementedError
 
@@ -85,8 +84,8 @@ class Intensity(Directions):
         """Those frames alone."""
         return Intensity(self.covariance[frames])
 
-    @staticmethod
-    def joined(parts: Sequence[Directions]) -> Intensity:
+    @classmethod
+    def joined(cls, parts: Sequence[Intensity]) -> Intensity:
         """Frames of several recordings, of energy 1."""
         covariance = np.concatenate([part.covariance for part in parts])
         return Intensity(covariance / np.trace(covariance, axis1=1, axis2=2)[:, None, None])
@@ -120,8 +119,8 @@ class Delays(Directions):
         """Those frames alone."""
         return Delays(self.array, self.correlation[frames], self.loudness[frames])
 
-    @staticmethod
-    def joined(parts: Sequence[Directions]) -> Delays:
+    @classmethod
+    def joined(cls, parts: Sequence[Delays]) -> Delays:
         """Frames of several recordings, of energy 1."""
         correlation = np.concatenate([part.correlation for part in parts])
         return Delays(parts[0].array, correlation, np.ones(len(correlation)))

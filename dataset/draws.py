@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 _STEP = np.uint64(0x9E3779B97F4A7C15)
@@ -19,7 +21,7 @@ def uniform(seed: int, stream: int, number: np.ndarray | int) -> np.ndarray:
         key = _mix(np.uint64(seed % 2**64) + _STEP)
         key = _mix(key + np.uint64(stream % 2**64 + 1) * _STEP)
         bits = _mix(key + (np.atleast_1d(np.asarray(number, dtype=np.int64)).astype(np.uint64) + np.uint64(1)) * _STEP)
-    return (bits >> np.uint64(11)).astype(np.float64) * 2.0**-53
+    return np.asarray((bits >> np.uint64(11)).astype(np.float64) * 2.0**-53)
 
 
 def integers(seed: int, stream: int, number: np.ndarray | int, count: np.ndarray | int) -> np.ndarray:
@@ -29,7 +31,8 @@ def integers(seed: int, stream: int, number: np.ndarray | int, count: np.ndarray
     return np.minimum(drawn, count - 1)  # the product may round up to count
 
 
-def _mix(value: np.ndarray | np.uint64) -> np.ndarray | np.uint64:
+def _mix(value: Any) -> Any:
+    """Of one number or of an array of them, uint64."""
     value = (value ^ (value >> np.uint64(30))) * _FIRST
     value = (value ^ (value >> np.uint64(27))) * _SECOND
     return value ^ (value >> np.uint64(31))

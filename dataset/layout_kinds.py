@@ -52,12 +52,13 @@ class Layout:
     name : key of the row
     classes : names of the classes, unless the root names its own
     dialect : csv dialect of the labels, of `util.dialects` or `util.interval_csv`
-    audio : formats, each an array of `util.arrays` (or "stereo"), and what their folders are called
+    audio : formats, each an array of `util.microphone_arrays` (or "stereo"), and what their folders are called
     list_formats : the formats that lists are written for
     rate_hz, clip_s : of the recordings; clip_s None: they have any length
     edition : of the metrics that the data set is scored by
     folds : numbers of the splits for cross-validation
     overlaps : numbers of the parts by overlap
+    stages : what audio folders may be for: "dev", "eval"
     """
 
     name: str
@@ -70,8 +71,7 @@ class Layout:
     edition: str = "2023"
     folds: tuple[int, ...] = ()
     overlaps: tuple[int, ...] = ()
-
-    stages = ("dev",)
+    stages: tuple[str, ...] = ("dev",)
 
     @property
     def formats(self) -> tuple[str, ...]:
@@ -237,7 +237,7 @@ class StageLayout(Layout):
 
     def lists(self, root: Path) -> dict[str, list[Path]]:
         """Per format: all training recordings, those with video, all test recordings, the evaluation recordings."""
-        found = {}
+        found: dict[str, list[Path]] = {}
         for format in self.list_formats:
             dev = self.audio_files(root, format, "dev")
             train = [path for path in dev if self.split_of(path)[0] == "train"]
@@ -350,6 +350,13 @@ class OverlapLayout(Layout):
 
     _FOLDER = re.compile(r"wav_ov(\d+)_split(\d+)_\d+db")
 
+    def _numbers(self, folder: str) -> tuple[int, int]:
+        """Overlap and split that the name of an audio folder says."""
+        found = self._FOLDER.fullmatch(folder)
+        if found is None:
+            raise ValueError(f"{folder} is no audio folder")
+        return int(found[1]), int(found[2])
+
     def folder_of(self, path: str | os.PathLike[str]) -> tuple[str, str, int] | None:
         """As `Layout.folder_of`."""
         parts = Path(path).parts
@@ -364,7 +371,7 @@ class OverlapLayout(Layout):
         if found is None:
             return None
         parts = list(Path(path).parts)
-        overlap, split = self._FOLDER.fullmatch(parts[found[2]]).groups()
+        overlap, split = self._numbers(parts[found[2]])
         parts[found[2]] = f"desc_ov{overlap}_split{split}"
         return _on_disk(Path(*parts).with_suffix(".csv"))
 
@@ -375,7 +382,7 @@ class OverlapLayout(Layout):
         if found is None:
             return Place(split)
         folder = path.parts[found[2]]
-        overlap, fold = map(int, self._FOLDER.fullmatch(folder).groups())
+        overlap, fold = self._numbers(folder)
         return Place(split, folder, "", fold, overlap)
 
     def label_files(self, root: Path) -> list[Path]:

@@ -17,13 +17,13 @@ from dataset.layout_kinds import (
     StageLayout,
     sounds_under,
 )
-from util.arrays import ARRAYS
 from util.audio import audio_info
 from util.columns import named
 from util.errors import InputError
 from util.files import read_json
 from util.find import existing
 from util.interval_csv import INTERVAL_DIALECTS, IntervalDialect
+from util.microphone_arrays import ARRAYS
 from util.text import parse_csv, read_text
 
 __all__ = ["LAYOUTS", "DataRoot", "Layout", "ListNames", "layout_of_file"]

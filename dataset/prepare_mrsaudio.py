@@ -19,12 +19,12 @@ from tqdm import tqdm
 from dataset.classes import MRSAUDIO_CLASS_INDEX, MRSAUDIO_CLASSES
 from dataset.layouts import DataRoot
 from dataset.lists import write_lists
-from util.arrays import ARRAYS
 from util.audio import RATE_HZ, audio_info, read_audio, write_audio
 from util.dialects import write_events
 from util.errors import InputError
 from util.files import read_json, write_json, write_text
-from util.tracks import class_of_item, read_track, track_events
+from util.microphone_arrays import ARRAYS
+from util.position_tracks import class_of_item, read_track, track_events
 
 LABEL_FRAMES_PER_S = 10
 _FIELDS = {"foa": "foa_fn", "binaural": "wav_fn", "video": "vid_fn", "track": "pos_fn"}
@@ -33,7 +33,7 @@ _SHORTFALL_S = 0.1  # an audio file that ends this much before its stretch is pa
 
 
 @dataclass(frozen=True)
-class Item:
+class SourceItem:
     """One entry of the metadata file.
 
     Attributes
@@ -127,7 +127,9 @@ def run(args: argparse.Namespace) -> int:
     return 1
 
 
-def read_metadata(path: str | os.PathLike[str], source: str | os.PathLike[str]) -> tuple[list[Item], dict[str, str]]:
+def read_metadata(
+    path: str | os.PathLike[str], source: str | os.PathLike[str]
+) -> tuple[list[SourceItem], dict[str, str]]:
     """Items of the metadata file, sorted by name, and what is wrong with the others by name.
 
     The file is one json object, key -> {"item_name", "start", "stop" in seconds, "pos_fn", and "foa_fn", "wav_fn"
@@ -178,10 +180,10 @@ def _file_name(name: str) -> str:
     return name.strip().replace("/", "_").replace("\\", "_").replace("\0", "_").lstrip(".") or "_"
 
 
-def _item(name: str, entry: Any, source: Path) -> Item:
+def _item(name: str, entry: Any, source: Path) -> SourceItem:
     if not isinstance(entry, dict):
         raise InputError("its entry is no json object")
-    bounds = [entry.get("start"), entry.get("stop")]
+    bounds: list[Any] = [entry.get("start"), entry.get("stop")]
     if not all(isinstance(bound, int | float) and not isinstance(bound, bool) for bound in bounds):
         raise InputError(f"start and stop must be numbers of seconds, found {bounds[0]!r} and {bounds[1]!r}")
     start_s, stop_s = (float(bound) for bound in bounds)
@@ -199,7 +201,8 @@ def _item(name: str, entry: Any, source: Path) -> Item:
     if "foa" not in files and "binaural" not in files:
         raise InputError("has neither foa_fn nor wav_fn")
     class_of_item(entry["item_name"], MRSAUDIO_CLASS_INDEX)
-    return Item(name, entry["item_name"], start_s, stop_s, **files)
+    track = files.pop("track")
+    return SourceItem(name, entry["item_name"], start_s, stop_s, track, **files)  # type: ignore[arg-type]  # keys of _FIELDS
 
 
 def _locate(text: str, source: Path) -> Path:
@@ -222,14 +225,14 @@ def _open_root(out: Path, split: dict[str, Any], *, synthetic: bool = False) -> 
         raise InputError("is no folder of prepared data and not empty; give another --out", path=out)
     else:
         write_text(out / "classes.txt", "".join(f"{name}\n" for name in MRSAUDIO_CLASSES))
-        described = {"name": "MRSAudio", "layout": "starss23", "prepared": split}
+        described: dict[str, Any] = {"name": "MRSAudio", "layout": "starss23", "prepared": split}
         if synthetic:
             described |= {"name": "synthetic scenes in the form of MRSAudio", "synthetic": True}
             write_text(out / SYNTHETIC_MARKER, "Everything in this folder is made of synthetic scenes.\n")
         write_json(settings, described)
 
 
-def _targets(item: Item, options: Options) -> dict[str, Path]:
+def _targets(item: SourceItem, options: Options) -> dict[str, Path]:
     """Files that are made of an item."""
     stem, out = f"{item.split}/{item.name}", options.out
     targets = {"labels": out / "metadata_dev" / f"{stem}.csv"}
@@ -243,16 +246,16 @@ def _targets(item: Item, options: Options) -> dict[str, Path]:
     return targets
 
 
-def _jobs(items: Iterable[Item], options: Options) -> list[list[Item]]:
+def _jobs(items: Iterable[SourceItem], options: Options) -> list[list[SourceItem]]:
     """Unfinished items, those of one video together: it is decoded once for all of them."""
-    jobs: dict[Path, list[Item]] = {}
+    jobs: dict[Path, list[SourceItem]] = {}
     for item in items:
         if not all(path.exists() for path in _targets(item, options).values()):
             jobs.setdefault(item.video or item.track, []).append(item)
     return list(jobs.values())
 
 
-def _carry_out(jobs: list[list[Item]], options: Options, workers: int) -> Iterable[dict[str, str | None]]:
+def _carry_out(jobs: list[list[SourceItem]], options: Options, workers: int) -> Iterable[dict[str, str | None]]:
     if workers <= 1 or len(jobs) <= 1:
         for job in jobs:
             yield _do(job, options)
@@ -268,7 +271,7 @@ def _carry_out(jobs: list[list[Item]], options: Options, workers: int) -> Iterab
             raise
 
 
-def _do(job: list[Item], options: Options) -> dict[str, str | None]:
+def _do(job: list[SourceItem], options: Options) -> dict[str, str | None]:
     """Make the files of some items that share a video: name -> what went wrong, None if nothing."""
     result: dict[str, str | None] = {}
     for item in job:
@@ -279,10 +282,10 @@ def _do(job: list[Item], options: Options) -> dict[str, str | None]:
             result[item.name] = str(error)
     due = [item for item in job if "video" in _targets(item, options)]
     due = [item for item in due if not _targets(item, options)["video"].exists()]
-    if due:
+    if due and (video := due[0].video) is not None:
         try:
             missed = cut_video(
-                due[0].video,
+                video,
                 [(item.start_s, item.stop_s, _targets(item, options)["video"]) for item in due],
                 width=360 if options.video == "small" else None,
             )
@@ -295,7 +298,7 @@ def _do(job: list[Item], options: Options) -> dict[str, str | None]:
     return result
 
 
-def _make_sound_and_labels(item: Item, options: Options) -> None:
+def _make_sound_and_labels(item: SourceItem, options: Options) -> None:
     targets = _targets(item, options)
     if not targets["labels"].exists():
         class_index = class_of_item(item.item_name, MRSAUDIO_CLASS_INDEX)

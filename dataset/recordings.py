@@ -15,7 +15,6 @@ import numpy as np
 
 from dataset.layouts import LAYOUTS, DataRoot, layout_of_file
 from dataset.lists import read_list
-from util.arrays import ARRAYS, Array
 from util.audio import RATE_HZ, AudioInfo, audio_info, resampled_frames
 from util.boxes import MAX_BOXES, BoxTrack, box_file, read_boxes
 from util.errors import InputError
@@ -24,6 +23,7 @@ from util.find import files_in, folder_names
 from util.interval_csv import INTERVAL_DIALECTS
 from util.intervals import IntervalTable
 from util.labels import read_label_events, read_label_intervals
+from util.microphone_arrays import ARRAYS, Array
 
 Value = TypeVar("Value")
 

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from dcase2022_task3_seld_metrics.compare import compare
-from dcase2022_task3_seld_metrics.editions import EDITIONS
+from dcase2022_task3_seld_metrics.editions import DEFAULT, TABLE_EDITIONS
 from dcase2022_task3_seld_metrics.layouts import LAYOUTS
 from dcase2022_task3_seld_metrics.notices import MetricWarning
 from dcase2022_task3_seld_metrics.result import Result
@@ -34,7 +34,8 @@ _PROGRAM = "python -m dcase2022_task3_seld_metrics"
 
 def _add_choices(parser: argparse.ArgumentParser) -> None:
     """Options that scoring and comparing share."""
-    parser.add_argument("--edition", default="2023", help=f"counting rule: {', '.join(EDITIONS)} (default 2023)")
+    editions = ", ".join(TABLE_EDITIONS)
+    parser.add_argument("--edition", default=DEFAULT, help=f"counting rule: {editions} (default {DEFAULT})")
     parser.add_argument("--average", choices=("macro", "micro"), help="default: macro from 2022 on, micro before")
     layouts = ", ".join(["auto", "m19", "m19-training", *LAYOUTS])
     parser.add_argument("--layout", default="auto", help=f"csv reader: {layouts}; auto converts what is clear")
@@ -168,7 +169,7 @@ def main(argv: list[str] | None = None) -> None:
     shown = _Warnings()
     with warnings.catch_warnings():
         warnings.simplefilter("always", MetricWarning)
-        warnings.showwarning = shown.show
+        warnings.showwarning = shown.show  # type: ignore[assignment]  # it takes what it does not read as *rest
         try:
             if argv[:1] == ["compare"]:
                 _compare(argv[1:])

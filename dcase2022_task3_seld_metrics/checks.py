@@ -9,7 +9,7 @@ import numpy as np
 from dcase2022_task3_seld_metrics.batch import LARGEST_FRAME, Batch
 from dcase2022_task3_seld_metrics.grid import AZIMUTHS, ELEVATIONS, grid_cell
 from dcase2022_task3_seld_metrics.notices import Notices, refuse_first
-from dcase2022_task3_seld_metrics.settings import Settings
+from dcase2022_task3_seld_metrics.settings import ScoringSettings
 from util.errors import InputError
 from util.events import ANY_CLASS
 
@@ -42,7 +42,7 @@ def some(names: list[str]) -> str:
 
 def check_rows(
     batch: Batch,
-    settings: Settings,
+    settings: ScoringSettings,
     notices: Notices,
     names: list[str],
     line: np.ndarray,
@@ -76,7 +76,7 @@ def check_rows(
         refuse(np.isnan(batch.onscreen), "has no onscreen flag, and it is required to agree")
     negative = batch.frame < 0
     outside = (batch.class_index < 0) | (batch.class_index >= classes)
-    if edition.unit == "block":
+    if edition.unit == "block" and edition.fixed_frames is not None:
         refuse(outside, f"class must be between 0 and {classes - 1}")
         refuse(batch.frame < -edition.fixed_frames, f"frame must be {-edition.fixed_frames} or more")
         if reference:

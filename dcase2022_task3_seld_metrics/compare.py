@@ -132,4 +132,5 @@ def compare(
     if lonely:
         rule = f"{len(lonely)} recordings have a prediction in one of the two only and are left out of both: "
         Notices(strict).tell(rule + ", ".join(sorted(lonely)[:3]))
-    return Comparison(*(result.select(both) for result in results), key=key, significance=significance)
+    chosen = [result.select(both) for result in results]
+    return Comparison(chosen[0], chosen[1], key=key, significance=significance)

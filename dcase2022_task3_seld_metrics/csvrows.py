@@ -11,7 +11,7 @@ import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -102,7 +102,7 @@ def read_csv_rows(paths: Sequence[Path], grammar: Grammar, notices: Notices) -> 
     opened = [_opened(path, grammar) for path in paths]
     columns = _told(opened, paths, grammar, notices)
     contents, skips = [one.content for one in opened], [one.skipped for one in opened]
-    blocks: list[_Block | None] = [None] * len(paths)
+    blocks: dict[int, _Block] = {}
     last = np.full((2, len(paths)), [[-1], [0]], dtype=np.int64)
     regular: dict[int, list[int]] = {}
     for index, content in enumerate(contents):
@@ -111,7 +111,7 @@ def read_csv_rows(paths: Sequence[Path], grammar: Grammar, notices: Notices) -> 
             regular.setdefault(width, []).append(index)
     for width, members in regular.items():
         for group in (members, *([one] for one in members)):  # all at once; if that fails, each on its own
-            if blocks[group[0]] is not None:
+            if group[0] in blocks:
                 continue
             table = _regular_rows([contents[index] for index in group], width, grammar.integers[width])
             if table is None:
@@ -120,12 +120,13 @@ def read_csv_rows(paths: Sequence[Path], grammar: Grammar, notices: Notices) -> 
                 blocks[index] = tuple(part if place else part + skips[index] for place, part in enumerate(block))
                 last[:, index] = block[2].max(), width
     for index, path in enumerate(paths):
-        if blocks[index] is None:
+        if index not in blocks:
             blocks[index], last[0, index], last[1, index] = _irregular_rows(
                 contents[index], path, grammar, skips[index], notices
             )
-    joined = [np.concatenate(column) for column in zip(*blocks)] if blocks else list(_no_rows())
-    file = np.repeat(np.arange(len(paths)), [len(block[0]) for block in blocks])
+    in_order = [blocks[index] for index in range(len(paths))]
+    joined = [np.concatenate(column) for column in zip(*in_order)] if in_order else list(_no_rows())
+    file = np.repeat(np.arange(len(paths)), [len(block[0]) for block in in_order])
     rows = CsvRows(tuple(paths), file, *joined, *last, columns)
     if columns is not None:
         named_here = np.array([one.columns is not None for one in opened])
@@ -350,7 +351,10 @@ def _irregular_rows(
         notices.tell("blank line at the end is skipped", path=path, place=f"line {filled + 1 + skipped}")
     whole = _whole if grammar.whole else int
     widest, narrowest = max(grammar.integers), min(grammar.integers)
-    rows, frames, dropped, width = [], [], [], 0
+    rows: list[tuple[Any, ...]] = []
+    frames: list[int] = []
+    dropped: list[tuple[int, int]] = []
+    width = 0
     for number, text in enumerate(lines[:filled], start=1 + skipped):
         place = f"line {number}"
         if not text.strip():
@@ -359,7 +363,7 @@ def _irregular_rows(
         width = len(fields)
         if width == 1 and grammar.narrow:
             raise InputError(f"has 1 columns, {grammar.narrow}, found '{shown(fields[0])}'", path=path, place=place)
-        frame = _number(whole, fields[0], "frame", path, place)
+        frame = int(_number(whole, fields[0], "frame", path, place))
         frames.append(frame)
         if width < narrowest and grammar.narrow:
             raise InputError(f"has {width} columns, {grammar.narrow}", path=path, place=place)
@@ -382,8 +386,9 @@ def _irregular_rows(
         notices.tell(rule, path=path, place=f"line {number}")
     if not rows:
         return _no_rows(), max(frames, default=-1), width
-    *integers, values = zip(*rows)
-    block = *(np.array(column, dtype=np.int64) for column in integers), np.array(values, dtype=np.float64)
+    *integer_columns, fractions = zip(*rows)
+    whole_numbers = (np.array(column, dtype=np.int64) for column in integer_columns)
+    block = *whole_numbers, np.array(fractions, dtype=np.float64)
     return block, max(frames), width
 
 

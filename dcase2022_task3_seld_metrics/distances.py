@@ -35,7 +35,10 @@ def cartesian_to_polar(vector: np.ndarray) -> np.ndarray:
 class Distance(Protocol):
     """An angular distance in two steps, so that what depends on one row alone is computed once for it."""
 
-    coordinates: str
+    @property
+    def coordinates(self) -> str:
+        """What a batch carries: "polar" or "cartesian"."""
+        ...
 
     def prepare(self, coordinates: np.ndarray) -> np.ndarray:
         """Coordinates (n, d) as a batch carries them -> what `between` wants (n, k)."""

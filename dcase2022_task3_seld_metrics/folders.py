@@ -13,9 +13,9 @@ from dcase2022_task3_seld_metrics import layout2019
 from dcase2022_task3_seld_metrics.batch import Batch
 from dcase2022_task3_seld_metrics.checks import check_rows, matched_names
 from dcase2022_task3_seld_metrics.csvrows import Grammar, read_csv_rows
-from dcase2022_task3_seld_metrics.layouts import AUTO_FORMS, STEREO, Layout, layout_for, read_side
+from dcase2022_task3_seld_metrics.layouts import AUTO_FORMS, STEREO, CsvLayout, layout_for, read_side
 from dcase2022_task3_seld_metrics.notices import Notices
-from dcase2022_task3_seld_metrics.settings import Settings
+from dcase2022_task3_seld_metrics.settings import ScoringSettings
 from util.errors import InputError
 from util.find import same_name, walk
 
@@ -36,7 +36,7 @@ class Folders:
 def read_folders(
     reference: Folder,
     estimated: Folder,
-    settings: Settings,
+    settings: ScoringSettings,
     layout: str,
     notices: Notices,
     skip_unmatched: bool = False,
@@ -74,11 +74,11 @@ def read_folders(
         batches, lines, words = _read(paths, chosen, settings, notices)
     for batch, line, some in zip(batches, lines, paths):
         check_rows(batch, settings, notices, [str(path) for path in some], line, "line", reference=some is paths[0])
-    return Folders(names, *batches, unscored, words)
+    return Folders(names, batches[0], batches[1], unscored, words)
 
 
 def _read(
-    paths: tuple[list[Path], list[Path]], layout: Layout | None, settings: Settings, notices: Notices
+    paths: tuple[list[Path], list[Path]], layout: CsvLayout | None, settings: ScoringSettings, notices: Notices
 ) -> tuple[list[Batch], list[np.ndarray], dict[str, str]]:
     batches, lines, words = [], [], {}
     for side, some in zip(("reference", "prediction"), paths):
@@ -89,7 +89,7 @@ def _read(
     return batches, lines, words
 
 
-def _auto_grammar(settings: Settings) -> Grammar:
+def _auto_grammar(settings: ScoringSettings) -> Grammar:
     if settings.coordinates == "folded":
         columns = STEREO.columns
         return Grammar({6: (0, 1, 2, 5)}, "names", narrow="edition 2025 needs 6", columns=columns, whole=True)
@@ -119,7 +119,7 @@ def find_csv(folder: Folder, notices: Notices, *, nested: bool = False) -> dict[
     return found
 
 
-def _named_officially(predictions: dict[str, Path], layout: Layout, notices: Notices) -> dict[str, Path]:
+def _named_officially(predictions: dict[str, Path], layout: CsvLayout, notices: Notices) -> dict[str, Path]:
     kept = {name: path for name, path in predictions.items() if name.startswith(layout.prefixes)}
     left_out: Sequence[str] = sorted(set(predictions) - set(kept))
     if left_out:

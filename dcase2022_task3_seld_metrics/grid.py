@@ -142,4 +142,4 @@ def _count_directions(
         "more_est_cnt": np.maximum(0, more),
         "more_est_frame_cnt": more > 0,
     }
-    return {name: np.sum(value, axis=1, dtype=np.float64) for name, value in per_frame.items()}
+    return {name: np.asarray(np.sum(value, axis=1, dtype=np.float64)) for name, value in per_frame.items()}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy import special
 
 
@@ -29,7 +30,7 @@ class Interval:
     high: np.ndarray
 
 
-def jackknife(value: np.ndarray, leave_one_out: np.ndarray, significance: float = 0.05) -> Interval:
+def jackknife(value: ArrayLike, leave_one_out: ArrayLike, significance: float = 0.05) -> Interval:
     """Interval of Student's t around the bias-corrected score.
 
     Parameters
@@ -45,14 +46,14 @@ def jackknife(value: np.ndarray, leave_one_out: np.ndarray, significance: float 
     >>> round(float(interval.estimate), 6), round(float(interval.standard_error), 6)
     (0.6, 0.057735)
     """
-    value, leave_one_out = np.asarray(value, dtype=np.float64), np.asarray(leave_one_out, dtype=np.float64)
-    n = len(leave_one_out)
-    mean = leave_one_out.mean(axis=0)
-    bias = (n - 1) * (mean - value)
-    estimate = value - bias
-    standard_error = np.sqrt((n - 1) * np.mean((leave_one_out - mean) ** 2, axis=0))
+    whole, left_out = np.asarray(value, dtype=np.float64), np.asarray(leave_one_out, dtype=np.float64)
+    n = len(left_out)
+    mean = left_out.mean(axis=0)
+    bias = (n - 1) * (mean - whole)
+    estimate = whole - bias
+    standard_error = np.sqrt((n - 1) * np.mean((left_out - mean) ** 2, axis=0))
     reach = standard_error * (special.stdtrit(n - 1, 1 - significance / 2) if n > 1 else np.nan)
-    return Interval(value, leave_one_out, bias, estimate, standard_error, estimate - reach, estimate + reach)
+    return Interval(whole, left_out, bias, estimate, standard_error, estimate - reach, estimate + reach)
 
 
 def leave_one_out_sums(component: np.ndarray) -> np.ndarray:

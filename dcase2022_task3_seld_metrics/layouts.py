@@ -14,7 +14,7 @@ from dcase2022_task3_seld_metrics.batch import Batch
 from dcase2022_task3_seld_metrics.csvrows import CsvRows, Grammar
 from dcase2022_task3_seld_metrics.distances import cartesian_to_polar, polar_to_cartesian
 from dcase2022_task3_seld_metrics.notices import Notices
-from dcase2022_task3_seld_metrics.settings import Settings
+from dcase2022_task3_seld_metrics.settings import ScoringSettings
 from util.errors import InputError
 
 _IDS = (0, 1, 2)
@@ -55,7 +55,7 @@ _UNITS_M = {"m": 1.0, "cm": 0.01}
 
 
 @dataclass(frozen=True)
-class Layout:
+class CsvLayout:
     """One official pair of readers.
 
     Attributes
@@ -90,19 +90,21 @@ _SALSA = {4: POLAR_4, 5: POLAR, 6: VECTOR}
 LAYOUTS = {
     layout.name: layout
     for layout in (
-        Layout("m20", "DCASE2020 in SALSA", _SALSA, vector_references=True, prefixes=("fold", "mix")),
-        Layout("m21", "DCASE2021 in SALSA", _SALSA, vector_references=True, prefixes=("fold", "mix")),
-        Layout("m22", "DCASE2022 baseline", {5: POLAR, 6: VECTOR}, vectors="only"),
-        Layout("m23", "DCASE2023 baseline", _M23, vectors="only"),
-        Layout("m23s", "audio-visual baseline 2023", {4: POLAR_4, 6: POLAR_FAR, 7: VECTOR_FAR}, vectors="as degrees"),
-        Layout("m24", "DCASE2024 baseline", {4: POLAR_4, **_M23}, vector_references=True),
-        Layout("m25", "DCASE2025 stereo baseline", {6: STEREO}, header="always"),
+        CsvLayout("m20", "DCASE2020 in SALSA", _SALSA, vector_references=True, prefixes=("fold", "mix")),
+        CsvLayout("m21", "DCASE2021 in SALSA", _SALSA, vector_references=True, prefixes=("fold", "mix")),
+        CsvLayout("m22", "DCASE2022 baseline", {5: POLAR, 6: VECTOR}, vectors="only"),
+        CsvLayout("m23", "DCASE2023 baseline", _M23, vectors="only"),
+        CsvLayout(
+            "m23s", "audio-visual baseline 2023", {4: POLAR_4, 6: POLAR_FAR, 7: VECTOR_FAR}, vectors="as degrees"
+        ),
+        CsvLayout("m24", "DCASE2024 baseline", {4: POLAR_4, **_M23}, vector_references=True),
+        CsvLayout("m25", "DCASE2025 stereo baseline", {6: STEREO}, header="always"),
     )
 }
 AUTO_FORMS = {4: POLAR_4, 5: POLAR, 6: POLAR_FAR, 7: VECTOR_FAR}  # six columns are looked at more closely
 
 
-def layout_for(name: str, settings: Settings) -> Layout | None:
+def layout_for(name: str, settings: ScoringSettings) -> CsvLayout | None:
     """The layout of that name; None for "auto".
 
     Raises
@@ -121,7 +123,7 @@ def layout_for(name: str, settings: Settings) -> Layout | None:
 
 
 def read_side(
-    rows: CsvRows, layout: Layout | None, settings: Settings, notices: Notices, *, reference: bool
+    rows: CsvRows, layout: CsvLayout | None, settings: ScoringSettings, notices: Notices, *, reference: bool
 ) -> tuple[Batch, str]:
     """Rows of references or predictions in the form the counting rules want, and what was understood, in words."""
     side = "references" if reference else "predictions"
@@ -156,7 +158,7 @@ def read_side(
     return batch, _words(rows, forms, unit_m if settings.distance else None)
 
 
-def _coordinates(values: np.ndarray, is_vector: np.ndarray, settings: Settings, *, stereo: bool) -> np.ndarray:
+def _coordinates(values: np.ndarray, is_vector: np.ndarray, settings: ScoringSettings, *, stereo: bool) -> np.ndarray:
     """Values (n, 4) -> what the edition compares: (n, 2) degrees or (n, 3) vectors."""
     if stereo:
         return np.stack([values[:, 0], np.zeros(len(values))], axis=-1)
@@ -167,7 +169,7 @@ def _coordinates(values: np.ndarray, is_vector: np.ndarray, settings: Settings, 
     vectors = np.zeros((len(values), 3))
     vectors[~is_vector] = polar_to_cartesian(values[~is_vector, :2])
     vectors[is_vector] = values[is_vector, :3]
-    if settings.edition.name.startswith("2024"):  # by way of angles, which takes the length out
+    if settings.edition.vectors_by_angles:
         vectors[is_vector] = polar_to_cartesian(cartesian_to_polar(vectors[is_vector]))
     return vectors
 
@@ -184,7 +186,9 @@ def _distances(rows: CsvRows, forms: dict[int, Form], unit_m: float, edition_uni
     return distance / 100.0 if unit_m < edition_unit_m else distance * 100.0
 
 
-def _refuse_unfit(rows: CsvRows, layout: Layout, settings: Settings, notices: Notices, reference: bool) -> None:
+def _refuse_unfit(
+    rows: CsvRows, layout: CsvLayout, settings: ScoringSettings, notices: Notices, reference: bool
+) -> None:
     """What the official scorer would crash on."""
     vector = np.isin(rows.width, [width for width, form in layout.forms.items() if form.vector])
     if reference:
@@ -205,7 +209,7 @@ def _refuse_unfit(rows: CsvRows, layout: Layout, settings: Settings, notices: No
         rows.refuse(vector, "is Cartesian (x,y,z): compare Cartesian coordinates, or use layout auto, which converts")
 
 
-def _vector_title(layout: Layout) -> str:
+def _vector_title(layout: CsvLayout) -> str:
     return " or ".join(f"{width} columns: {form.title}" for width, form in layout.forms.items() if form.vector)
 
 
@@ -228,7 +232,7 @@ def _tell_unit(rows: CsvRows, distance_m: np.ndarray, notices: Notices) -> None:
         notices.tell(rule, path=rows.paths[0].parent)
 
 
-def _understand(rows: CsvRows, settings: Settings, side: str) -> tuple[dict[int, Form], float]:
+def _understand(rows: CsvRows, settings: ScoringSettings, side: str) -> tuple[dict[int, Form], float]:
     """Meaning of the rows of one side and unit of its distances, found out from the values.
 
     Raises

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from dcase2022_task3_seld_metrics.counting import Components
 from dcase2022_task3_seld_metrics.jackknife import Interval, jackknife, leave_one_out_sums
+from dcase2022_task3_seld_metrics.score_table import ANGLES
 from dcase2022_task3_seld_metrics.scores import Values, over_classes, scores
-from dcase2022_task3_seld_metrics.settings import Settings
-
-_SUMMED = ("2020", "2021")  # editions whose official programs count over all classes
+from dcase2022_task3_seld_metrics.settings import ScoringSettings
 
 
 def group_of(name: str, key: str) -> str | None:
@@ -95,7 +95,7 @@ class Result:
     unscored : references without a prediction; they count for nothing (Q5)
     """
 
-    settings: Settings
+    settings: ScoringSettings
     files: tuple[str, ...]
     components: Components
     unscored: tuple[str, ...] = ()
@@ -120,9 +120,9 @@ class Result:
 
     def _named_counts(self, sums: Components) -> dict[str, np.ndarray]:
         counts = dict(sums)
-        if self.settings.edition.name == "2025":  # its program has these counters and never adds to them
+        if self.settings.edition.onscreen:  # 2025: its program has these counters and never adds to them
             counts |= {name: np.zeros_like(counts[name]) for name in "SDI"}
-        if self.settings.edition.name in _SUMMED:
+        if self.settings.edition.summed_counts:
             if "FP_spatial" in counts:  # 2021: a misplaced event is one of the false positives
                 counts["FP"] = counts["FP"] + counts.pop("FP_spatial")
             counts = {name: np.sum(value, axis=-1) if np.ndim(value) else value for name, value in counts.items()}
@@ -167,7 +167,7 @@ class Result:
         nan_means = self.settings.edition.nan_means
         values = over_classes(self.classwise, self.occurs, nan_means)
         matched = self.components["DE_TP"].sum(axis=0) > 0
-        for name in ("LE", "AngE"):
+        for name in ANGLES:
             if name in self.classwise:
                 values[f"{name}_matched"] = over_classes({name: self.classwise[name]}, matched, ())[name]
         return {name: float(value) for name, value in values.items()}
@@ -188,12 +188,14 @@ class Result:
         if not self.files:
             return Jackknife((), significance, {}, {})
         left_out = self._scores({name: leave_one_out_sums(value) for name, value in self.components.items()})
-        value = self.overall, (self.classwise if self.settings.average == "macro" else {})
-        overall, classwise = (
-            {name: jackknife(whole[name], part[name], significance) for name in whole}
-            for whole, part in zip(value, left_out)
+
+        def intervals_of(whole: Mapping[str, ArrayLike], part: Values) -> dict[str, Interval]:
+            return {name: jackknife(value, part[name], significance) for name, value in whole.items()}
+
+        classwise = self.classwise if self.settings.average == "macro" else {}
+        return Jackknife(
+            self.files, significance, intervals_of(self.overall, left_out[0]), intervals_of(classwise, left_out[1])
         )
-        return Jackknife(self.files, significance, overall, classwise)
 
     def __add__(self, other: Result) -> Result:
         """Both sets of recordings together, as if scored in one call.

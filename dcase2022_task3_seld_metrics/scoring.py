@@ -10,10 +10,11 @@ import numpy as np
 from dcase2022_task3_seld_metrics.batch import Batch
 from dcase2022_task3_seld_metrics.checks import check_rows, matched_names, some
 from dcase2022_task3_seld_metrics.distances import polar_to_cartesian
+from dcase2022_task3_seld_metrics.editions import DEFAULT
 from dcase2022_task3_seld_metrics.folders import read_folders
 from dcase2022_task3_seld_metrics.notices import Notices
 from dcase2022_task3_seld_metrics.result import Result
-from dcase2022_task3_seld_metrics.settings import Settings, make_settings
+from dcase2022_task3_seld_metrics.settings import ScoringSettings, make_settings
 from dcase2022_task3_seld_metrics.tracks import limit_tracks
 from util.errors import InputError
 from util.events import EventTable
@@ -25,7 +26,7 @@ def score(
     reference: Events,
     estimated: Events,
     *,
-    edition: str = "2023",
+    edition: str = DEFAULT,
     average: str | None = None,
     class_count: int | None = None,
     classes: Sequence[str] | None = None,
@@ -96,12 +97,12 @@ def score(
         modality=modality,
         variant=variant,
     )
-    if isinstance(reference, Mapping) != isinstance(estimated, Mapping):
-        raise InputError("reference and estimated must both be event tables or both be folders")
-    if isinstance(reference, Mapping):
+    if isinstance(reference, Mapping) and isinstance(estimated, Mapping):
         if layout is not None:
             raise InputError("a layout belongs to folders of csv, not to event tables")
         return _score_tables(reference, estimated, settings, notices, skip_unmatched)
+    if isinstance(reference, Mapping) or isinstance(estimated, Mapping):
+        raise InputError("reference and estimated must both be event tables or both be folders")
     read = read_folders(reference, estimated, settings, layout or "auto", notices, skip_unmatched)
     return _score_batches(read.names, read.reference, read.estimated, settings, notices, read.unscored, read.layout)
 
@@ -109,28 +110,28 @@ def score(
 def _score_tables(
     reference: Mapping[str, EventTable],
     estimated: Mapping[str, EventTable],
-    settings: Settings,
+    settings: ScoringSettings,
     notices: Notices,
     skip_unmatched: bool,
 ) -> Result:
     names = matched_names(reference, estimated, notices, skip_unmatched)
     unscored = sorted(set(reference) - set(names))
-    batches = []
+    batches, due_s = [], settings.edition.frame_s
     for kind, tables in (("reference", reference), ("prediction", estimated)):
         chosen = [tables[name] for name in names]
         for name, table in zip(names, chosen):
-            if abs(table.frame_s - settings.edition.frame_s) > 1e-9:
+            if due_s is not None and abs(table.frame_s - due_s) > 1e-9:
                 rule = f"{kind} has frames of {table.frame_s:g} s, edition {settings.edition.name} scores frames of "
-                raise InputError(f"{rule}{settings.edition.frame_s:g} s", path=name)
+                raise InputError(f"{rule}{due_s:g} s", path=name)
         batch = _batch(chosen, settings)
         line = np.concatenate([np.arange(len(table)) for table in chosen] or [np.zeros(0, dtype=np.int64)])
         called = [f"{kind} {name}" for name in names]
         check_rows(batch, settings, notices, called, line, "row", reference=kind == "reference")
         batches.append(batch)
-    return _score_batches(names, *batches, settings, notices, unscored, {})
+    return _score_batches(names, batches[0], batches[1], settings, notices, unscored, {})
 
 
-def _batch(tables: list[EventTable], settings: Settings) -> Batch:
+def _batch(tables: list[EventTable], settings: ScoringSettings) -> Batch:
     """Event tables in the form the counting rules want."""
 
     def column(name: str) -> np.ndarray:
@@ -157,7 +158,7 @@ def _score_batches(
     names: list[str],
     reference: Batch,
     estimated: Batch,
-    settings: Settings,
+    settings: ScoringSettings,
     notices: Notices,
     unscored: Sequence[str],
     layout: dict[str, str],

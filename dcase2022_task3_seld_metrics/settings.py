@@ -20,30 +20,20 @@ from dcase2022_task3_seld_metrics.counting import (
     labelled_frames,
     labelled_segments,
 )
-from dcase2022_task3_seld_metrics.distances import CartesianDistance, FoldedDistance, PolarDistance
-from dcase2022_task3_seld_metrics.editions import Edition, edition_named
+from dcase2022_task3_seld_metrics.distances import CartesianDistance, Distance, FoldedDistance, PolarDistance
+from dcase2022_task3_seld_metrics.editions import DEFAULT, Edition, edition_named
 from dcase2022_task3_seld_metrics.grid import count_grid
 from util.errors import InputError
 
-_DISTANCES = {"polar": PolarDistance(), "cartesian": CartesianDistance(), "folded": FoldedDistance()}
-CLASSES_2019 = (
-    "knock", "drawer", "clearthroat", "phone", "keysDrop", "speech", "keyboard", "pageturn", "cough", "doorslam",
-    "laughter",
-)  # fmt: skip
-CLASSES_2020 = (
-    "alarm", "crying baby", "crash", "barking dog", "running engine", "female scream", "female speech", "burning fire",
-    "footsteps", "knocking on door", "male scream", "male speech", "ringing phone", "piano",
-)  # fmt: skip
-CLASSES_2021 = tuple(name for name in CLASSES_2020 if name not in ("running engine", "burning fire"))
-CLASSES_STARSS = (
-    "female speech", "male speech", "clapping", "telephone", "laughter", "domestic sounds", "footsteps", "door",
-    "music", "musical instrument", "water tap", "bell", "knock",
-)  # fmt: skip
-_CLASS_NAMES = {"2019": CLASSES_2019, "2020": CLASSES_2020, "2021": CLASSES_2021}
+_DISTANCES: dict[str, Distance] = {
+    "polar": PolarDistance(),
+    "cartesian": CartesianDistance(),
+    "folded": FoldedDistance(),
+}
 
 
 @dataclass(frozen=True)
-class Settings:
+class ScoringSettings:
     """One way to score.
 
     Attributes
@@ -69,13 +59,15 @@ class Settings:
             return scores.frame_rates_2024_without_distance
         if self.two_stage:
             return scores.block_rates_two_stage
+        if self.edition.rates is None:
+            raise ValueError(f"edition {self.edition.name} scores arrays, not components")
         return self.edition.rates
 
     def count(self, reference: Batch, estimated: Batch) -> Components:
         """Components of every recording of two batches (the same recordings in both)."""
         edition, classes, angle = self.edition, len(self.classes), _DISTANCES[self.coordinates]
         files = len(reference.last_frame)
-        if edition.unit == "block":
+        if edition.unit == "block" and edition.fixed_frames is not None:
             return count_grid(reference, estimated, classes, edition.fixed_frames, two_stage=self.two_stage)
         if edition.unit == "frame":
             frames = labelled_frames(reference)
@@ -102,7 +94,7 @@ class Settings:
 
 
 def make_settings(
-    edition: str = "2023",
+    edition: str = DEFAULT,
     *,
     average: str | None = None,
     class_count: int | None = None,
@@ -115,7 +107,7 @@ def make_settings(
     onscreen_required: bool = False,
     modality: str = "audio_visual",
     variant: str | None = None,
-) -> Settings:
+) -> ScoringSettings:
     """Settings from what a user says; see `score` for the arguments.
 
     Raises
@@ -131,7 +123,7 @@ def make_settings(
         raise InputError(f"edition {row.name} compares {' or '.join(row.coordinates)} coordinates, not {coordinates}")
     if variant not in (None, "2019", "two-stage") or (variant == "two-stage" and row.name != "2019"):
         raise InputError(f"unknown variant '{variant}' of edition {row.name}; 'two-stage' belongs to 2019")
-    if distance and row.relative_distance is None:
+    if distance and not row.distance:
         raise InputError(f"edition {row.name} knows no distance; 2024 and 2025 do")
     if distance is False and row.onscreen:
         raise InputError(f"edition {row.name} always compares distances")
@@ -140,13 +132,13 @@ def make_settings(
     if not angle_threshold_deg >= 0 or not distance_threshold >= 0:
         raise InputError("a threshold must be 0 or more")
     names = _class_names(row, class_count, classes)
-    with_distance = row.relative_distance is not None if distance is None else distance
+    with_distance = row.distance if distance is None else distance
     relative = row.relative_distance if relative_distance_threshold is None else relative_distance_threshold
     limits = Limits(angle_threshold_deg)
-    if with_distance:
+    if with_distance and relative is not None:
         limits = replace(limits, distance=distance_threshold, relative_distance=relative)
     limits = replace(limits, onscreen=onscreen_required and modality != "audio")
-    return Settings(row, average, names, coordinates, limits, with_distance, variant == "two-stage")
+    return ScoringSettings(row, average, names, coordinates, limits, with_distance, variant == "two-stage")
 
 
 def _class_names(edition: Edition, class_count: int | None, classes: Sequence[str] | None) -> tuple[str, ...]:
@@ -154,8 +146,8 @@ def _class_names(edition: Edition, class_count: int | None, classes: Sequence[st
         if class_count not in (None, len(classes)):
             raise InputError(f"class_count is {class_count}, but {len(classes)} class names are given")
         return tuple(classes)
-    count = edition.class_count if class_count is None else int(class_count)
+    known = edition.classes
+    count = len(known) if class_count is None else int(class_count)
     if count < 1:
         raise InputError(f"class_count must be 1 or more, found {count}")
-    known = _CLASS_NAMES.get(edition.name, CLASSES_STARSS)
     return known if len(known) == count else tuple(f"class {index}" for index in range(count))

@@ -9,24 +9,11 @@ import numpy as np
 from dcase2022_task3_seld_metrics.compare import Comparison
 from dcase2022_task3_seld_metrics.jackknife import Interval
 from dcase2022_task3_seld_metrics.result import Jackknife, Result
-
-_DEGREES = ("LE", "AngE", "DOA_error")
-_MEANING = {
-    "ER": "error rate, all classes",
-    "F": "F score, location-dependent",
-    "LE": "localization error, deg",
-    "AngE": "localization error, deg",
-    "LR": "localization recall",
-    "SELD": "SELD error, lower is better",
-    "RelDistE": "relative distance error",
-    "OnscreenAcc": "onscreen accuracy",
-    "DOA_error": "DOA error, deg",
-    "frame_recall": "frame recall",
-}
+from dcase2022_task3_seld_metrics.score_table import ANGLES, SCORES
 
 
 def _value(name: str, value: float) -> str:
-    digits = 2 if name in _DEGREES or (name == "DistE" and abs(value) > 20) else 4
+    digits = 2 if SCORES[name].unit == "°" or (name == "DistE" and abs(value) > 20) else 4
     if np.isnan(value):
         return "-"
     return f"{value:.{digits}f}" if abs(value) < 1e6 else f"{value:.3g}"
@@ -74,15 +61,24 @@ def overall_table(result: Result, intervals: Jackknife | None) -> str:
     header += [f"macro over the {count} of {len(result.classes)} classes that occur"] if result.occurring else []
     rows = [header]
     for name, value in result.overall.items():
-        row = [f"{name} ({_MEANING[name]})" if name in _MEANING else name, _value(name, value)]
+        row = [f"{name} ({_meaning(name, result)})", _value(name, value)]
         row += [_interval(name, intervals.overall.get(name))] if intervals else []
         row += [_value(name, result.occurring[name])] if result.occurring else []
         rows.append(row)
-    matched = [name for name in ("LE", "AngE") if f"{name}_matched" in result.occurring]
+    matched = [name for name in ANGLES if f"{name}_matched" in result.occurring]
     for name in matched:
         row = [f"{name} (matched classes only, deg)", ""] + ([""] if intervals else [])
         rows.append([*row, _value(name, result.occurring[f"{name}_matched"])])
     return table(rows)
+
+
+def _meaning(name: str, result: Result) -> str:
+    """A score in words: "F score within 20 deg"."""
+    settings, one = result.settings, SCORES[name]
+    words = one.title(f"{settings.limits.angle_deg:g} deg" if settings.edition.has_classes else None)
+    if one.unit == "°":
+        return f"{words}, deg"
+    return f"{words}, lower is better" if name == "SELD" else words
 
 
 def class_table(result: Result, intervals: Jackknife | None) -> str:
@@ -97,7 +93,8 @@ def class_table(result: Result, intervals: Jackknife | None) -> str:
         row = [label, f"{int(expected[index])}"]
         for name in names:
             row.append(_value(name, result.classwise[name][index]))
-            row += [_interval(name, intervals.classwise[name], (index,))] if with_intervals else []
+            if intervals is not None and with_intervals:
+                row.append(_interval(name, intervals.classwise[name], (index,)))
         rows.append(row)
     return table(rows)
 

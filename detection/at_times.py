@@ -18,7 +18,7 @@ from detection.detector import Detector
 from detection.videos import NMS_IOU, SCORE_THRESHOLD, _identity
 from detection.yolox import person_boxes
 from util.boxes import HOLD_S, MAX_BOXES, TIME_ROUNDING_S, BoxTrack
-from util.processors import cpu_count
+from util.cpus import cpu_count
 from util.video import decoded_frames, video_info
 
 Picture = TypeVar("Picture")
@@ -41,8 +41,10 @@ def held_at(
     for time_s in times_s:
         while coming is not None and coming[0] <= time_s + TIME_ROUNDING_S:
             held, coming = coming, next(source, None)
-        over = held is None or (coming is None and time_s >= held[0] + frame_s + HOLD_S)
-        yield time_s, None if over else held[1]
+        if held is None or (coming is None and time_s >= held[0] + frame_s + HOLD_S):
+            yield time_s, None
+        else:
+            yield time_s, held[1]
 
 
 def detected(

@@ -103,8 +103,8 @@ class CollageScore:
 
 def read_photos(folder: Path) -> list[np.ndarray]:
     """The photographs of a folder, BGR, in order of their names."""
-    photos = [cv2.imread(str(path)) for path in sorted(folder.glob("*.jpg"))]
-    photos = [photo for photo in photos if photo is not None]
+    read = [cv2.imread(str(path)) for path in sorted(folder.glob("*.jpg"))]
+    photos = [np.asarray(photo) for photo in read if photo is not None]
     if not photos:
         raise InputError("has no readable jpg", path=folder)
     return photos
@@ -142,7 +142,9 @@ def score_collages(
     return CollageScore(height_px, count, recalled / count, false / count, elsewhere / count)
 
 
-def draw(picture: np.ndarray, found: Detections, truths: np.ndarray = (), *, zoom: int = 2) -> np.ndarray:
+def draw(
+    picture: np.ndarray, found: Detections, truths: Sequence[np.ndarray] | np.ndarray = (), *, zoom: int = 2
+) -> np.ndarray:
     """Picture with the persons found (orange, with score) and the true boxes (thin, white)."""
     out = cv2.resize(picture, None, fx=zoom, fy=zoom, interpolation=cv2.INTER_CUBIC)
     for box in truths:

@@ -22,10 +22,10 @@ from detection.detector import Detector
 from detection.yolox import letterbox_into, person_boxes
 from util import cache
 from util.boxes import MAX_BOXES, TIME_ROUNDING_S, BoxTrack, box_file, box_place, read_meta, write_boxes
+from util.cpus import cpu_count
 from util.errors import InputError
 from util.files import companion, sha256_of
-from util.partials import sweep_partials
-from util.processors import cpu_count
+from util.leftovers import sweep_leftovers
 from util.video import VideoInfo, decoded_frames, video_info
 
 NMS_IOU = 0.65
@@ -88,8 +88,8 @@ def frames_on_grid(
 
     def due(until_s: float) -> list[float]:
         nonlocal tick
-        times = []
-        while (grid_s := tick / rate_hz) < until_s - TIME_ROUNDING_S:
+        times: list[float] = []
+        while rate_hz != "native" and (grid_s := tick / float(rate_hz)) < until_s - TIME_ROUNDING_S:
             times.append(grid_s)
             tick += 1
         return times
@@ -135,8 +135,8 @@ def detect_video(
 
     def people(inputs: np.ndarray, scales: list[float]) -> list[tuple[np.ndarray, np.ndarray]]:
         found = detector.detect(inputs, scales, score_threshold=SCORE_THRESHOLD, nms_iou=NMS_IOU)
-        limits = {"score_threshold": SCORE_THRESHOLD, "limit": MAX_BOXES}
-        return [person_boxes(one, info.width, info.height, **limits) for one in found]
+        size = info.width, info.height
+        return [person_boxes(one, *size, score_threshold=SCORE_THRESHOLD, limit=MAX_BOXES) for one in found]
 
     times_s: list[float] = []
     repeats: list[int] = []
@@ -154,6 +154,9 @@ def detect_video(
                 progress.update(repeats[len(boxes) - 1])
         free.append(used)
 
+    inputs = detector.empty_batch(batch)
+    scales: list[float] = []
+
     def launch() -> None:
         nonlocal inputs, scales
         flying.append((pool.submit(people, inputs[: len(scales)], scales), inputs))
@@ -161,7 +164,6 @@ def detect_video(
             land()
         inputs, scales = free.pop() if free else detector.empty_batch(batch), []
 
-    inputs, scales = detector.empty_batch(batch), []
     converter = VideoReformatter()
     frame_s = float(1 / info.fps)
     end_s = info.duration_s
@@ -264,7 +266,7 @@ def detect_videos(
     if rate_hz != "native" and not (isinstance(rate_hz, int | float) and 0 < rate_hz <= 1000):
         raise InputError(f'box rate {rate_hz!r}: give boxes per second (10), or "native" for every frame')
     paths = [box_file(video, detector.label) for video in videos]
-    sweep_partials(paths)
+    sweep_leftovers(paths)
     broken: list[InputError] = []
     todo: list[tuple[Path, Path, int, VideoInfo]] = []
     coming: set[Path] = set()
@@ -273,7 +275,7 @@ def detect_videos(
         try:
             info = video_info(source)
             if again or not is_current(path, source, detector, rate_hz):
-                count = info.frame_count if rate_hz == "native" else math.ceil(info.duration_s * rate_hz)
+                count = info.frame_count if rate_hz == "native" else math.ceil(info.duration_s * float(rate_hz))
                 paths[index] = box_place(video, detector.label)
                 if paths[index] not in coming:  # in the cache, videos of equal content have one file
                     todo.append((source, paths[index], count, info))

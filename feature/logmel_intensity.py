@@ -37,6 +37,8 @@ class LogmelIntensity(SpectralFeature):
     others : see `SpectralFeature`
     """
 
+    mel_weights: Tensor
+
     def __init__(
         self,
         channels: int = 4,

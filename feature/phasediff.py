@@ -26,6 +26,9 @@ class AmplitudePhaseDifference(nn.Module):
     n_fft, hop_length : STFT window and hop in samples
     """
 
+    hann: Tensor
+    pi: Tensor
+
     def __init__(self, channels: int, base_channel: int = 0, n_fft: int = 512, hop_length: int = 240):
         super().__init__()
         if not 0 <= base_channel < channels:

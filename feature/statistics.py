@@ -47,7 +47,7 @@ class RunningStatistics:
         off = x - mean
         # the second term is 0 but for rounding: it takes the error of the mean out again
         squares = off.square().sum(dim=0) - off.sum(dim=0).square() / len(x)
-        if self.mean is None:
+        if self.mean is None or self.variance is None:
             self.count, self.mean, self.variance = len(x), mean, squares / len(x)
             return
         before, count = self.count, self.count + len(x)
@@ -95,6 +95,9 @@ class Standardise(nn.Module):
     mean, scale : (maps, bins)
     """
 
+    mean: Tensor
+    scale: Tensor
+
     def __init__(self, mean: Tensor, scale: Tensor):
         super().__init__()
         mean, scale = torch.as_tensor(mean), torch.as_tensor(scale)
@@ -106,6 +109,8 @@ class Standardise(nn.Module):
     @classmethod
     def of(cls, statistics: RunningStatistics, maps: int) -> Standardise:
         """From the statistics that `RunningStatistics.update_maps` gathered."""
+        if statistics.mean is None:
+            raise ValueError("statistics of no rows")
         return cls(statistics.mean.unflatten(0, (maps, -1)), statistics.scale.unflatten(0, (maps, -1)))
 
     def forward(self, features: Tensor) -> Tensor:

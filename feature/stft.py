@@ -32,6 +32,8 @@ class SpectralFeature(nn.Module):
     reflect : `clip` mirrors the clip into them; else they are zeros
     """
 
+    hann: Tensor
+
     def __init__(
         self,
         channels: int,

@@ -11,28 +11,22 @@ from typing import Any
 from dataset.augment import ChannelSwap, check_swappable
 from dataset.layouts import DataRoot, ListNames
 from dataset.lists import list_file
-from dataset.loader import Loader
+from dataset.loader import Augment, Loader
 from dataset.plans import Mixed, Plan
 from dataset.recordings import Labels, Recording, recordings_from_list, split_by_room
 from dataset.source import Source, Visual
-from seld_validator import EDITIONS
+from dcase2022_task3_seld_metrics.editions import EDITIONS
 from system.model import StageModel
 from system.presets import ids_of, preset_of
 from system.row import Plans
 from system.table import system_named
-from util.arguments import DEFAULTS, resolve
-from util.arrays import Array, array_of_flag
+from util.arguments import resolve
 from util.errors import InputError
+from util.flags import DEFAULTS, FLAGS, FRAMING
+from util.microphone_arrays import Array, array_of_flag
 
 FLAG_OF_ARRAY = {"foa": "foa", "mic": "mic", "binaural": "bin"}
 VIDEO_FOLDERS = ("video_360x180_dev", "video_dev")
-FRAMING_FLAGS = {
-    "sampling_frequency": "-fs",
-    "fft_size": "--fft-size",
-    "stft_hop_size": "--stft-hop-size",
-    "train_wav_length": "--train-wav-length",
-    "eval_wav_hop_length": "--eval-wav-hop-length",
-}
 
 
 @dataclass(frozen=True)
@@ -82,8 +76,8 @@ def check_framing(args: Mapping[str, Any], plans: Plans, checkpoint: Path) -> No
     ------
     InputError : they do
     """
-    for name, flag in FRAMING_FLAGS.items():
-        trained = plans.flags.get(name)
+    for name in FRAMING:
+        flag, trained = FLAGS[name].option, plans.flags.get(name)
         if name in args and trained is None:
             raise InputError(f"{flag} means nothing to its system", path=checkpoint)
         if name in args and not math.isclose(args[name], trained):
@@ -167,6 +161,23 @@ def training_plan(args: Mapping[str, Any], source: Source, roots: Sequence[DataR
     )
 
 
+def augmentation(args: Mapping[str, Any], array: Array, source: Source) -> Augment | None:
+    """What --augment does to every item.
+
+    Raises
+    ------
+    InputError : video or an array that cannot be swapped
+    """
+    if args["augment"] == "none":
+        return None
+    if source.visual is not None:
+        check_swappable(source.recordings)
+    try:
+        return ChannelSwap(array, seed=args["random_seed"])
+    except ValueError as error:
+        raise InputError(f"--augment {args['augment']}: {error}") from None
+
+
 def training_loader(
     args: Mapping[str, Any],
     source: Source,
@@ -178,25 +189,14 @@ def training_loader(
     world: int = 1,
     first_step: int = 0,
 ) -> Loader:
-    """Batches of one process from an optimisation step on.
-
-    Raises
-    ------
-    InputError : the batch size does not divide by the number of processes; video that cannot be swapped
-    """
-    if args["batch_size"] % world:
-        raise InputError(f"the batch size {args['batch_size']} must divide by the {world} processes")
-    if args["augment"] == "acs" and model.stage.takes:
-        raise InputError(f"--augment acs changes sound; the stage {model.stage.name} hears none")
-    if args["augment"] == "acs" and source.visual is not None:
-        check_swappable(source.recordings)
+    """Batches of one process from an optimisation step on."""
     return Loader(
         source,
         plan,
         batch_size=args["batch_size"] // world,
         encode=model.output_format.encode,
         label_frame_s=model.output_format.label_frame_s,
-        augment=ChannelSwap(array, seed=args["random_seed"]) if args["augment"] == "acs" else None,
+        augment=augmentation(args, array, source),
         first_step=first_step,
         rank=rank,
         world=world,

@@ -15,6 +15,7 @@ from dataset.lists import list_file
 from dataset.recordings import Boxes, Recording, no_boxes, recordings_from_list
 from dataset.source import Visual
 from dataset.true_boxes import TrueBoxes
+from dcase2022_task3_seld_metrics.editions import EDITIONS
 from job.data import (
     FLAG_OF_ARRAY,
     check_framing,
@@ -26,31 +27,15 @@ from job.data import (
 )
 from job.machine import make_fabric
 from seld_predictor import SELDPredictor
-from seld_validator import EDITIONS, SELDValidator, Validation, check_edition, write_result
+from seld_validator import SELDValidator, Validation, check_edition, write_result
 from system.checkpoint import Checkpoint, load_checkpoint, model_of
 from system.model import Model
-from util.arrays import array_of_flag
 from util.errors import InputError
 from util.files import read_json
+from util.flags import INHERITED
+from util.microphone_arrays import array_of_flag
 from util.runs import SELECTED, newest_run, result_checkpoint
 from util.thresholds import Thresholds, read_thresholds
-
-# What an evaluation takes over from the training of its checkpoint unless a flag says otherwise.
-INHERITED = (
-    "data_root",
-    "ov",
-    "split",
-    "format",
-    "edition",
-    "detector",
-    "box_rate",
-    "sampling_frequency",
-    "fft_size",
-    "stft_hop_size",
-    "random_seed",
-    "select",
-)
-
 
 BOXES = {  # by --boxes
     "own": "the clip's own",
@@ -134,15 +119,15 @@ class Evaluation:
         args = self.args
         names = ", ".join(f"{root.name} ({root.path})" for root in self.roots)
         synthetic = ": synthetic scenes, no real recordings" if all(root.synthetic for root in self.roots) else ""
-        how = EDITIONS[args["edition"]]
-        average = f"{args['average']} average; " if how.averages else ""
+        edition = EDITIONS[args["edition"]]
+        average = f"{args['average']} average; " if len(edition.averages) > 1 else ""
         folders = ", ".join(sorted({recording.folder for recording in recordings}))
         remarks = [
             f"data {names}{synthetic}",
             f"list {list_name}, {len(recordings)} recordings, folders {folders}",
             f"checkpoint {checkpoint}, seed {args['random_seed']}, {_selection_remark(checkpoint, args['select'])}",
             f"command {self.command}",
-            f"metrics edition {args['edition']}, {average}{how.about}",
+            f"metrics edition {args['edition']}, {average}{edition.remark}",
             str(self.thresholds),
         ]
         if self.model.statistics is not None:
@@ -213,7 +198,6 @@ def evaluate_checkpoint(given: dict[str, Any], checkpoint: Path, command: str) -
     stored = content.arguments
     inherited = {key: stored[key] for key in INHERITED if stored.get(key) is not None}
     roots, args = open_roots({**inherited, **given, "net": content.system})
-    args |= {key: stored[key] for key in ("random_seed", "select") if key in stored}  # facts of its training
     fabric = make_fabric({**args, "devices": 1}, training=False)
     classes = common_classes(roots, args["class_num"])
 

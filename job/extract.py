@@ -22,9 +22,9 @@ from job.machine import make_fabric
 from job.statistics import gather_statistics
 from system.row import Plans, Stage, System
 from system.table import SYSTEMS, system_named
-from util.arguments import DEFAULTS
 from util.errors import InputError
 from util.files import read_json, write_json, written_whole
+from util.flags import DEFAULTS
 
 MARKER = "extract.json"
 

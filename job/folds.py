@@ -72,7 +72,7 @@ def cross_validate(given: dict[str, Any], command: str, base: Path, folds: Seque
         settings = load_checkpoint(checkpoint).arguments
         scored = {"data_root": settings["data_root"], "device": settings["device"]}
         found[fold], _ = evaluate_checkpoint(scored, checkpoint, command)
-    lines = [f"{_named(fold)}: {score_line(one.scores.overall)}" for fold, one in found.items()]
+    lines = [f"{_named(fold)}: {score_line(one.scores.overall)}" for fold, one in found.items() if one.scores]
     if len(folds) > 1:
         lines.append(f"pooled: {score_line(pooled(list(found.values())).overall)}")
     count = "each split is" if len(folds) > 1 else "it is"

@@ -14,10 +14,10 @@ from dataset.layouts import LAYOUTS
 from job.data import check_framing
 from seld_predictor import Inference, load
 from system.checkpoint import load_checkpoint
-from util.arguments import DEFAULTS
-from util.arrays import array_of_flag
 from util.errors import InputError
 from util.find import SOUND_SUFFIXES, VIDEO_SUFFIXES, Found, beside, folder_names, walk
+from util.flags import DEFAULTS
+from util.microphone_arrays import array_of_flag
 from util.runs import newest_run, result_checkpoint
 
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import logging
 import os
 import warnings
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from lightning_fabric import Fabric
 
 from util.errors import InputError
 
-_PRECISIONS = {"bf16": "bf16-mixed", "32": "32-true"}
+_PRECISIONS: dict[str, Literal["bf16-mixed", "32-true"]] = {"bf16": "bf16-mixed", "32": "32-true"}
 
 
 def make_fabric(args: dict[str, Any], *, training: bool) -> Fabric:

@@ -134,6 +134,6 @@ def boxes_as_needed(video: Path, detector: str, placement: Placement, step_s: fl
     from detection.detector import Detector
     from detection.videos import source_video
 
-    times = (float(placement.video_times_s(np.float64(index * step_s))) for index in itertools.count())
+    times = (float(placement.video_times_s(np.array(index * step_s))) for index in itertools.count())
     for _, boxes, _ in video_boxes(source_video(video), times, Detector(detector)):
         yield placement.turned(boxes)

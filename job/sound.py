@@ -9,9 +9,9 @@ import numpy as np
 from dataset.layouts import LAYOUTS
 from dataset.recordings import Recording, recording_of_file
 from dataset.source import Read, read_file
-from util.arrays import ARRAYS, Array
 from util.audio import audio_info
 from util.errors import InputError
+from util.microphone_arrays import ARRAYS, Array
 
 _ACN_FROM_FUMA = (0, 2, 3, 1)  # W X Y Z -> W Y Z X
 FUMA_W_GAIN = 2**0.5  # FuMa keeps W 3 dB lower

@@ -16,7 +16,7 @@ from feature.front import on_device
 from feature.statistics import RunningStatistics
 from job.data import TrainingData
 from system.row import Settings, Stage
-from util.arrays import Array
+from util.microphone_arrays import Array
 
 
 def gather_statistics(

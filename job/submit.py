@@ -8,7 +8,6 @@ import sys
 import tempfile
 import zipfile
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +17,15 @@ from tqdm import tqdm
 from dataset.layouts import DataRoot
 from dataset.lists import list_file
 from dataset.recordings import Recording, recordings_from_list
+from dcase2022_task3_seld_metrics.editions import DEFAULT, EDITIONS, Edition, Entry
 from job.picture import PlacedBoxes, Placement, boxes_of_video
-from util.arguments import DEFAULTS
-from util.arrays import ARRAY_OF_FORMAT, ARRAYS, Array
 from util.dialects import dialect_named, read_events, write_events
 from util.errors import InputError
 from util.events import EventTable
 from util.files import folder_written_whole, write_text, written_whole
 from util.find import files_under
+from util.flags import DEFAULTS
+from util.microphone_arrays import ARRAY_OF_FORMAT, ARRAYS, Array
 from util.text import parse_csv, read_bytes, read_text, unusual_bytes
 
 _LABEL = re.compile(r"[A-Za-z-]+_[A-Za-z0-9-]+_task3[ab]?_[1-4]")  # a, b: tracks without and with video, from 2023 on
@@ -33,49 +33,22 @@ _TO_FILL_IN = "TO FILL IN"
 _LEFT = "places are still to fill in"
 
 
-@dataclass(frozen=True)
-class Entry:
-    """What an edition wants.
-
-    Attributes
-    ----------
-    dialect : of its csv files
-    clips : recordings of its evaluation set; None: not known here
-    distance, onscreen : whether rows say it
-    """
-
-    dialect: str
-    clips: int | None = None
-    class_count: int = 13
-    name: str = r"mix\d{3}"
-    distance: bool = False
-    onscreen: bool = False
-
-
-ENTRIES = {
-    "2022": Entry("starss22"),
-    "2023": Entry("dcase2023", clips=79),
-    "2024": Entry("dcase2024", clips=79, distance=True),
-    "2025": Entry("dcase2025", clips=10000, name=r".+", distance=True, onscreen=True),
-}
-
-
 def submit(given: dict[str, Any], command: str) -> int:
     """Predict an evaluation set and pack the entry: csv files, metadata, zip."""
     from job.inputs import inference_arguments, open_checkpoint  # PyTorch and the networks
 
-    args = inference_arguments(given, edition="2023")
-    entry, label = _entry(args["edition"]), args["label"]
+    args = inference_arguments(given, edition=DEFAULT)
+    (edition, entry), label = _entry(args["edition"]), args["label"]
     _check_label(label)
     out = Path(args["out"] or f"submission_{args['edition']}")
     inference, checkpoint = open_checkpoint(args, given)
     model = inference.model
-    if entry.distance or entry.onscreen:
-        rule = f"edition {args['edition']} wants {'distances' if entry.distance else ''}"
-        rule += " and whether sources are on the screen" if entry.onscreen else ""
+    if edition.distance:
+        rule = f"edition {edition.name} wants distances"
+        rule += " and whether sources are on the screen" if edition.onscreen else ""
         raise InputError(f"{rule}; {model.system.name} does not estimate them", path=checkpoint)
-    if len(model.classes) != entry.class_count:
-        rule = f"has {len(model.classes)} classes, edition {args['edition']} {entry.class_count}"
+    if len(model.classes) != len(edition.classes):
+        rule = f"has {len(model.classes)} classes, edition {edition.name} {len(edition.classes)}"
         raise InputError(rule, path=checkpoint)
     recordings = evaluation_recordings(args, model.array.name)
     visual = model.visual and not args["no_video"]
@@ -91,7 +64,7 @@ def submit(given: dict[str, Any], command: str) -> int:
     ):
         for recording in progress:
             boxes = None
-            if visual:
+            if visual and recording.video is not None:
                 times_s = inference.look_times_s(recording)
                 track = boxes_of_video(recording.video, inference.detector, times_s, Placement(), out / "boxes")
                 boxes = PlacedBoxes(track, Placement())
@@ -125,8 +98,8 @@ def evaluation_recordings(args: dict[str, Any], array: str) -> list[Recording]:
         return recordings_from_list(path, roots, array=ARRAYS.get(array))
     files = roots[0].audio_files(array, "eval")
     if not files:
-        folder = roots[0].audio_folder(array, "eval")
-        raise InputError("holds no recordings; -evalwt LIST names others", path=folder)
+        rule = "holds no recordings; -evalwt LIST names others"
+        raise InputError(rule, path=roots[0].audio_folder(array, "eval"))
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "evaluation.txt"
         path.write_text("".join(f"{file.absolute()}\n" for file in files), encoding="utf-8")
@@ -203,7 +176,7 @@ results:
 def check_submission(given: dict[str, Any], command: str) -> int:
     """Check an entry, a folder or a zip; the exit status is 1 where something is wrong."""
     del command
-    args = {**DEFAULTS, "edition": "2023", **given}
+    args = {**DEFAULTS, "edition": DEFAULT, **given}
     path = Path(args["check_submission"])
     recordings: list[Recording] = []
     root = Path(args["data_root"][0])
@@ -237,7 +210,7 @@ def check_entry(folder: Path, edition: str, recordings: Sequence[Recording] = ()
     ------
     InputError : unknown edition
     """
-    entry = _entry(edition)
+    row, entry = _entry(edition)
     files = files_under(folder, [".csv"])
     if not files:
         return [f"{folder}: holds no csv file"]
@@ -253,16 +226,16 @@ def check_entry(folder: Path, edition: str, recordings: Sequence[Recording] = ()
         found += [f"{names[name]}: belongs to no recording" for name in sorted(names.keys() - due.keys())]
     else:
         found += [
-            f"{path}: files of edition {edition} are called {entry.name}.csv"
+            f"{path}: files of edition {edition} are called {entry.file_name}.csv"
             for name, path in names.items()
-            if not re.fullmatch(entry.name, name)
+            if not re.fullmatch(entry.file_name, name)
         ]
         if entry.clips is not None and len(names) != entry.clips:
             found.append(f"{folder}: {len(names)} csv files, the evaluation set of {edition} has {entry.clips}")
     empty = 0
     for name, path in names.items():
         try:
-            table = read_events(path, entry.dialect, class_count=entry.class_count)
+            table = read_events(path, entry.dialect, class_count=len(row.classes))
         except InputError as error:
             found.append(str(error))
             continue
@@ -323,11 +296,12 @@ def _of_rows(path: Path, table: EventTable, recording: Recording | None) -> list
     return found
 
 
-def _entry(edition: str) -> Entry:
-    if edition not in ENTRIES:
-        raise InputError(f"--edition {edition}: entries are known for {', '.join(ENTRIES)}")
-    dialect_named(ENTRIES[edition].dialect)
-    return ENTRIES[edition]
+def _entry(name: str) -> tuple[Edition, Entry]:
+    edition = EDITIONS.get(name)
+    if edition is None or edition.entry is None:
+        known = ", ".join(one.name for one in EDITIONS.values() if one.entry is not None)
+        raise InputError(f"--edition {name}: entries are known for {known}")
+    return edition, edition.entry
 
 
 def _check_label(label: str) -> None:

@@ -17,11 +17,14 @@ from tqdm import tqdm
 
 from dataset.layouts import DataRoot
 from dataset.plans import Plan
-from dataset.recordings import Boxes, Recording
+from dataset.recordings import Boxes, Recording, no_boxes
 from dataset.source import Source
+from dcase2022_task3_seld_metrics.editions import EDITIONS
+from dcase2022_task3_seld_metrics.score_table import SCORES
 from job.data import (
     FLAG_OF_ARRAY,
     TrainingData,
+    augmentation,
     common_classes,
     detect_people,
     labels_of,
@@ -43,9 +46,10 @@ from system.model import Model, StageModel
 from system.presets import preset_of
 from system.row import Stage, System
 from system.table import system_named
-from util.arrays import Array
 from util.errors import InputError
 from util.files import read_json, write_json, written_whole
+from util.flags import RESUMABLE
+from util.microphone_arrays import Array
 from util.runs import (
     SELECTED,
     checkpoints_of,
@@ -58,7 +62,6 @@ from util.runs import (
 from util.thresholds import Thresholds, read_thresholds
 
 FINISHED = "finished.json"  # in the folder of a stage that is trained to its end
-CHANGEABLE_ON_RESUME = ("train", "val", "max_iter", "epochs", "patience", "device", "devices", "precision", "workers")
 CLIPS_DRAWN = 3  # clips whose azimuth is drawn at every validation
 
 
@@ -79,10 +82,12 @@ def train(given: dict[str, Any], command: str, *, run_folder: Path | None = None
     due = run.due(resumed)
     if not due:
         raise InputError("every stage of its system is trained", path=resumed)
+    run.check(due)
     run.folder = run_folder or _run_dir(args, roots, run.array, fabric, resumed)
     if resumed is None and fabric.is_global_zero:
         run.folder.mkdir(parents=True, exist_ok=True)
-        write_json(run.folder / "args.json", {**args, "command": command, "code_version": code_version()})
+        about = {"given": sorted(given), "command": command, "code_version": code_version()}
+        write_json(run.folder / "args.json", {**args, **about})
     for stage in due:
         status = run.train(stage, resumed)
         if status:
@@ -97,13 +102,13 @@ def train(given: dict[str, Any], command: str, *, run_folder: Path | None = None
 
 def _given_before(given: dict[str, Any], run_dir: Path) -> dict[str, Any]:
     """Arguments of a run that is to go on, with the changes that are allowed."""
-    changed = {name: value for name, value in given.items() if name in CHANGEABLE_ON_RESUME}
+    changed = {name: value for name, value in given.items() if name in RESUMABLE}
     ignored = sorted(given.keys() - changed.keys() - {"resume"})
     if ignored:
         print(f"--resume goes on with the run's own settings; ignored: {', '.join(ignored)}", file=sys.stderr)
     given = {**_arguments_of_run(run_dir), **changed}
     if "epochs" in changed and "max_iter" not in changed:
-        del given["max_iter"]  # follows from the epochs
+        given.pop("max_iter", None)  # follows from the epochs
     return given
 
 
@@ -181,6 +186,22 @@ class _Run:
                 self.stages[name] = _frozen(self.started[name])
         return [stage for stage in self.system.stages if stage.name not in self.stages and wanted in (None, stage.name)]
 
+    def check(self, due: Sequence[Stage]) -> None:
+        """Refuse what cannot be drawn or combined, before anything is made."""
+        if self.args["batch_size"] % self.fabric.world_size:
+            rule = f"must divide by the {self.fabric.world_size} processes"
+            raise InputError(f"the batch size {self.args['batch_size']} {rule}")
+        for stage in due:
+            if stage.takes:
+                if self.args["augment"] != "none":
+                    rule = f"the stage {stage.name} of {self.system.name} hears none"
+                    raise InputError(f"--augment changes sound, {rule}")
+                continue
+            source = source_of(self.args, self.data.train, self.classes, no_boxes if self.visual else None)
+            plan = training_plan(self.args, source, self.roots, stage.plans(self.settings[stage.name]))
+            _set_iterations(dict(self.args), self.given, plan)
+            augmentation(self.args, self.array, source)
+
     def _found(self, name: str, wanted: str) -> StageState:
         """A stage that comes before one that is to be trained: of --init, else of the newest run that has it."""
         if name in self.started:
@@ -214,7 +235,6 @@ class _Run:
         _set_iterations(args, self.given, plan)
         model.to(fabric.device)
         ranks = {"rank": fabric.global_rank, "world": fabric.world_size}
-        training_loader(args, source, plan, model, self.array, **ranks).close()  # what cannot be drawn is refused now
         thresholds = read_thresholds(
             args["threshold_config"], len(self.classes), default=model.output_format.threshold
         )
@@ -409,8 +429,8 @@ class _Results:
         make: Callable[[StageState], Checkpoint],
     ):
         self.evaluation, self.data, self.run_dir, self.make = evaluation, data, run_dir, make
-        self.choice = stage.recipe.choice
         self.args, self.classes = evaluation.args, evaluation.model.classes
+        self.score = SCORES[stage.recipe.choice or EDITIONS[self.args["edition"]].best]
         self.last: tuple[Path, Validation] | None = None
         self.train_loss = float("nan")
 
@@ -466,7 +486,7 @@ class _Results:
         best = iteration_of(Path(read_json(selected)["checkpoint"]))
         since = (iteration - best) // self.args["model_save_interval"]
         if since > patience:
-            tqdm.write(f"stopped: no better {self.choice.score} score since iteration {best} (--patience {patience})")
+            tqdm.write(f"stopped: no better {self.score.label} since iteration {best} (--patience {patience})")
         return since > patience
 
     def _keep_few(self, newest: Path) -> None:
@@ -488,7 +508,7 @@ class _Results:
         if validation.scores is None:
             return
         s = validation.scores.overall
-        scores = {"SELD_error" if name == "SELD" else name: value for name, value in s.items()}
+        scores = {SCORES[name].key: value for name, value in s.items()}
         self._remember(iteration, {"val_loss": validation.loss, **scores})
         occurs = validation.scores.occurs
         self.monitor.validation(iteration, scores, validation.scores.classwise, self.classes, occurs=occurs)
@@ -509,16 +529,16 @@ class _Results:
             file.write(json.dumps(line) + "\n")
 
     def _offer(self, path: Path, validation: Validation) -> None:
-        """Remember the checkpoint if it is the best one so far, by the score of its stage."""
-        selected, score = self.run_dir / SELECTED, self.choice.score
-        value, name = validation.scores.overall[score], "SELD_error" if score == "SELD" else score
-        best = read_json(selected)[name] if selected.is_file() else None
+        """Remember the checkpoint if it is the best one so far, by the score of its stage or of the edition."""
+        score, selected = self.score, self.run_dir / SELECTED
+        value = validation.scores.overall[score.name]
+        best = read_json(selected)[score.key] if selected.is_file() else None
         # 2019 gives no error where nothing is predicted: that is worse than any
-        if best is None or (value < best if self.choice.low else value > best):
+        if best is None or score.beats(value, best):
             value = value if math.isfinite(value) else None
             rule = self.args["select"]
             apart = self.data.selection_name if rule == "val" else self.data.validation_name
-            about = {"checkpoint": path.name, name: value, "selected_on": rule, "recordings": apart}
+            about = {"checkpoint": path.name, score.key: value, "selected_on": rule, "recordings": apart}
             write_json(selected, about)
 
     def print_end(self) -> None:
@@ -537,7 +557,10 @@ def _arguments_of_run(run_dir: Path) -> dict[str, Any]:
     if not (run_dir / "args.json").is_file():
         raise InputError("is no run folder: it holds no args.json", path=run_dir)
     stored = read_json(run_dir / "args.json")
-    return {key: value for key, value in stored.items() if key not in ("command", "code_version", "resume")}
+    own = {"command", "code_version", "resume", "given"}
+    if "given" in stored:  # what follows from the epochs, or from the data set, follows from them again
+        own |= {"max_iter", "model_save_interval"} - set(stored["given"])
+    return {key: value for key, value in stored.items() if key not in own}
 
 
 def _set_iterations(args: dict[str, Any], given: Mapping[str, Any], plan: Plan) -> None:
@@ -561,12 +584,7 @@ def _set_iterations(args: dict[str, Any], given: Mapping[str, Any], plan: Plan) 
 
 def score_line(scores: Mapping[str, float]) -> str:
     """Scores in one line: fractions that users know as percent are given so."""
-    forms = {"F": "F {:.1f} %", "LR": "LR {:.1f} %", "frame_recall": "frame recall {:.1f} %"}
-    plain = {"ER": "ER {:.2f}", "LE": "LE {:.1f} deg", "DOA_error": "DOA error {:.1f} deg", "SELD": "SELD error {:.3f}"}
-    return "  ".join(
-        forms[name].format(100 * value) if name in forms else plain[name].format(value)
-        for name, value in scores.items()
-    )
+    return "  ".join(SCORES[name].line(value) for name, value in scores.items())
 
 
 def _run_dir(

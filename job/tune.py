@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from dcase2022_task3_seld_metrics.score_table import SCORES, SCORES_BY_KEY
 from job.data import common_classes, open_roots, training_data
 from job.folds import cross_validate
 from job.train import score_line, train
@@ -21,19 +22,16 @@ from report.tuning import TrialRow, best_row, markdown, winners, write_tables, w
 from system.model import StageModel
 from system.presets import preset_of, with_changes
 from system.table import system_named
-from system.tuning import BUDGET, FILE, FLAGS, Plan, Point, Stage, as_text, changed, changes, read_plan
-from util.arguments import DEFAULTS
+from system.tuning import BUDGET, FILE, GRID_FLAGS, Plan, Point, Stage, as_text, changed, changes, read_plan
 from util.errors import InputError
 from util.files import read_json, write_json
+from util.flags import DEFAULTS, FLAGS, names_of
 from util.runs import iteration_of
 
-# Flags that decide nothing that is compared: a search may go on with others.
-FREE = {
-    *("train", "val", "tune", "ids", "monitor_path", "data_root", "device", "devices", "workers", "out", "storage"),
-    *("stages", "set", "resume", "net", "job_id", "task_settings", "train_wav_txt", "val_wav_txt", "eval_wav_txt"),
-}
-OWN = ("tune", "stages", "storage", "out")  # of the search, not of a trial
-MACHINE = ("device", "devices", "workers", "monitor_path")  # flags that decide no result
+# Arguments that a search may go on with others of: recordings and settings are compared as what they stand for.
+FREE = {*names_of(lambda flag: flag.role != "setting"), "job_id", "task_settings"}
+OWN = names_of(lambda flag: "tune" in flag.jobs and "train" not in flag.jobs)  # of the search, not of a trial
+MACHINE = names_of(lambda flag: flag.role == "machine")  # flags that decide no result
 DATABASE = "tuning.db"
 
 
@@ -103,7 +101,8 @@ class Search:
         self.folder.mkdir(parents=True, exist_ok=True)
         self.url = given.get("storage") or f"sqlite:///{self.folder / DATABASE}"
         self._storage = self._open_storage()
-        self._rows = self._read()
+        self._rows: list[TrialRow] = []
+        self._read()
 
     # ---- what is known -----------------------------------------------------------------------------------------------
 
@@ -186,7 +185,7 @@ class Search:
                              place=f"stage {number} '{stage.name}'")  # fmt: skip
         kept = "" if chosen.number == number else f" (of stage {chosen.number}; nothing here is better)"
         print(f"stage {number} of {len(self.stages)}, {stage.name}: best is {chosen.label}{kept}, "
-              f"SELD error {chosen.seld:.4f}", flush=True)  # fmt: skip
+              f"{SCORES['SELD'].line(chosen.seld)}", flush=True)  # fmt: skip
         return found
 
     def _try(self, stage: Stage, index: int, values: dict[str, Any], start: Point) -> TrialRow:
@@ -263,10 +262,10 @@ class Search:
         for name, value in self.final_flags().items():
             if name in ("train", "val", "net", "ids", "select") or value is None or value is False:
                 continue
-            if name in FLAGS and value == preset_of(self.args["net"]).arguments.get(name):
+            if name in GRID_FLAGS and value == preset_of(self.args["net"]).arguments.get(name):
                 continue
             for one in value if isinstance(value, list) else [value]:
-                words += ["--" + name.replace("_", "-"), *([] if one is True else [as_text(one)])]
+                words += [FLAGS[name].options[-1], *([] if one is True else [as_text(one)])]
         given = self.given.get("ids", [])
         return shlex.join([*words[:3], *given, *words[3:]])
 
@@ -327,10 +326,9 @@ class Search:
         study.set_user_attr("about", due)
         return study
 
-    def _read(self) -> list[TrialRow]:
+    def _read(self) -> None:
         """Rows of the finished trials of the database; it must be of this search."""
         names = {summary.study_name for summary in self._optuna.get_all_study_summaries(self._storage)}
-        self._rows: list[TrialRow] = []
         for stage in self.stages:
             if self._name(stage) in names:
                 study = self._study(stage, self.begins_at(stage))
@@ -342,7 +340,6 @@ class Search:
         if strange:
             rule = f"holds another search (a stage '{strange[0]}'): name another folder with --out"
             raise InputError(rule, path=self.url)
-        return self._rows
 
     def _repeat_interrupted(self, study: Any) -> None:
         """Trials that were running when the search was stopped or killed wait to be tried again."""
@@ -350,7 +347,7 @@ class Search:
         for trial in study.get_trials(deepcopy=False, states=(states.RUNNING,)):
             row = trial.user_attrs.get("row")
             if row is not None and row["scores"]:  # killed between its score and its end
-                study.tell(trial.number, row["scores"]["SELD_error"])
+                study.tell(trial.number, row["scores"][SCORES["SELD"].key])
             else:
                 study.tell(trial.number, state=states.FAIL)
         trials = [trial for trial in study.get_trials(deepcopy=False) if "grid_id" in trial.system_attrs]
@@ -376,7 +373,7 @@ class Search:
             name, _, value = text.partition("=")
             self.system.stages[-1].settings({**self.args, "set": [text]}, self.data.train[0].array)
             settings |= self._from_text(name, value)
-        return Point(settings, {name: self.args[name] for name in FLAGS})
+        return Point(settings, {name: self.args[name] for name in GRID_FLAGS})
 
     def _from_text(self, name: str, text: str) -> dict[str, Any]:
         return {name: with_changes({name: self.defaults[name]}, [f"{name}={text}"])[name]}
@@ -451,7 +448,7 @@ class Search:
 def read_scores(folder: Path) -> dict[str, Any]:
     """Of a finished run: state, scores of its best epoch, epochs, curve."""
     lines = [json.loads(line) for line in (folder / "history.jsonl").read_text(encoding="utf-8").splitlines()]
-    curve = [float(line["SELD_error"]) for line in lines]
+    curve = [float(line[SCORES["SELD"].key]) for line in lines]
     made: dict[str, Any] = {"epochs": len(lines), "curve": curve}
     if not (folder / "selected.json").is_file() or not any(math.isfinite(value) for value in curve):
         return {**made, "state": "no score"}
@@ -483,8 +480,8 @@ def _import_optuna() -> Any:
 
 
 def _plain(scores: Mapping[str, float]) -> dict[str, float]:
-    """Names of the history -> names of the metrics."""
-    return {"SELD" if name == "SELD_error" else name: value for name, value in scores.items()}
+    """Keys of the history -> names of the metrics."""
+    return {SCORES_BY_KEY[key].name: value for key, value in scores.items()}
 
 
 def _text(value: Any) -> Any:

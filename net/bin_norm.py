@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +22,10 @@ class BinNorm(nn.BatchNorm1d):
     Keras' default axis, the last, in code that keeps its channels first. With Keras' eps and momentum; its momentum of
     0.99 is the share that stays.
     """
+
+    running_mean: Tensor
+    running_var: Tensor
+    num_batches_tracked: Tensor
 
     def __init__(self, bins: int, eps: float = 1e-3, momentum: float = 0.01):
         super().__init__(bins, eps=eps, momentum=momentum)
@@ -50,7 +55,10 @@ def conv_binnorm_relu_pool(x: Tensor, conv: nn.Conv2d, norm: BinNorm, pool: int)
     gradients = torch.is_grad_enabled()
     if x.device.type != "cpu" or (gradients and norm.weight.detach().abs().min() < _SMALL):
         return functional.max_pool2d(functional.relu(norm(conv(x))), (1, pool))
-    x, made, count = x.to(conv.weight.dtype), None, 0
+    if conv.bias is None:
+        raise ValueError("the convolution needs a bias")
+    made: list[Tensor] | None = None
+    x, count, share = x.to(conv.weight.dtype), 0, norm.momentum or 0.0
     with torch.autocast("cpu", enabled=False):
         if norm.training:
             if x.shape[1] >= _KEPT_CHANNELS and len(conv.weight) * x[:, 0].numel() <= _KEPT:
@@ -58,15 +66,17 @@ def conv_binnorm_relu_pool(x: Tensor, conv: nn.Conv2d, norm: BinNorm, pool: int)
             mean, variance, count = _statistics(x.detach(), conv.weight.detach(), conv.bias.detach(), made)
             with torch.no_grad():
                 norm.num_batches_tracked.add_(1)
-                norm.running_mean.lerp_(mean.to(norm.running_mean.dtype), norm.momentum)
+                norm.running_mean.lerp_(mean.to(norm.running_mean.dtype), share)
                 unbiased = variance * (count / max(count - 1, 1))
-                norm.running_var.lerp_(unbiased.to(norm.running_var.dtype), norm.momentum)
+                norm.running_var.lerp_(unbiased.to(norm.running_var.dtype), share)
         else:
             mean, variance = norm.running_mean.double(), norm.running_var.double()
         inverse = torch.rsqrt(variance + norm.eps)
         if not gradients:
             return _pooled(x, conv.weight, conv.bias, *_affine(norm.weight, norm.bias, mean, inverse), pool, made)[0]
-        return _ConvPool.apply(x, conv.weight, conv.bias, norm.weight, norm.bias, mean, inverse, pool, count, made)
+        return _ConvBinNormPool.apply(
+            x, conv.weight, conv.bias, norm.weight, norm.bias, mean, inverse, pool, count, made
+        )
 
 
 def _pieces(x: Tensor, filters: int) -> Iterator[tuple[slice, slice]]:
@@ -171,11 +181,23 @@ def _pooled(
     return out.permute(0, 3, 1, 2), kept
 
 
-class _ConvPool(torch.autograd.Function):
+class _ConvBinNormPool(torch.autograd.Function):
     """Normalised, clipped and pooled convolution with the given statistics, which are functions of it in training."""
 
     @staticmethod
-    def forward(ctx, x, weight, bias, gamma, beta, mean, inverse, pool: int, count: int, made) -> Tensor:
+    def forward(
+        ctx: Any,
+        x: Tensor,
+        weight: Tensor,
+        bias: Tensor,
+        gamma: Tensor,
+        beta: Tensor,
+        mean: Tensor,
+        inverse: Tensor,
+        pool: int,
+        count: int,
+        made: list[Tensor] | None,
+    ) -> Tensor:
         scale, shift = _affine(gamma, beta, mean, inverse)
         out, kept = _pooled(x, weight, bias, scale, shift, pool, made, keep_bins=True)
         ctx.save_for_backward(x, weight, bias, gamma, beta, mean, inverse, out, kept, *(made or ()))
@@ -184,12 +206,12 @@ class _ConvPool(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, grad: Tensor):
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         with torch.autocast("cpu", enabled=False):
-            return _ConvPool._backward(ctx, grad)
+            return _ConvBinNormPool._backward(ctx, grad)
 
     @staticmethod
-    def _backward(ctx, grad: Tensor):
+    def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         x, weight, bias, gamma, beta, mean, inverse, out, kept, *made = ctx.saved_tensors
         weight = weight.contiguous(memory_format=torch.channels_last)
         bins, filters = x.shape[3], len(weight)
@@ -197,12 +219,12 @@ class _ConvPool(torch.autograd.Function):
         passed = torch.empty_like(out)  # gradient of the pooled values where they are not clipped
         torch.ops.aten.threshold_backward.grad_input(grad.permute(0, 2, 3, 1), out, 0, grad_input=passed)
         sums = torch.zeros((2, bins, filters), dtype=torch.float64)
-        for items in range(len(x)):
-            part = torch.zeros((2, bins, filters), dtype=x.dtype)
-            index = kept[items].flatten(0, 1).long()
-            part[0].scatter_add_(0, index, passed[items].flatten(0, 1))
-            part[1].scatter_add_(0, index, (passed[items] * out[items]).flatten(0, 1))
-            sums += part
+        for item in range(len(x)):
+            both = torch.zeros((2, bins, filters), dtype=x.dtype)
+            index = kept[item].flatten(0, 1).long()
+            both[0].scatter_add_(0, index, passed[item].flatten(0, 1))
+            both[1].scatter_add_(0, index, (passed[item] * out[item]).flatten(0, 1))
+            sums += both
         # Sums over each bin of d loss / d normalised value, plain and times (value - beta) / gamma, the normalised one.
         d_beta, weighted = sums.sum(dim=2)
         d_gamma = (weighted - beta.double() * d_beta) / gamma.double()

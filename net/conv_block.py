@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
@@ -27,12 +29,13 @@ def conv_norm_relu_pool(x: Tensor, conv: nn.Conv2d, norm: nn.BatchNorm2d, pool: 
     -------
     (batch, filters, frames // pool[0], bins // pool[1])
     """
-    if x.device.type != "cpu" or norm.momentum is None or not norm.track_running_stats:
+    running_mean, running_var, seen = norm.running_mean, norm.running_var, norm.num_batches_tracked
+    if x.device.type != "cpu" or norm.momentum is None or running_mean is None or running_var is None or seen is None:
         return functional.max_pool2d(functional.relu(norm(conv(x))), pool)
     x = x.to(conv.weight.dtype)
     with torch.autocast("cpu", enabled=False):
         if not norm.training and not torch.is_grad_enabled():
-            return _folded(x, conv, norm, pool)
+            return _folded(x, conv, norm, running_mean, running_var, pool)
         sign = torch.where(norm.weight.detach() < 0, -1.0, 1.0).to(norm.weight.dtype)
         weight = conv.weight * sign[:, None, None, None]
         pooled, mean, variance = _ConvPool.apply(x, weight, pool)
@@ -41,11 +44,11 @@ def conv_norm_relu_pool(x: Tensor, conv: nn.Conv2d, norm: nn.BatchNorm2d, pool: 
             count = x.shape[0] * x.shape[2] * x.shape[3]
             mean = mean if bias is None else mean + bias
             with torch.no_grad():
-                norm.num_batches_tracked.add_(1)
-                norm.running_mean.lerp_(mean.detach() * sign, norm.momentum)
-                norm.running_var.lerp_(variance.detach() * (count / max(count - 1, 1)), norm.momentum)
+                seen.add_(1)
+                running_mean.lerp_(mean.detach() * sign, norm.momentum)
+                running_var.lerp_(variance.detach() * (count / max(count - 1, 1)), norm.momentum)
         else:
-            mean, variance = norm.running_mean * sign, norm.running_var
+            mean, variance = running_mean * sign, running_var
         scale = norm.weight * sign * torch.rsqrt(variance + norm.eps)
         shift = norm.bias - (mean if bias is None else mean - bias) * scale
         return torch.addcmul(shift[:, None, None], pooled, scale[:, None, None]).relu_()
@@ -61,12 +64,13 @@ def _piece(x: Tensor, first: int, step: int) -> Tensor:
     return x[first : first + step].contiguous(memory_format=torch.channels_last)
 
 
-def _folded(x: Tensor, conv: nn.Conv2d, norm: nn.BatchNorm2d, pool: tuple[int, int]) -> Tensor:
+def _folded(
+    x: Tensor, conv: nn.Conv2d, norm: nn.BatchNorm2d, mean: Tensor, variance: Tensor, pool: tuple[int, int]
+) -> Tensor:
     """Evaluation: the normalisation is folded into the filters."""
-    scale = norm.weight * torch.rsqrt(norm.running_var + norm.eps)
+    scale = norm.weight * torch.rsqrt(variance + norm.eps)
     weight = conv.weight * scale[:, None, None, None]
-    mean = norm.running_mean if conv.bias is None else norm.running_mean - conv.bias
-    bias = norm.bias - mean * scale
+    bias = norm.bias - (mean if conv.bias is None else mean - conv.bias) * scale
     pieces = _pieces(x, len(weight))
     made = [
         functional.max_pool2d(functional.conv2d(_piece(x, first, pieces.step), weight, bias, padding=1), pool).relu_()
@@ -79,8 +83,10 @@ class _ConvPool(torch.autograd.Function):
     """(x, weight) -> max-pooled convolution, and mean and biased variance of the convolution per filter."""
 
     @staticmethod
-    def forward(ctx, x: Tensor, weight: Tensor, pool: tuple[int, int]) -> tuple[Tensor, Tensor, Tensor]:
-        pooled, indices, means, variances, weights = [], [], [], [], []
+    def forward(ctx: Any, x: Tensor, weight: Tensor, pool: tuple[int, int]) -> tuple[Tensor, Tensor, Tensor]:
+        pooled: list[Tensor] = []
+        indices: list[Tensor] = []
+        means, variances, weights = [], [], []
         pieces = _pieces(x, len(weight))
         for first in pieces:
             part = _piece(x, first, pieces.step)
@@ -105,7 +111,9 @@ class _ConvPool(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, grad_pooled: Tensor | None, grad_mean: Tensor | None, grad_variance: Tensor | None):
+    def backward(
+        ctx: Any, grad_pooled: Tensor | None, grad_mean: Tensor | None, grad_variance: Tensor | None
+    ) -> tuple[Tensor | None, ...]:
         x, weight, mean, kept, *indices = ctx.saved_tensors
         need_x, need_weight = ctx.needs_input_grad[:2]
         count = x.shape[0] * x.shape[2] * x.shape[3]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
@@ -25,6 +28,7 @@ class BidirectionalKeras2(nn.Module):
     """
 
     gates: int
+    _recurrence: type[_Recurrence]
 
     def __init__(self, size: int, units: int, *, dropout: float = 0.0):
         super().__init__()
@@ -111,7 +115,7 @@ class _GRU(_Recurrence):
     """Gates z, r and candidate c; z and r are kept together. 0.2 a + 0.5 is folded into inputs and weights."""
 
     @staticmethod
-    def forward(ctx, forward: Tensor, backward: Tensor, recurrent: Tensor, mask: Tensor | None) -> Tensor:
+    def forward(ctx: Any, forward: Tensor, backward: Tensor, recurrent: Tensor, mask: Tensor | None) -> Tensor:
         units = recurrent.shape[1]
         zr = _GRU.gathered(forward, backward, slice(2 * units)).mul_(0.2).add_(0.5)
         c = _GRU.gathered(forward, backward, slice(2 * units, None))
@@ -136,12 +140,12 @@ class _GRU(_Recurrence):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, grad: Tensor):
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         with torch.autocast(grad.device.type, enabled=False):
             return _GRU._backward(ctx, grad)
 
     @staticmethod
-    def _backward(ctx, grad: Tensor):
+    def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         zr, c, states, u_zr, u_c, mask = ctx.saved_tensors
         units, before = c.shape[-1], states[:, :-1]
         z, r = zr[..., :units], zr[..., units:]
@@ -187,7 +191,7 @@ class _LSTM(_Recurrence):
     """Gates inside in the order o, i, f, c: the clipped ones stand together, and those that act on the cell do."""
 
     @staticmethod
-    def forward(ctx, forward: Tensor, backward: Tensor, recurrent: Tensor, mask: Tensor | None) -> Tensor:
+    def forward(ctx: Any, forward: Tensor, backward: Tensor, recurrent: Tensor, mask: Tensor | None) -> Tensor:
         units = recurrent.shape[1]
         gates = _LSTM.gathered(_inner(forward), _inner(backward), slice(None))
         clipped = gates[..., : 3 * units]
@@ -217,12 +221,12 @@ class _LSTM(_Recurrence):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, grad: Tensor):
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         with torch.autocast(grad.device.type, enabled=False):
             return _LSTM._backward(ctx, grad)
 
     @staticmethod
-    def _backward(ctx, grad: Tensor):
+    def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         gates, states, cells, squashed, u, mask = ctx.saved_tensors
         units, before = squashed.shape[-1], states[:, :-1]
         o, i, f, c = gates.chunk(4, dim=3)
@@ -307,8 +311,9 @@ class BidirectionalTF2(nn.Module):
         super().__init__()
         make = {"gru": nn.GRU, "lstm": nn.LSTM}[kind]
         self.dropout = dropout
-        self.directions = nn.ModuleList(make(size, units, batch_first=True) for _ in range(2))
-        for layer in self.directions:
+        layers = [make(size, units, batch_first=True) for _ in range(2)]
+        self.directions = nn.ModuleList(layers)
+        for layer in layers:
             nn.init.xavier_uniform_(layer.weight_ih_l0)
             nn.init.orthogonal_(layer.weight_hh_l0)
             nn.init.zeros_(layer.bias_ih_l0)
@@ -320,8 +325,8 @@ class BidirectionalTF2(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(batch, T, size) -> (batch, T, units), in the precision of the weights."""
         with torch.autocast(x.device.type, enabled=False):
-            x = x.to(self.directions[0].weight_ih_l0.dtype)
-            masks = [None, None]
+            x = x.to(next(self.directions.parameters()).dtype)
+            masks: Sequence[Tensor | None] = (None, None)
             if self.training and self.dropout:
                 masks = nn.functional.dropout(x.new_ones((2, len(x), 1, x.shape[2])), self.dropout).unbind(0)
             inputs = [x if mask is None else x * mask for mask in masks]

@@ -87,25 +87,29 @@ class SELDnet(nn.Module):
         self.squash_doa = doa_activation == "tanh"
         self.convolutions = nn.ModuleList()
         for width, pool in zip(filters, pools):
-            norm = BinNorm(bins, _EPS, _MOMENTUM) if conventions == "keras2" else nn.BatchNorm2d(width, _EPS, _MOMENTUM)
+            norm: BinNorm | nn.BatchNorm2d
+            if conventions == "keras2":
+                norm = BinNorm(bins, _EPS, _MOMENTUM)
+            else:
+                norm = nn.BatchNorm2d(width, _EPS, _MOMENTUM)
             self.convolutions.append(ConvolutionStage(in_channels, width, norm, pool, dropout))
             in_channels, bins = width, bins // pool
         size = in_channels * left
-        self.attention = TimeAttention(sequence_frames) if attention else None
+        self.attention = TimeAttention(sequence_frames) if attention and sequence_frames else None
         self.recurrent = nn.ModuleList()
         for units in rnn_units:
             if conventions == "tf2":
-                layer = BidirectionalTF2(rnn, size, units, dropout=dropout)
+                self.recurrent.append(BidirectionalTF2(rnn, size, units, dropout=dropout))
             else:
-                layer = {"gru": KerasGRU, "lstm": KerasLSTM}[rnn](size, units, dropout=dropout)
-            self.recurrent.append(layer)
+                self.recurrent.append({"gru": KerasGRU, "lstm": KerasLSTM}[rnn](size, units, dropout=dropout))
             size = units
         self.sed = _branch(size, dense, classes, dropout)
         self.doa = _branch(size, dense, doa_axes * classes, dropout)
         for layer in self.modules():
             if isinstance(layer, (nn.Linear, nn.Conv2d)):
                 nn.init.xavier_uniform_(layer.weight)
-                nn.init.zeros_(layer.bias)
+                if layer.bias is not None:
+                    nn.init.zeros_(layer.bias)
 
     def forward(self, audio: Tensor, visual: None = None) -> Tensor:
         """Sequence features -> event probabilities and directions.
@@ -161,7 +165,7 @@ class SELDnet(nn.Module):
         if self.conventions != "keras2" or self.attention is not None:
             raise InputError('Keras weights are for a SELDnet with the conventions "keras2" and without attention')
 
-        def take(name: str, out: Tensor, order: tuple[int, ...] | None = None) -> None:
+        def take(name: str, out: Any, order: tuple[int, ...] | None = None) -> None:
             if name not in weights:
                 raise InputError(f"Keras weights of another network: '{name}' is missing")
             value = torch.as_tensor(weights[name])
@@ -171,7 +175,8 @@ class SELDnet(nn.Module):
                 raise InputError(f"Keras weights of another size: '{name}' is {found}, this network has {due}")
             out.copy_(value)
 
-        for i, stage in enumerate(self.convolutions):
+        stages = [stage for stage in self.convolutions if isinstance(stage, ConvolutionStage)]
+        for i, stage in enumerate(stages):
             take(f"Conv2D{i}/kernel_hwio", stage.conv.weight, (3, 2, 0, 1))
             take(f"Conv2D{i}/bias", stage.conv.bias)
             norm = stage.norm
@@ -194,7 +199,7 @@ class SELDnet(nn.Module):
 class ConvolutionStage(nn.Module):
     """3x3 convolution, batch norm, ReLU, max pooling over frequency, dropout."""
 
-    def __init__(self, in_channels: int, filters: int, norm: nn.Module, pool: int, dropout: float):
+    def __init__(self, in_channels: int, filters: int, norm: BinNorm | nn.BatchNorm2d, pool: int, dropout: float):
         super().__init__()
         self.conv = nn.Conv2d(in_channels, filters, 3, padding=1)
         self.norm, self.pool, self.dropout = norm, pool, dropout

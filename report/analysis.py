@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -14,21 +14,20 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from dcase2022_task3_seld_metrics import Comparison, Result, score
+from dcase2022_task3_seld_metrics.editions import DEFAULT, EDITIONS
+from dcase2022_task3_seld_metrics.score_table import JOINT_SCORES
 from output_format.candidates import Candidates, merge
 from output_format.formats import OUTPUT_FORMATS
 from output_format.multi_accdoa import LABEL_FRAME_S
 from report.matching import match
 from util.angles import angle_between_deg, degrees_from_direction, direction_from_degrees
-from util.arrays import Array
 from util.audio import audio_info, read_audio
 from util.errors import InputError
 from util.events import EventTable
 from util.files import read_json
 from util.find import files_in
 from util.labels import read_label_events
-
-SCORES = ("SELD", "F", "ER", "LE", "LR")
-_JOINT = ("2020", "2021", "2022", "2023", "2024", "2024-segment", "2025")
+from util.microphone_arrays import Array
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,12 +36,12 @@ class ClipResult:
 
     Attributes
     ----------
-    about : the json beside the raw output
+    description : the json beside the raw output
     raw : path of the raw output
     """
 
     name: str
-    about: dict[str, Any]
+    description: dict[str, Any]
     raw: Path
     candidates: Candidates
     estimated: EventTable
@@ -50,17 +49,17 @@ class ClipResult:
 
     def path(self, kind: str) -> Path | None:
         """The recording's file of a kind ("recording", "video", "labels") if it is still there."""
-        given = self.about.get(kind)
+        given = self.description.get(kind)
         return find_file(given, self.raw) if given else None
 
     @property
     def array(self) -> Array | None:
         """What the channels of its audio are."""
-        return Array.from_dict(self.about["array"]) if self.about.get("array") else None
+        return Array.from_dict(self.description["array"]) if self.description.get("array") else None
 
 
 @dataclass(frozen=True, eq=False)
-class Evaluation:
+class EvaluatedRun:
     """One evaluation of one run: the clips of a raw_* folder and what is known of the run.
 
     Attributes
@@ -81,20 +80,23 @@ class Evaluation:
     args: dict[str, Any]
 
     @property
-    def edition(self) -> dict[str, str]:
-        """The metrics' settings: those that the raw output names, else those of the run's training.
+    def edition(self) -> tuple[str, str]:
+        """Edition and average of the metrics: as the raw output names them, else as of the run's training.
 
         Editions that know no scores of classes (2018, 2019) are shown by the joint metrics of 2023.
         """
-        about = self.clips[0].about
+        about = self.clips[0].description
         edition, average = (about.get(name) or self.args.get(name) for name in ("edition", "average"))
-        return {"edition": str(edition) if edition in _JOINT else "2023", "average": str(average or "macro")}
+        known = EDITIONS.get(str(edition))
+        name = known.name if known is not None and known.has_classes else DEFAULT
+        return name, str(average or "macro")
 
     def score(self, estimate: Callable[[ClipResult], EventTable] | None = None) -> Result:
         """Official scores of the clips, of the run's own events or of those that `estimate` gives."""
         reference = {clip.name: clip.reference for clip in self.clips}
         estimated = {clip.name: clip.estimated if estimate is None else estimate(clip) for clip in self.clips}
-        return score(reference, estimated, classes=self.classes, **self.edition)
+        edition, average = self.edition
+        return score(reference, estimated, classes=self.classes, edition=edition, average=average)
 
     @cached_property
     def result(self) -> Result:
@@ -102,7 +104,7 @@ class Evaluation:
         return self.score()
 
 
-def load_evaluation(path: Path, *, name: str | None = None, only: str | None = None) -> Evaluation:
+def load_evaluation(path: Path, *, name: str | None = None, only: str | None = None) -> EvaluatedRun:
     """Read an evaluation.
 
     Parameters
@@ -121,15 +123,15 @@ def load_evaluation(path: Path, *, name: str | None = None, only: str | None = N
     clips = [clip for clip in map(_load_clip, files) if clip is not None]
     if not clips:
         raise InputError("no recording of it has labels: there is nothing to compare with", path=folder)
-    about = clips[0].about
+    about = clips[0].description
     run_dir = folder.parent
     args = read_json(run_dir / "args.json") if (run_dir / "args.json").is_file() else {}
     result_file = run_dir / f"result_{folder.name.removeprefix('raw_')}.txt"
-    remarks = ()
+    remarks: tuple[str, ...] = ()
     if result_file.is_file():
         lines = result_file.read_text(encoding="utf-8").splitlines()
         remarks = tuple(line[1:].strip() for line in lines if line.startswith("#"))
-    return Evaluation(
+    return EvaluatedRun(
         name=name or run_dir.name,
         folder=folder,
         clips=tuple(clips),
@@ -161,7 +163,7 @@ def raw_folder(path: Path, only: str | None = None) -> Path:
     return max(own, key=lambda folder: folder.stat().st_mtime)
 
 
-def with_other_boxes(evaluation: Evaluation) -> list[Evaluation]:
+def with_other_boxes(evaluation: EvaluatedRun) -> list[EvaluatedRun]:
     """The same checkpoint on the same list with other person boxes, where it was evaluated so."""
     folders = sorted(evaluation.folder.parent.glob(f"{evaluation.folder.name}_*-boxes"))
     others = []
@@ -210,9 +212,9 @@ def find_file(given: str, raw: Path) -> Path | None:
 
 def _load_clip(raw: Path) -> ClipResult | None:
     clip = load_clip(raw)
-    if clip.about.get("labels") and clip.path("labels") is None:
+    if clip.description.get("labels") and clip.path("labels") is None:
         raise InputError("the labels of a recording are not there any more; run this where they are", path=clip.raw)
-    return clip if clip.about.get("labels") else None
+    return clip if clip.description.get("labels") else None
 
 
 def paired(first: Result, second: Result) -> Comparison:
@@ -233,7 +235,7 @@ def paired(first: Result, second: Result) -> Comparison:
 # ---- floors and ceilings ---------------------------------------------------------------------------------------------
 
 
-def bounds(evaluation: Evaluation) -> list[tuple[str, str, Result]]:
+def bounds(evaluation: EvaluatedRun) -> list[tuple[str, str, Result]]:
     """Scores that say what the run's scores are worth: (name, explanation, result), floors before ceilings."""
     rows = [
         (
@@ -267,7 +269,7 @@ def bounds(evaluation: Evaluation) -> list[tuple[str, str, Result]]:
     return [(name, text, evaluation.score(rule)) for name, text, rule in rows if rule is not None]
 
 
-def _always_the_same(evaluation: Evaluation) -> Callable[[ClipResult], EventTable]:
+def _always_the_same(evaluation: EvaluatedRun) -> Callable[[ClipResult], EventTable]:
     count = np.zeros(len(evaluation.classes))
     frames = 0
     for clip in evaluation.clips:
@@ -295,10 +297,9 @@ def _is_foa(clip: ClipResult) -> bool:
 
 def _intensity(clip: ClipResult) -> EventTable:
     """The labels' activity at the direction of the active intensity of each frame, 100 Hz to 5 kHz."""
-    table = clip.reference
-    if not len(table):
+    table, audio = clip.reference, clip.path("recording")
+    if not len(table) or audio is None:
         return table
-    audio = clip.path("recording")
     rate = 24000
     hop = round(table.frame_s * rate)
     count = int(table.frame.max()) + 1
@@ -319,7 +320,7 @@ def _true_activity(clip: ClipResult) -> EventTable:
     azimuth_deg, elevation_deg = np.zeros(len(table)), np.zeros(len(table))
     inside = table.frame < len(candidates.activity)
     order = np.lexsort((table.class_index, table.frame))
-    keys = table.frame[order] * len(clip.about["classes"]) + table.class_index[order]
+    keys = table.frame[order] * len(clip.description["classes"]) + table.class_index[order]
     for rows in np.split(order, np.flatnonzero(np.diff(keys)) + 1) if len(order) else []:
         if not inside[rows[0]]:
             continue
@@ -345,7 +346,7 @@ def _true_direction(clip: ClipResult) -> EventTable:
 # ---- where the errors are --------------------------------------------------------------------------------------------
 
 
-def confusion(evaluation: Evaluation, *, within_deg: float = 20.0) -> np.ndarray:
+def confusion(evaluation: EvaluatedRun, *, within_deg: float = 20.0) -> np.ndarray:
     """Rows of the reference by what stands at their place: (classes + 1, classes + 1) counts.
 
     In every frame references and predictions of any class are assigned to each other within `within_deg`, those of one
@@ -404,12 +405,14 @@ class Binned:
         return self.count / np.where(self.references > 0, self.references, np.nan)
 
 
-def errors_by_place(evaluation: Evaluation) -> dict[str, Binned]:
+def errors_by_place(evaluation: EvaluatedRun) -> dict[str, Binned]:
     """Angular error of matched pairs (same frame and class) against what the reference says of the source.
 
     "azimuth", "elevation", "sources" (sounding at once), and "distance" where the labels know it.
     """
-    angles, values, every = [], {}, {}
+    angles: list[np.ndarray] = []
+    values: dict[str, list[np.ndarray]] = {}
+    every: dict[str, list[np.ndarray]] = {}
     for clip in evaluation.clips:
         table = clip.reference
         found = match(table, clip.estimated)
@@ -468,13 +471,18 @@ def _binned(
     )
 
 
-def by_threshold(evaluation: Evaluation, thresholds: Sequence[float]) -> dict[str, np.ndarray]:
+def _table_of(tables: Mapping[str, EventTable], clip: ClipResult) -> EventTable:
+    return tables[clip.name]
+
+
+def by_threshold(evaluation: EvaluatedRun, thresholds: Sequence[float]) -> dict[str, np.ndarray]:
     """Scores with one threshold for all classes: score -> (thresholds,), and "precision", "recall" of frame rows."""
-    out: dict[str, list[float]] = {name: [] for name in (*SCORES, "precision", "recall")}
+    out: dict[str, list[float]] = {name: [] for name in (*JOINT_SCORES, "precision", "recall")}
     for threshold in thresholds:
-        tables = {clip.name: merge(clip.candidates, threshold, evaluation.unification_deg) for clip in evaluation.clips}
-        result = evaluation.score(lambda clip, tables=tables: tables[clip.name])
-        for name in SCORES:
+        common, limit_deg = np.array(threshold), evaluation.unification_deg
+        tables = {clip.name: merge(clip.candidates, common, limit_deg) for clip in evaluation.clips}
+        result = evaluation.score(partial(_table_of, tables))
+        for name in JOINT_SCORES:
             out[name].append(float(result.overall[name]))
         correct = predicted = expected = 0
         for clip in evaluation.clips:

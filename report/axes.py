@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from report.canvas import Canvas
 
@@ -84,22 +85,21 @@ class Axes:
         canvas.text(self.left, self.top - 9, y_label, INK, size + 1, "ls")
         canvas.text(self.right, self.top - 9, title, SOFT, size, "rs")
 
-    def line(
-        self, x: Sequence[float], y: Sequence[float], colour: str, width: float = 2, *, mark: str | None = None
-    ) -> None:
+    def line(self, x: ArrayLike, y: ArrayLike, colour: str, width: float = 2, *, mark: str | None = None) -> None:
         """A polyline with gaps where a value is missing (NaN, infinite).
 
         Parameters
         ----------
         mark : "disc" or "ring" at every point of a line of few points, and at points without neighbours; None: none
         """
-        x, y = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
-        for first, last in runs(np.isfinite(x) & np.isfinite(y)):
-            points = [(self.x(x[i]), self.y(y[i])) for i in range(first, last)]
+        xs, ys = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
+        for first, last in runs(np.isfinite(xs) & np.isfinite(ys)):
+            points = [(self.x(xs[i]), self.y(ys[i])) for i in range(first, last)]
             if len(points) > 1:
                 self.canvas.line(points, colour, width)
-            for point in points if mark and (len(x) <= _MOST_MARKED or len(points) == 1) else ():
-                draw_mark(self.canvas, *point, colour, mark)
+            if mark and (len(xs) <= _MOST_MARKED or len(points) == 1):
+                for point in points:
+                    draw_mark(self.canvas, *point, colour, mark)
 
 
 def draw_mark(canvas: Canvas, x: float, y: float, colour: str, mark: str, radius: float = 3.6) -> None:

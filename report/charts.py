@@ -8,19 +8,13 @@ from typing import Any
 import numpy as np
 
 from dcase2022_task3_seld_metrics import Result
+from dcase2022_task3_seld_metrics.score_table import JOINT_SCORES, SCORES
 from report.analysis import Binned
 
 RUN_COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#332288", "#999933")
 RUN_SYMBOLS = ("circle", "diamond", "square", "triangle-up", "star", "hexagon", "pentagon", "cross")
 _GREY = "#8a97a6"
-# score -> (title of its axis, factor, range, better)
-AXES = {
-    "F": ("F score within 20° / %", 100, (0, 100), "higher"),
-    "ER": ("error rate within 20°", 1, (0, None), "lower"),
-    "LE": ("localisation error / degrees", 1, (0, 180), "lower"),
-    "LR": ("localisation recall / %", 100, (0, 100), "higher"),
-    "SELD": ("SELD error", 1, (0, 1), "lower"),
-}
+_WITHIN = "20°"  # the angle threshold of the page
 Figure = dict[str, Any]
 
 
@@ -64,8 +58,10 @@ def score_figure(runs: Sequence[tuple[str, Result]], bounds: Sequence[tuple[str,
         [],
         _layout(height=90 + 34 * len(rows), showlegend=False, margin={"l": 10, "r": 16, "t": 10, "b": 56}),
     )
-    width, gap = 1 / len(AXES), 0.028
-    for panel, (score, (title, factor, limits, better)) in enumerate(AXES.items()):
+    width, gap = 1 / len(JOINT_SCORES), 0.028
+    for panel, score in enumerate(JOINT_SCORES):
+        one = SCORES[score]
+        title, factor = one.axis(_WITHIN), one.factor
         x, y = _numbered("x", panel), "y"
         for index, (name, result) in enumerate([*runs, *bounds]):
             value = factor * float(result.overall[score])
@@ -76,6 +72,7 @@ def score_figure(runs: Sequence[tuple[str, Result]], bounds: Sequence[tuple[str,
             # the interval stands around the bias-corrected score, which may leave the score itself outside
             error = {"type": "data", "symmetric": False, "array": [max(0, sides[1])], "arrayminus": [max(0, sides[0])]}
             colour = RUN_COLOURS[index % len(RUN_COLOURS)] if own else _GREY
+            own_error: Figure = {"error_x": {**error, "color": colour, "thickness": 2, "width": 5}} if own else {}
             data.append(
                 {
                     "type": "scatter",
@@ -91,7 +88,7 @@ def score_figure(runs: Sequence[tuple[str, Result]], bounds: Sequence[tuple[str,
                         "symbol": RUN_SYMBOLS[index % len(RUN_SYMBOLS)] if own else "line-ns-open",
                         "line": {"width": 2},
                     },
-                    **({"error_x": {**error, "color": colour, "thickness": 2, "width": 5}} if own else {}),
+                    **own_error,
                     "hovertemplate": f"{name}<br>{title}: %{{x:.2f}}"
                     + (f"<br>95 % interval {low:.2f} to {high:.2f}" if own else "")
                     + "<extra></extra>",
@@ -99,7 +96,11 @@ def score_figure(runs: Sequence[tuple[str, Result]], bounds: Sequence[tuple[str,
             )
         domain = [panel * width + (gap if panel else 0), (panel + 1) * width - gap / 2]
         layout[_numbered("xaxis", panel)] = _axis(
-            f"{title}<br><i>{better} is better</i>", domain=domain, range=list(limits), rangemode="tozero", anchor="y"
+            f"{title}<br><i>{one.better} is better</i>",
+            domain=domain,
+            range=list(one.limits),
+            rangemode="tozero",
+            anchor="y",
         )
     layout["yaxis"] = _axis(type="category", categoryarray=rows[::-1], categoryorder="array", tickfont={"size": 12.5})
     return {"data": data, "layout": layout}
@@ -111,7 +112,7 @@ def class_figure(runs: Sequence[tuple[str, Result]], classes: Sequence[str]) -> 
     names = [name if there else f"({name})" for name, there in zip(classes, occurs)]
     data, layout = [], _layout(height=640, margin={"l": 60, "r": 20, "t": 40, "b": 110})
     for panel, score in enumerate(("F", "LR", "LE")):
-        title, factor = AXES[score][:2]
+        title, factor = SCORES[score].axis(_WITHIN), SCORES[score].factor
         for index, (name, result) in enumerate(runs):
             values = factor * np.asarray(result.classwise[score], dtype=np.float64)
             shown = np.where(occurs, values, np.nan)
@@ -155,7 +156,7 @@ def class_figure(runs: Sequence[tuple[str, Result]], classes: Sequence[str]) -> 
 
 def confusion_figure(matrix: np.ndarray, classes: Sequence[str], title: str) -> Figure:
     """A heat map, rows as percentages of what is in the reference; classes that nobody mentions are left out."""
-    kept = np.flatnonzero((matrix.sum(axis=0)[:-1] + matrix.sum(axis=1)[:-1]) > 0)
+    kept = np.flatnonzero((matrix.sum(axis=0)[:-1] + matrix.sum(axis=1)[:-1]) > 0).tolist()
     rows, columns = [*kept, len(classes)], [*kept, len(classes)]
     part = matrix[np.ix_(rows, columns)].astype(np.float64)
     total = part.sum(axis=1, keepdims=True)
@@ -256,7 +257,7 @@ def place_figure(runs: Sequence[tuple[str, dict[str, Binned]]]) -> Figure:
 def threshold_figure(runs: Sequence[tuple[str, dict[str, np.ndarray], float]], thresholds: Sequence[float]) -> Figure:
     """F, recall of localisation and SELD error against one common threshold; precision against recall beside it."""
     data, layout = [], _layout(height=400)
-    panels = (("F", 100, "F score within 20° / %"), ("LR", 100, "localisation recall / %"), ("SELD", 1, "SELD error"))
+    panels = [(name, SCORES[name].factor, SCORES[name].axis(_WITHIN)) for name in ("F", "LR", "SELD")]
     shapes = []
     for panel, (score, factor, title) in enumerate(panels):
         for index, (name, curves, used) in enumerate(runs):

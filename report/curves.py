@@ -12,6 +12,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from dcase2022_task3_seld_metrics.score_table import SCORES
 from report.axes import INK, SOFT, Axes, draw_mark, log_ticks, ticks
 from report.canvas import Canvas, shortened
 from util.errors import InputError
@@ -51,19 +52,21 @@ class _Panel:
     least: float | None = None
 
 
+def _of_score(name: str, remark: str = "") -> _Panel:
+    """A panel of one score, as the table of scores has it."""
+    score = SCORES[name]
+    label = score.axis()[0].upper() + score.axis()[1:] + remark
+    return _Panel(label, (_Curve(score.key, score.short, score.factor),), 100.0 if score.unit == "%" else None)
+
+
+_SELD = SCORES["SELD"].key
 _LOSS = _Panel("Loss", (_Curve("train_loss", "training"), _Curve("val_loss", "validation")))
 # SELDnet 2018 and the baseline of 2019 score detection and directions apart, later editions jointly
 _SCORES: tuple[tuple[_Panel, ...], ...] = (
-    (_Panel("SELD error (lower is better)", (_Curve("SELD_error", "SELD error"),)),),
+    (_of_score("SELD", " (lower is better)"),),
     (_Panel("Detection errors", (_Curve("ER", "error rate ER"), _Curve("F", "1 - F", -1.0, 1.0)), 1.0),),
-    (
-        _Panel("DOA error / degrees", (_Curve("DOA_error", "DOA error"),)),
-        _Panel("Localisation error / degrees", (_Curve("LE", "LE"),)),
-    ),
-    (
-        _Panel("Frame recall / %", (_Curve("frame_recall", "frame recall", 100.0),), 100.0),
-        _Panel("Localisation recall / %", (_Curve("LR", "LR", 100.0),), 100.0),
-    ),
+    (_of_score("DOA_error"), _of_score("LE")),
+    (_of_score("frame_recall"), _of_score("LR")),
 )
 
 
@@ -121,8 +124,8 @@ def read_history(path: Path) -> list[dict[str, Any]]:
 
 def best_line(lines: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
     """The first line with the lowest SELD error, as the checkpoint is chosen; None where no line has one."""
-    scored = [line for line in lines if math.isfinite(_number(line.get("SELD_error")))]
-    return min(scored, key=lambda line: _number(line["SELD_error"]), default=None)
+    scored = [line for line in lines if math.isfinite(_number(line.get(_SELD)))]
+    return min(scored, key=lambda line: _number(line[_SELD]), default=None)
 
 
 def _chosen(alternatives: Sequence[_Panel], lines: Sequence[dict[str, Any]]) -> _Panel:

@@ -64,8 +64,8 @@ def direction_figure(
         canvas.text(x(tick * step_s), bottom + 14, clock(tick * step_s, step_s), _SOFT, 12, "mm")
     canvas.text((left + right) / 2, height - 12, "time / s" if duration_s < 60 else "time / min:s", _SOFT, 12, "mm")
     ends_word = ("left", "right") if word == "azimuth" else ("up", "down")
-    for angle, name in zip((limit / 2, -limit / 2), ends_word):
-        canvas.text(12, y(angle) + 14, name, _SOFT, 10, "lm")
+    for middle_deg, name in zip((limit / 2, -limit / 2), ends_word):
+        canvas.text(12, y(middle_deg) + 14, name, _SOFT, 10, "lm")
     canvas.text(12, top - 12, f"{word} / degrees", _SOFT, 11, "lm")
 
     for row in range(len(reference)):
@@ -145,8 +145,8 @@ def draw_directions(
     size = max(5.0, height / 42)
     for x0, y0, x1, y1 in [] if boxes is None else np.asarray(boxes).reshape(-1, 4):
         if x1 > x0 and y1 > y0:
-            corners = [(int(x0 * width), int(y0 * height)), (int(x1 * width), int(y1 * height))]
-            cv2.rectangle(picture, *corners, (235, 225, 215), 1, cv2.LINE_AA)
+            first, last = (int(x0 * width), int(y0 * height)), (int(x1 * width), int(y1 * height))
+            cv2.rectangle(picture, first, last, (235, 225, 215), 1, cv2.LINE_AA)
     assigned = match(reference, estimated, within_deg=within_deg)
     colours = None if known else class_colours(len(classes), dark=True)
     places, labels = [], []
@@ -170,7 +170,7 @@ def draw_directions(
                 angle = assigned.angle_deg[row] if shape == "mark" else np.nan
                 text = name + ("" if np.isnan(angle) else f"  {angle:.0f}°")
                 labels.append(
-                    (place, text, colour, shape == "mark" and _reference_is_right(places, assigned, row, width))
+                    (place, text, colour, shape == "mark" and _reference_is_right(places, assigned, int(row), width))
                 )
     _put_labels(picture, labels, size)
     return picture
@@ -206,9 +206,9 @@ def _join(
         return
     colour = bgr(STATUS[str(assigned.estimated_status()[column])])
     for shift in (-width, 0, width) if around else (0,):
-        ends = [(round((x + shift) * 16), round(y * 16)), (round((x + shift + dx) * 16), round(y1 * 16))]
+        start, end = (round((x + shift) * 16), round(y * 16)), (round((x + shift + dx) * 16), round(y1 * 16))
         for paint, thick in ((_DARK, 4), (colour, 2)):
-            cv2.line(picture, *ends, paint, thick, cv2.LINE_AA, shift=4)
+            cv2.line(picture, start, end, paint, thick, cv2.LINE_AA, shift=4)
 
 
 def _wrapped(x: float, width: int, margin: float, camera: Camera) -> list[float]:

@@ -14,8 +14,8 @@ import numpy as np
 import soundfile
 import soxr
 
-from util.arrays import Array
 from util.audio import audio_info
+from util.microphone_arrays import Array
 from util.video import decoded_frames, fitted_size, video_info
 
 _BLOCK = 1 << 16
@@ -114,7 +114,8 @@ def _interleave(out: av.container.OutputContainer, sources: list[Iterator[av.Pac
     while any(head is not None for head in heads):
         times = [math.inf if head is None else float((head.dts or 0) * head.time_base) for head in heads]
         first = int(np.argmin(times))
-        out.mux(heads[first])
+        if (packet := heads[first]) is not None:
+            out.mux(packet)
         heads[first] = next(sources[first], None)
 
 

@@ -8,19 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from dcase2022_task3_seld_metrics.score_table import SCORES_BY_KEY
 from util.events import EventTable
 
 if TYPE_CHECKING:
     from util.camera import Camera
-
-# score -> the reference's name of the scalar
-METRIC_TAGS = {
-    "SELD_error": "Metrics/0_SELD-error",
-    "ER": "Metrics/1_ER-LD",
-    "F": "Metrics/2_F-LD",
-    "LE": "Metrics/3_LE-CD",
-    "LR": "Metrics/4_LR-CD",
-}
 
 
 class Monitor:
@@ -65,15 +57,16 @@ class Monitor:
 
         Parameters
         ----------
-        scores : "SELD_error", "ER", "F", "LE", "LR" (fractions and degrees) become the reference's five scalars; any
-            other score goes to Metrics/<its name>
+        scores : by their keys in `score_table.SCORES_BY_KEY` (fractions and degrees), each to the scalar that its row
+            names; any other goes to Metrics/<its name>
         classwise : the same scores with one value per class; NaN where a class does not occur. F becomes
             "F20 per class/<index> <name>"
         occurs : per class, whether it is in the reference; a class that is not has no curve, whatever its value says
             (the official F of a class that does not occur is 0)
         """
         for name, value in scores.items():
-            self._writer.add_scalar(METRIC_TAGS.get(name, f"Metrics/{name}"), float(value), step)
+            tag = SCORES_BY_KEY[name].tag if name in SCORES_BY_KEY else f"Metrics/{name}"
+            self._writer.add_scalar(tag, float(value), step)
         if classwise is None or "F" not in classwise:
             return
         values = np.asarray(classwise["F"], dtype=np.float64)
@@ -137,9 +130,9 @@ class Monitor:
         wide = max(720, picture.shape[1])
         size = (wide, round(picture.shape[0] * wide / picture.shape[1]))
         picture = cv2.resize(picture, size, interpolation=cv2.INTER_CUBIC)
-        now = [table[table.frame == int(time_s / table.frame_s + 1e-6)] for table in (reference, estimated)]
-        drawn = draw_directions(picture, *now, classes, boxes=boxes, camera=camera)
-        self._writer.add_image(f"Frame/{clip}", np.ascontiguousarray(drawn[..., ::-1]), step, dataformats="HWC")
+        there, found = (table[table.frame == int(time_s / table.frame_s + 1e-6)] for table in (reference, estimated))
+        seen = draw_directions(picture, there, found, classes, boxes=boxes, camera=camera)
+        self._writer.add_image(f"Frame/{clip}", np.ascontiguousarray(seen[..., ::-1]), step, dataformats="HWC")
 
     def clip_frame(
         self,

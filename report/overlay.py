@@ -21,11 +21,11 @@ from report.figures import draw_directions
 from report.matching import match
 from report.media import stereo_blocks
 from report.shown import shown_of
-from util.arrays import Array
 from util.audio import audio_info
 from util.boxes import BoxTrack
 from util.camera import Camera, Equirectangular
 from util.events import EventTable
+from util.microphone_arrays import Array
 from util.video import VideoWriter, read_frames, video_info
 
 _WIDTH, _PANEL = 1280, 296
@@ -75,7 +75,7 @@ def write_overlay(
     height = _WIDTH // 2 if info is None else round(_WIDTH * info.height / info.width / 2) * 2
     pictures = _grid_pictures(height) if video is None else _video_pictures(video, height)
     panels: dict[int, np.ndarray] = {}
-    at = {name: _by_frame(table) for name, table in (("reference", reference), ("estimated", estimated))}
+    at_reference, at_estimated, none = _by_frame(reference), _by_frame(estimated), np.zeros(0, dtype=np.int64)
     with tempfile.TemporaryDirectory() as folder:
         sound = None if audio is None else _stereo_file(Path(folder) / "stereo.wav", audio, array, matrix)
         count = math.ceil(duration_s * fps - 1e-6)
@@ -83,16 +83,13 @@ def write_overlay(
             for index in tqdm(range(count), desc="overlay", unit="frame", leave=False, disable=not progress):
                 time_s = float(index / fps)
                 frame = int(time_s / estimated.frame_s + 1e-6)
-                now = [
-                    table[at[name].get(frame, slice(0))]
-                    for name, table in (("reference", reference), ("estimated", estimated))
-                ]
+                there, found = reference[at_reference.get(frame, none)], estimated[at_estimated.get(frame, none)]
                 page = int(time_s // _WINDOW_S)
                 if page not in panels:
                     panels = {page: _panel(reference, estimated, classes, page, duration_s, title, known)}
                 shown = None if boxes is None else boxes.at(time_s)[0]
                 top = draw_directions(
-                    next(pictures), *now, classes, camera=_scaled(camera, height), boxes=shown, known=known
+                    next(pictures), there, found, classes, camera=_scaled(camera, height), boxes=shown, known=known
                 )
                 writer.write(np.concatenate([top, _with_playhead(panels[page], page, time_s, duration_s)]))
 
@@ -103,11 +100,11 @@ def write_clip_overlay(path: Path, clip: ClipResult) -> None:
         write_overlay(
             path,
             estimated=clip.estimated,
-            classes=clip.about["classes"],
-            reference=clip.reference if clip.about.get("labels") else None,
+            classes=clip.description["classes"],
+            reference=clip.reference if clip.description.get("labels") else None,
             **shown.files,
             array=clip.array,
-            duration_s=clip.about.get("duration_s"),
+            duration_s=clip.description.get("duration_s"),
             title=clip.name,
         )
 
@@ -132,7 +129,7 @@ def _scaled(camera: Camera | None, height: int) -> Camera:
 
 def _video_pictures(video: str | os.PathLike[str], height: int) -> Iterator[np.ndarray]:
     """Frames at the size of the overlay; the last one stays."""
-    picture = np.zeros((height, _WIDTH, 3), np.uint8)
+    picture: np.ndarray = np.zeros((height, _WIDTH, 3), np.uint8)
     for _, frame in read_frames(video):
         picture = cv2.resize(frame, (_WIDTH, height), interpolation=cv2.INTER_CUBIC)
         yield picture

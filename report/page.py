@@ -15,10 +15,11 @@ from tqdm import tqdm
 
 from dcase2022_task3_seld_metrics import Result
 from dcase2022_task3_seld_metrics.jackknife import Interval
+from dcase2022_task3_seld_metrics.score_table import JOINT_SCORES, SCORES
 from report import charts
 from report.analysis import (
     ClipResult,
-    Evaluation,
+    EvaluatedRun,
     bounds,
     by_threshold,
     confusion,
@@ -34,13 +35,7 @@ from util.files import write_text
 
 _TEMPLATES = Path(__file__).parent
 THRESHOLDS = tuple(round(0.05 * step, 2) for step in range(1, 20))
-_NAMES = {
-    "F": "F within 20°",
-    "ER": "error rate within 20°",
-    "LE": "localisation error",
-    "LR": "localisation recall",
-    "SELD": "SELD error",
-}
+_TITLES = {name: SCORES[name].title("20°") for name in JOINT_SCORES}
 _BOXES = {  # by --boxes of the evaluation
     "empty": "the same network that sees nobody: what the sound alone gives it",
     "other": "the same network that sees the people of another recording",
@@ -60,7 +55,7 @@ class ClipRow:
 
 
 def write_report(
-    path: str | os.PathLike[str], evaluations: Sequence[Evaluation], *, players: int = 3, progress: bool = True
+    path: str | os.PathLike[str], evaluations: Sequence[EvaluatedRun], *, players: int = 3, progress: bool = True
 ) -> int:
     """Write the page, and the players of the best and worst clips into a folder beside it.
 
@@ -138,13 +133,13 @@ def write_report(
     return write_page(path, title, "\n".join(body), figures)
 
 
-def _check(evaluations: Sequence[Evaluation]) -> None:
+def _check(evaluations: Sequence[EvaluatedRun]) -> None:
     first = evaluations[0]
     for one in evaluations:
         if one.classes != first.classes:
             raise InputError("runs with other classes cannot stand beside each other", path=one.folder)
         if not one.result.classwise:
-            raise InputError(f"scores of edition {one.edition['edition']} have no classes; a report needs them")
+            raise InputError(f"scores of edition {one.edition[0]} have no classes; a report needs them")
     names = [one.name for one in evaluations]
     if len(set(names)) != len(names):
         raise InputError(f"runs must have different names, found {', '.join(names)}")
@@ -176,18 +171,18 @@ def _dot(index: int) -> str:
     return f'<span class="dot" style="background:{charts.RUN_COLOURS[index % len(charts.RUN_COLOURS)]}"></span>'
 
 
-def _header(evaluations: Sequence[Evaluation]) -> str:
+def _header(evaluations: Sequence[EvaluatedRun]) -> str:
     synthetic = any("synthetic" in remark for one in evaluations for remark in one.remarks)
     badge = '<span class="badge">synthetic data</span>' if synthetic else ""
     first = evaluations[0]
-    minutes = sum(float(clip.about.get("duration_s", 0)) for clip in first.clips) / 60
-    edition = first.edition
+    minutes = sum(float(clip.description.get("duration_s", 0)) for clip in first.clips) / 60
+    edition, average = first.edition
     about = (
         f"{len(first.clips)} recordings, {minutes:.1f} minutes, {len(first.classes)} classes. "
-        f"Scores of DCASE {html.escape(edition['edition'])}, {html.escape(edition['average'])} average."
+        f"Scores of DCASE {html.escape(edition)}, {html.escape(average)} average."
     )
-    own = first.clips[0].about.get("edition") or edition["edition"]
-    if own != edition["edition"]:
+    own = first.clips[0].description.get("edition") or edition
+    if own != edition:
         about += f" (The run itself was scored by edition {html.escape(own)}, which has no scores of classes.)"
     rows = []
     for index, one in enumerate(evaluations):
@@ -211,9 +206,8 @@ def _header(evaluations: Sequence[Evaluation]) -> str:
 def _number(score: str, value: float) -> str:
     if not np.isfinite(value):
         return "–"
-    if score in ("F", "LR"):
-        return f"{100 * value:.1f}\u202f%"
-    return f"{value:.1f}°" if score == "LE" else f"{value:.3f}"
+    unit = {"%": "\u202f%"}.get(SCORES[score].unit, SCORES[score].unit)
+    return SCORES[score].number(value) + unit
 
 
 def _interval(score: str, result: Result) -> str:
@@ -231,14 +225,14 @@ def _score_section(
     floors: Sequence[tuple[str, str, Result]],
 ) -> str:
     cards = []
-    for score in charts.AXES:
+    for score in JOINT_SCORES:
         values = "".join(
             f'<div class="value">{_dot(index)}<b data-score="{score}" data-run="{index}">'
             f"{_number(score, float(result.overall[score]))}</b><span>{_interval(score, result)}</span></div>"
             for index, (_, result) in enumerate(named)
         )
-        cards.append(f'<div class="card"><div class="what">{_NAMES[score]}</div>{values}</div>')
-    header = "".join(f'<th class="number">{_NAMES[score]}</th>' for score in charts.AXES)
+        cards.append(f'<div class="card"><div class="what">{_TITLES[score]}</div>{values}</div>')
+    header = "".join(f'<th class="number">{_TITLES[score]}</th>' for score in JOINT_SCORES)
     rows = []
     every = [(name, "", result, "") for name, result in named]
     every += [(name, text, result, "bound") for name, text, result in [*variants, *floors]]
@@ -246,7 +240,7 @@ def _score_section(
         cells = "".join(
             f'<td class="number">{_number(score, float(result.overall[score]))}'
             f"<br><small>{_number(score, float(result.occurring.get(score, np.nan)))}</small></td>"
-            for score in charts.AXES
+            for score in JOINT_SCORES
         )
         explained = f"<br><small>{html.escape(text)}</small>" if text else ""
         rows.append(f'<tr class="{kind}"><td>{html.escape(name)}{explained}</td>{cells}</tr>')
@@ -260,9 +254,9 @@ def _score_section(
     )
 
 
-def _paired_section(evaluations: Sequence[Evaluation]) -> str:
+def _paired_section(evaluations: Sequence[EvaluatedRun]) -> str:
     first = evaluations[0]
-    header = "".join(f'<th class="number">{_NAMES[score]}</th>' for score in charts.AXES)
+    header = "".join(f'<th class="number">{_TITLES[score]}</th>' for score in JOINT_SCORES)
     rows = []
     for index, one in enumerate(evaluations[1:], start=1):
         name = f"{_dot(index)} {html.escape(one.name)}"
@@ -276,7 +270,7 @@ def _paired_section(evaluations: Sequence[Evaluation]) -> str:
         if comparison.groups:
             kinds.append((f"{len(comparison.groups)} rooms", comparison.by_group))
         for text, intervals in kinds:
-            cells = "".join(_difference_cell(score, intervals[score]) for score in charts.AXES)
+            cells = "".join(_difference_cell(score, intervals[score]) for score in JOINT_SCORES)
             rows.append(f"<tr><td>{name}<br><small>by {text}</small></td>{cells}</tr>")
     return (
         f'<section id="s-paired"><h2>Differences from {html.escape(first.name)}</h2><p class="about">On the recordings '
@@ -309,7 +303,7 @@ def _figure_section(figure: str, title: str, about: str) -> str:
     )
 
 
-def _confusion_section(evaluations: Sequence[Evaluation]) -> str:
+def _confusion_section(evaluations: Sequence[EvaluatedRun]) -> str:
     maps = "".join(f'<div id="confusion{index}" class="figure"></div>' for index in range(len(evaluations)))
     return (
         '<section id="s-confusion"><h2>Confusion between classes</h2><p class="about">Per frame, what was predicted '
@@ -319,7 +313,7 @@ def _confusion_section(evaluations: Sequence[Evaluation]) -> str:
     )
 
 
-def clip_rows(evaluation: Evaluation) -> list[ClipRow]:
+def clip_rows(evaluation: EvaluatedRun) -> list[ClipRow]:
     """The clips of an evaluation, best frame-wise F first."""
     rows = []
     for clip in evaluation.clips:
@@ -339,7 +333,7 @@ def clip_rows(evaluation: Evaluation) -> list[ClipRow]:
     return sorted(rows, key=lambda row: (np.isnan(row.frame_f), -row.frame_f))
 
 
-def _clip_section(path: Path, evaluations: Sequence[Evaluation], players: int, steps: Any) -> str:
+def _clip_section(path: Path, evaluations: Sequence[EvaluatedRun], players: int, steps: Any) -> str:
     folder = path.with_name(f"{path.stem}_players")
     tables = []
     header = "".join(f'<th class="number">{name}</th>' for name in ("frame F", "mean angle", "detected", "SELD error"))
@@ -368,7 +362,7 @@ def _clip_section(path: Path, evaluations: Sequence[Evaluation], players: int, s
     )
 
 
-def _configuration_section(evaluations: Sequence[Evaluation]) -> str:
+def _configuration_section(evaluations: Sequence[EvaluatedRun]) -> str:
     keys = list(dict.fromkeys(key for one in evaluations for key in one.args))
     header = "".join(f"<th>{html.escape(one.name)}</th>" for one in evaluations)
 
@@ -391,7 +385,7 @@ def _configuration_section(evaluations: Sequence[Evaluation]) -> str:
     return f'<section id="s-configuration"><h2>How the scores were made</h2>{remarks}{table if keys else ""}</section>'
 
 
-def _common_threshold(evaluation: Evaluation) -> float:
+def _common_threshold(evaluation: EvaluatedRun) -> float:
     """The threshold of the run where it is one for all classes, else NaN."""
     first = float(evaluation.thresholds[0])
     return first if np.all(evaluation.thresholds == first) else float("nan")
@@ -400,9 +394,9 @@ def _common_threshold(evaluation: Evaluation) -> float:
 # ---- players ---------------------------------------------------------------------------------------------------------
 
 
-def write_clip_player(path: Path, clip: ClipResult, *, evaluation: Evaluation | None = None) -> int:
+def write_clip_player(path: Path, clip: ClipResult, *, evaluation: EvaluatedRun | None = None) -> int:
     """The player of one raw output; recording, video and boxes are embedded as `report.shown` finds them."""
-    about = clip.about
+    about = clip.description
     checkpoint = Path(about["checkpoint"]).name if about.get("checkpoint") else None
     said = [about.get("system"), clip.array.name.upper() if clip.array else None, checkpoint]
     synthetic = evaluation is not None and any("synthetic" in remark for remark in evaluation.remarks)

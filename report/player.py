@@ -17,12 +17,12 @@ from output_format.candidates import Candidates
 from report.colours import STATUS, class_colours
 from report.matching import CORRECT_WITHIN_DEG
 from report.media import browser_media
-from util.arrays import Array
 from util.boxes import BoxTrack
 from util.camera import Camera, Equirectangular, Perspective
 from util.errors import InputError
 from util.events import EventTable
 from util.files import write_text
+from util.microphone_arrays import Array
 
 _TEMPLATES = Path(__file__).parent
 _FLOOR = 0.05  # candidates below the lowest position of the threshold slider are left out

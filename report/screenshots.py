@@ -9,6 +9,7 @@ import shutil
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 from util.cli import run_main
 from util.errors import InputError
@@ -91,7 +92,7 @@ def picture_height(section_ends: list[float], most: int) -> int:
     return math.ceil(max(fitting)) if fitting else most
 
 
-def _prepare_player(page, at_s: float | None, view: str | None) -> None:
+def _prepare_player(page: Any, at_s: float | None, view: str | None) -> None:
     """Bring a player to a time and a view, and wait until its picture is there."""
     if at_s is None:
         at_s = page.evaluate("player.busiest()")

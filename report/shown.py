@@ -51,7 +51,7 @@ def shown_of(clip: ClipResult) -> Iterator[Shown]:
     ------
     InputError : a file cannot be read
     """
-    about = clip.about
+    about = clip.description
     audio, video, boxes = clip.path("recording"), clip.path("video"), clip_boxes(clip)
     matrix = None
     if clip.array is not None:
@@ -69,7 +69,7 @@ def shown_of(clip: ClipResult) -> Iterator[Shown]:
 
 def clip_boxes(clip: ClipResult) -> BoxTrack | None:
     """The person boxes beside the clip's video, else beside its raw output; None where there are none."""
-    video, detector = clip.path("video"), clip.about.get("detector")
+    video, detector = clip.path("video"), clip.description.get("detector")
     if video is None or not detector:
         return None
     beside_raw = clip.raw.with_name(box_path(video, detector).name)

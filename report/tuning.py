@@ -11,20 +11,13 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from dcase2022_task3_seld_metrics.score_table import SCORES, SCORES_BY_KEY
 from report.charts import RUN_COLOURS, RUN_SYMBOLS, Figure
 from report.page import write_page
 from util.files import write_text
 
-# score -> (heading, factor, digits); the names of the editions of 2018 and 2019 first
-SCORES = {
-    "ER": ("ER", 1, 3),
-    "F": ("F / %", 100, 1),
-    "DOA_error": ("DOA error / °", 1, 1),
-    "LE": ("LE / °", 1, 1),
-    "frame_recall": ("frame recall / %", 100, 1),
-    "LR": ("LR / %", 100, 1),
-    "SELD_error": ("SELD error", 1, 4),
-}
+_SELD = SCORES["SELD"]
+_SELD_AXIS = f"{_SELD.axis()}, {_SELD.better} is better"
 _BEST = "#D55E00"
 
 
@@ -67,7 +60,7 @@ class TrialRow:
     @property
     def seld(self) -> float:
         """SELD error; infinity where there is no score, so that it never wins."""
-        return float(self.scores["SELD_error"]) if "SELD_error" in self.scores else float("inf")
+        return float(self.scores[_SELD.key]) if _SELD.key in self.scores else float("inf")
 
     @property
     def label(self) -> str:
@@ -96,7 +89,7 @@ def _short(name: str, value: Any) -> str:
 
 def scores_of(rows: Sequence[TrialRow]) -> list[str]:
     """Names of the scores that occur, in their order."""
-    return [name for name in SCORES if any(name in row.scores for row in rows)]
+    return [name for name in SCORES_BY_KEY if any(name in row.scores for row in rows)]
 
 
 def best_row(rows: Sequence[TrialRow]) -> TrialRow | None:
@@ -122,8 +115,8 @@ def table(rows: Sequence[TrialRow]) -> list[dict[str, str]]:
     for row in rows:
         line = {"stage": f"{row.number} {row.stage}", "settings": row.label}
         for name in scores_of(rows):
-            heading, factor, digits = SCORES[name]
-            line[heading] = f"{factor * row.scores[name]:.{digits}f}" if name in row.scores else ""
+            score = SCORES_BY_KEY[name]
+            line[score.heading] = score.number(row.scores[name]) if name in row.scores else ""
         line["parameters"] = "" if row.parameters is None else f"{row.parameters:,}"
         line["epoch"] = f"{row.best_epoch} of {row.epochs}" if row.best_epoch else ""
         line["seconds"] = f"{row.seconds:.0f}" if row.state in ("scored", "no score") else ""
@@ -191,11 +184,7 @@ def _layout(**changes: Any) -> dict[str, Any]:
 
 
 def _hover(row: TrialRow) -> str:
-    scores = [
-        f"{SCORES[name][0]} {SCORES[name][1] * value:.{SCORES[name][2]}f}"
-        for name, value in row.scores.items()
-        if name in SCORES
-    ]
+    scores = [SCORES_BY_KEY[name].line(value) for name, value in row.scores.items() if name in SCORES_BY_KEY]
     size = f"{row.parameters:,} parameters, " if row.parameters else ""
     return "<br>".join([f"{row.number} {row.stage}: {row.label}", *scores, f"{size}{row.seconds:.0f} s"])
 
@@ -239,10 +228,10 @@ def stage_figure(rows: Sequence[TrialRow], number: int) -> Figure:
             )
     layout = _layout(
         height=max(360, 110 + 26 * len(own)),
-        xaxis=_axis("SELD error, lower is better", domain=[0, 0.42]),
+        xaxis=_axis(_SELD_AXIS, domain=[0, 0.42]),
         yaxis=_axis("", type="category", categoryorder="array", categoryarray=names[::-1]),
         xaxis2=_axis("epoch", domain=[0.52, 1], anchor="y2", **_whole(max((row.epochs for row in own), default=1))),
-        yaxis2=_axis("SELD error", anchor="x2"),
+        yaxis2=_axis(_SELD.axis(), anchor="x2"),
         legend={"font": {"size": 11.5}},
     )
     if before is not None:
@@ -276,7 +265,7 @@ def size_figure(rows: Sequence[TrialRow]) -> Figure:
                     },
                 }
             )
-    layout = _layout(xaxis=_axis("parameters", type="log"), yaxis=_axis("SELD error, lower is better"), showlegend=True)
+    layout = _layout(xaxis=_axis("parameters", type="log"), yaxis=_axis(_SELD_AXIS), showlegend=True)
     return {"data": data, "layout": layout}
 
 
@@ -288,14 +277,20 @@ def progress_figure(rows: Sequence[TrialRow]) -> Figure:
         lowest = min(lowest, row.seld)
         best.append(lowest)
     order = list(range(1, len(scored) + 1))
-    step = {"type": "scatter", "mode": "lines", "x": order, "y": best, "name": "best so far"}
+    step: Figure = {"type": "scatter", "mode": "lines", "x": order, "y": best, "name": "best so far"}
     step |= {"line": {"color": _BEST, "width": 2, "shape": "hv"}, "hoverinfo": "skip"}
-    dots = {"type": "scatter", "mode": "markers", "x": order, "y": [row.seld for row in scored], "name": "trial"}
+    dots: Figure = {
+        "type": "scatter",
+        "mode": "markers",
+        "x": order,
+        "y": [row.seld for row in scored],
+        "name": "trial",
+    }
     dots |= {"text": [_hover(row) for row in scored], "hovertemplate": "%{text}<extra></extra>"}
     dots |= {"marker": {"color": [RUN_COLOURS[(row.number - 1) % len(RUN_COLOURS)] for row in scored], "size": 9}}
     layout = _layout(
         xaxis=_axis("trial, coloured by stage", **_whole(len(scored))),
-        yaxis=_axis("SELD error, lower is better"),
+        yaxis=_axis(_SELD_AXIS),
         showlegend=False,
     )
     return {"data": [dots, step], "layout": layout}

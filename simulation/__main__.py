@@ -8,15 +8,16 @@ import sys
 import time
 
 from simulation.bank import own_classes
-from simulation.dataset_writer import write_dataset
+from simulation.dataset_writer import Summary, write_dataset
 from simulation.settings import Settings
 from simulation.tut_tau import command
 from simulation.tut_tau.layouts import LAYOUTS, layout_named
-from simulation.tut_tau.writer import write_set
-from util.arrays import ARRAYS
+from simulation.tut_tau.settings import SetSettings
+from simulation.tut_tau.writer import SetSummary, write_set
 from util.cli import run_main
+from util.cpus import cpu_count
 from util.errors import InputError
-from util.processors import cpu_count
+from util.microphone_arrays import ARRAYS
 
 log = logging.getLogger(__name__)
 _DEFAULT = Settings()
@@ -273,17 +274,17 @@ def main(argv: list[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
     layout = _layout_of(argv)
     started = time.perf_counter()
+    settings: Settings | SetSettings
+    summary: Summary | SetSummary
     if layout == STARSS23:
         arguments = parser().parse_args(argv)
-        settings = settings_from(arguments)
-        write = write_dataset
+        settings, processes = (single := settings_from(arguments)), _processes(arguments.processes)
+        summary = write_dataset(arguments.out, single, processes=processes, progress=not arguments.quiet)
     else:
         layout_named(layout)
         arguments = command.parser().parse_args(argv)
-        settings = command.settings_from(arguments)
-        write = write_set
-    processes = _processes(arguments.processes)
-    summary = write(arguments.out, settings, processes=processes, progress=not arguments.quiet)
+        settings, processes = (several := command.settings_from(arguments)), _processes(arguments.processes)
+        summary = write_set(arguments.out, several, processes=processes, progress=not arguments.quiet)
     took = time.perf_counter() - started
     seconds = summary.made * settings.seconds
     rate = f", {seconds / took:.1f} times real time with {processes} processes" if summary.made else ""

@@ -59,8 +59,8 @@ class Actor:
     """A person or an object with the events that it makes, in order."""
 
     source: int
-    sex: str | None = None
-    class_index: int | None = None
+    sex: str = ""  # of a person
+    class_index: int = -1  # of an object
     slots: list[Slot] = field(default_factory=list)
 
     def free(self, slot: Slot, gap_s: float) -> bool:
@@ -156,10 +156,10 @@ def _one_layout(rng: np.random.Generator, plan: ClipPlan, settings: Settings) ->
             break
         durations *= 0.9  # too much for the lanes: everything a little shorter
     slots = []
-    for lane, spare in zip(lanes, left):
+    for members, spare in zip(lanes, left):
         now = 0.0
-        pauses = rng.dirichlet(np.ones(len(lane) + 1)) * spare
-        for index, pause in zip(rng.permutation(lane), pauses):
+        pauses = rng.dirichlet(np.ones(len(members) + 1)) * spare
+        for index, pause in zip(rng.permutation(members), pauses):
             slots.append(Slot(order[index], now + pause, float(durations[index])))
             now = slots[-1].end_s + LEAST_GAP_S
     return slots
@@ -284,6 +284,8 @@ class _Maker:
         self, rng: np.random.Generator, azimuth_deg: float, heights_m: tuple[float, float]
     ) -> tuple[Spot, float]:
         grid, offset = self._settings.doa_grid_deg, self._settings.doa_offset_deg
+        if grid is None:
+            raise ValueError("these settings have no grid of directions")
         return grid_spot(rng, self._room, azimuth_deg, heights_m, self._settings.distance_m, grid, offset)
 
     def _live(self, rng: np.random.Generator, walk: Walk, actor: Actor) -> None:

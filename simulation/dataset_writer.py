@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -14,7 +15,7 @@ from simulation.compose import SEXES, clip_cast, compose
 from simulation.labels import label_table, rounded
 from simulation.plan import LEAST_TEST_CLIPS, LEAST_TEST_EVENTS, SPLITS, ClipPlan, make_plan
 from simulation.render import render
-from simulation.scene import Scene
+from simulation.scene import Person, Scene, Thing
 from simulation.set_folder import (
     MARKER,
     PARTS,
@@ -27,12 +28,12 @@ from simulation.set_folder import (
 )
 from simulation.settings import RATE_HZ, Settings
 from simulation.sounds import CLASS_NAMES
-from util.arrays import array_named
 from util.audio import write_audio
+from util.cpus import cpu_count
 from util.dialects import write_events
 from util.errors import InputError
 from util.files import read_json, write_json, write_text
-from util.processors import cpu_count
+from util.microphone_arrays import array_named
 
 log = logging.getLogger(__name__)
 
@@ -186,7 +187,8 @@ def provenance_rows(scene: Scene) -> list[dict[str, Any]]:
     """What every event, person and object of a clip was made of: rows of provenance.csv."""
     common = {"clip": scene.name, "split": scene.split, "room": scene.room.name}
     common["background_seed"] = scene.background.get("seed", "")
-    images = {actor.source: _image(actor.appearance) for actor in (*scene.people, *scene.things)}
+    everybody: list[Person | Thing] = [*scene.people, *scene.things]
+    images = {actor.source: _image(actor.appearance) for actor in everybody}
     rows = []
     for number, event in enumerate(scene.events):
         made_of = dict(event.made_of)
@@ -199,10 +201,11 @@ def provenance_rows(scene: Scene) -> list[dict[str, Any]]:
                 "sha256": made_of.pop("sha256", ""), "parameters": made_of, "image": images[event.source],
             }
         )  # fmt: skip
-    for kind, actors in (("person", scene.people), ("object", scene.things)):
+    made_by: list[tuple[str, Sequence[Person | Thing]]] = [("person", scene.people), ("object", scene.things)]
+    for kind, actors in made_by:
         for actor in actors:
             look = dict(actor.appearance)
-            path = actor.feet if kind == "person" else actor.centre
+            path = actor.feet if isinstance(actor, Person) else actor.centre
             photo = look.pop("photo", None)
             rows.append(
                 {

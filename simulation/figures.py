@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -17,8 +18,8 @@ from simulation.render import GAIN, MAX_ORDER, direct_delay_s, render
 from simulation.room import absorption_for_rt60, image_sources, rt60_per_frequency
 from simulation.scene import Event, Room, Scene, Trajectory
 from simulation.scene_figures import coloured, dotted, draw_scene, draw_sounds, save
-from util.arrays import ARRAYS, SPEED_OF_SOUND_M_S
 from util.cli import run_main
+from util.microphone_arrays import ARRAYS, SPEED_OF_SOUND_M_S
 
 RATE_HZ = 24000
 SIZE_M, LISTENER_M, SOURCE_M = (6.2, 5.1, 2.9), (2.8, 2.3, 1.4), (1.6, 1.1, 0.2)
@@ -28,7 +29,7 @@ LEVELS_DB, _MAP = (-18.0, 6.5), cv2.COLORMAP_VIRIDIS
 ANGLES = ("#3b2f7f", "#31688e", "#21918c", "#4dbd6a", "#b8c61d")  # of the source, from the front to the back
 
 
-def impulse_response(room: Room, source_m: tuple[float, float, float], seconds: float, **options) -> np.ndarray:
+def impulse_response(room: Room, source_m: tuple[float, float, float], seconds: float, **options: Any) -> np.ndarray:
     """Sound pressure (samples,) at the listener after a click of unit pressure at 1 m, from its emission."""
     click = np.eye(1, 16, dtype=np.float32)[0]
     path = Trajectory(np.zeros(1), np.array([source_m], dtype=np.float64))

@@ -6,8 +6,8 @@ import numpy as np
 
 from simulation.scene import Event, Scene
 from util.angles import degrees_from_direction
-from util.arrays import SPEED_OF_SOUND_M_S
 from util.events import EventTable
+from util.microphone_arrays import SPEED_OF_SOUND_M_S
 
 FRAME_S = 0.1
 LEAST_SHARE_S = 0.05

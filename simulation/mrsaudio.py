@@ -32,13 +32,13 @@ from simulation.set_folder import PARTS, claim, make_all, sweep
 from simulation.settings import RATE_HZ, Settings
 from simulation.sounds import CLASS_NAMES, sound_class, synthesize
 from simulation.streams import stream
-from util.arrays import array_named
 from util.audio import write_audio
 from util.camera import Equirectangular
 from util.cli import run_main
+from util.cpus import cpu_count
 from util.errors import InputError
 from util.files import read_json, write_json, written_whole
-from util.processors import cpu_count
+from util.microphone_arrays import array_named
 
 log = logging.getLogger(__name__)
 

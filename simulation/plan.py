@@ -77,10 +77,9 @@ def _rooms(settings: Settings, split: str, first: int) -> list[tuple[Room, dict]
     order = rng.permutation(count)
     rooms = []
     for index in range(count):
-        size = tuple(
-            round(float(rng.uniform(*limits)), 2)
-            for limits in (settings.room_m, settings.room_m, settings.room_height_m)
-        )
+        limits_m = settings.room_m, settings.room_m, settings.room_height_m
+        length, width, height = (round(float(rng.uniform(*limits)), 2) for limits in limits_m)
+        size = (length, width, height)
         listener = (
             round(size[0] * (0.5 + rng.uniform(-1, 1) * LISTENER_OFF_CENTRE), 2),
             round(size[1] * (0.5 + rng.uniform(-1, 1) * LISTENER_OFF_CENTRE), 2),

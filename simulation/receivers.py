@@ -14,8 +14,8 @@ import numpy as np
 from scipy import fft
 from scipy.special import spherical_jn, spherical_yn
 
-from util.arrays import SPEED_OF_SOUND_M_S, Array
 from util.errors import InputError
+from util.microphone_arrays import SPEED_OF_SOUND_M_S, Array
 
 MAX_MODES = 80
 MODE_TOLERANCE = 0.02  # what the modes left out may add up to at the band's upper edge, 11.3 kHz at a rate of 24 kHz

@@ -30,8 +30,8 @@ from simulation.room import (
     wall_and_air_response,
 )
 from simulation.scene import Event, Room, Scene, Trajectory
-from util.arrays import SPEED_OF_SOUND_M_S, Array
 from util.errors import InputError
+from util.microphone_arrays import SPEED_OF_SOUND_M_S, Array
 
 log = logging.getLogger(__name__)
 

@@ -9,8 +9,8 @@ import numpy as np
 from scipy import fft
 
 from simulation.scene import Room
-from util.arrays import SPEED_OF_SOUND_M_S
 from util.errors import InputError
+from util.microphone_arrays import SPEED_OF_SOUND_M_S
 
 BANDS_HZ = (125.0, 250.0, 500.0, 1000.0, 2000.0, 4000.0, 8000.0)
 # Reverberation time against that at mid frequencies: furnished rooms reverberate longest in the bass

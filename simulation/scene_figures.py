@@ -24,10 +24,10 @@ from simulation.settings import RATE_HZ, Settings
 from simulation.sounds import CLASS_NAMES, GENERATORS, sound_class, synthesize
 from simulation.streams import stream
 from util.angles import direction_from_degrees
-from util.arrays import ARRAYS
 from util.camera import Camera
 from util.events import EventTable
 from util.files import written_whole
+from util.microphone_arrays import ARRAYS
 
 TONES = class_colours(len(CLASS_NAMES))
 

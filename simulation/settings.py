@@ -8,9 +8,9 @@ from fractions import Fraction
 from typing import Any
 
 from simulation.sounds import SoundClass, sound_classes
-from util.arrays import array_named
 from util.camera import Camera, Equirectangular, Perspective
 from util.errors import InputError
+from util.microphone_arrays import array_named
 
 WALL_MARGIN_M = 0.35  # nearer to a wall nobody stands
 LISTENER_OFF_CENTRE = 0.1  # share of the room's length and width
@@ -73,7 +73,8 @@ class Settings:
         wrong = (values.keys() | {"classes"}) ^ known
         if wrong:
             raise InputError(f"settings missing or unknown: {', '.join(sorted(wrong))}")
-        return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})
+        given: dict[str, Any] = {key: tuple(one) if isinstance(one, list) else one for key, one in values.items()}
+        return cls(**given)
 
     @property
     def frames_per_second(self) -> Fraction:

@@ -20,9 +20,9 @@ from net.vis_transformer import VisTransformer
 from net.vit import VisionTransformer
 from output_format.multi_accdoa import MultiAccdoa
 from system.row import Plans, Settings, Stage, System
-from util.arrays import Array
 from util.errors import InputError
 from util.files import read_json
+from util.microphone_arrays import Array
 
 MAX_RATE_HZ = 192000
 FRAME_S = 0.01

@@ -14,9 +14,9 @@ from net.weights import load_weights
 from system.model import Model, StageModel
 from system.row import System
 from system.table import SYSTEMS, system_named
-from util.arrays import Array, array_named
 from util.checkpoint import read_weights_file, write_weights_file
 from util.errors import InputError
+from util.microphone_arrays import Array, array_named
 
 FORMAT = "seld-checkpoint-2"
 _BEFORE = "seld-checkpoint-1"  # one stage, its settings outside of it

@@ -13,8 +13,8 @@ from dataset.plans import Plan
 from feature.front import on_device
 from output_format.contract import OutputFormat
 from system.row import Stage, System, last
-from util.arrays import Array
 from util.errors import InputError
+from util.microphone_arrays import Array
 
 
 class StageModel(nn.Module):

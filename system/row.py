@@ -14,24 +14,10 @@ from dataset.framing import Framing
 from dataset.plans import Plan
 from output_format.contract import OutputFormat
 from system.recipes import adam
-from util.arrays import Array
+from util.microphone_arrays import Array
 
 Settings = dict[str, Any]  # plain values, stored in the checkpoint
 Parameters = Iterable[nn.Parameter]
-
-
-@dataclass(frozen=True)
-class Choice:
-    """By which score the better one of two checkpoints is found, where one is chosen.
-
-    Attributes
-    ----------
-    score : name of an overall score of the edition
-    low : the lower one is the better one
-    """
-
-    score: str = "SELD"
-    low: bool = True
 
 
 @dataclass(frozen=True)
@@ -42,14 +28,15 @@ class Recipe:
     ----------
     optimiser : (parameters, learning rate, weight decay) -> optimiser
     schedule : (step, last step) -> factor of the learning rate; None: by --schedule
-    choice : which checkpoint is the better one
+    choice : score (of `dcase2022_task3_seld_metrics.score_table`) by which a checkpoint is chosen, where one is; None:
+        that of the edition
     ema : decay of the moving average of the weights that is scored and stored; None: the weights themselves are
     clip_norm : largest norm of the gradient; None: as it is
     """
 
     optimiser: Callable[[Parameters, float, float], torch.optim.Optimizer] = adam
     schedule: Callable[[int, int], float] | None = None
-    choice: Choice = Choice()
+    choice: str | None = None
     ema: float | None = None
     clip_norm: float | None = None
 

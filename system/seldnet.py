@@ -20,8 +20,8 @@ from output_format.sed_doa import SedDoa
 from system.presets import Preset, presets, with_changes
 from system.recipes import keras_adam
 from system.row import Plans, Recipe, Settings, Stage, System
-from util.arrays import Array
 from util.errors import InputError
+from util.microphone_arrays import Array
 
 # Per family: the analysis of the published feature, and how its labels are encoded.
 ANALYSIS = {"seldnet2018": (SELDNET2018, "2018"), "seldnet2019": (SELDNET2019, "2019")}

@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from system.presets import Preset, with_changes
-from util.arguments import DEFAULTS
 from util.errors import InputError
+from util.flags import DEFAULTS, FLAGS, names_of
 
 FILE = Path(__file__).with_name("tuning.toml")
-FLAGS = {"batch_size": int, "learning_rate": float, "weight_decay": float}  # that a grid may hold beside settings
-BUDGET = {"epochs": int, "passes_per_epoch": int, "patience": int}
+# flags that a grid may hold beside settings, and those of [search] and [final], with their types
+GRID_FLAGS = {name: FLAGS[name].kind for name in names_of(lambda flag: flag.search == "grid")}
+BUDGET = {name: FLAGS[name].kind for name in names_of(lambda flag: flag.search == "budget")}
 # Sizes of a network that are lengths of settings: name -> setting: what is added behind where it must grow.
 LENGTHS = {"layers": {"filters": "last", "pools": 1}, "rnn_layers": {"rnn_units": "last"}}
 
@@ -154,7 +155,7 @@ def read_plan(path: str | os.PathLike[str], preset: Preset) -> Plan:
         raise InputError(f"two stages are named '{repeated}'", path=path)
 
     table = _Table(path, "[search]", search)
-    budget = {name: table.take(name, kind) for name, kind in {**BUDGET, **FLAGS}.items()}
+    budget = {name: table.take(name, kind) for name, kind in {**BUDGET, **GRID_FLAGS}.items()}
     constant = table.take("constant_frames_per_batch", bool, False)
     table.end()
     final_split = final_budget = None
@@ -175,7 +176,7 @@ def _stage(path: Path, number: int, content: dict[str, Any], preset: Preset) -> 
     table.end()
     if not grid:
         raise table.error("has no grid: NAME = [values]")
-    start = Point(preset.settings, {flag: DEFAULTS[flag] for flag in FLAGS})
+    start = Point(preset.settings, {flag: DEFAULTS[flag] for flag in GRID_FLAGS})
     for setting, values in grid.items():
         if not isinstance(values, list) or not values:
             raise table.error(f"{setting} must be a list of values, found {values!r}")
@@ -200,10 +201,10 @@ def changed(point: Point, values: Mapping[str, Any], *, constant_frames: bool = 
     settings, flags = dict(point.settings), dict(point.flags)
     for name in sorted(values, key=lambda name: name in LENGTHS):  # lengths last: they cut what the others say
         value = values[name]
-        if name in FLAGS:
-            if type(value) not in ((int,) if FLAGS[name] is int else (int, float)) or value <= 0:
+        if name in GRID_FLAGS:
+            if type(value) not in ((int,) if GRID_FLAGS[name] is int else (int, float)) or value <= 0:
                 raise InputError(f"{name} must be a number above 0, found {value!r}")
-            flags[name] = FLAGS[name](value)
+            flags[name] = GRID_FLAGS[name](value)
         elif name in LENGTHS and set(LENGTHS[name]) <= settings.keys():
             if type(value) is not int or value < 1:
                 raise InputError(f"{name} must be a whole number above 0, found {value!r}")
@@ -212,7 +213,7 @@ def changed(point: Point, values: Mapping[str, Any], *, constant_frames: bool = 
                 behind = old[-1] if more == "last" else more
                 settings[setting] = old[:value] + [behind] * (value - len(old))
         elif name not in settings:
-            known = [*settings, *FLAGS, *(length for length in LENGTHS if set(LENGTHS[length]) <= settings.keys())]
+            known = [*settings, *GRID_FLAGS, *(length for length in LENGTHS if set(LENGTHS[length]) <= settings.keys())]
             raise InputError(f"knows no setting '{name}'; known are {', '.join(known)}")
         else:
             alike = isinstance(settings[name], list) and type(value) in (int, float)

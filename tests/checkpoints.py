@@ -13,8 +13,8 @@ from system.checkpoint import Checkpoint, StageState, save_checkpoint
 from system.model import StageModel
 from system.table import system_named
 from util.angles import direction_from_degrees
-from util.arrays import ARRAYS
 from util.audio import write_audio
+from util.microphone_arrays import ARRAYS
 
 RATE_HZ = 24000
 

@@ -14,12 +14,12 @@ from output_format.candidates import Candidates, merge
 from output_format.formats import MultiAccdoa
 from seld_validator import Validation, write_result
 from util.angles import direction_from_degrees, wrap_azimuth_deg
-from util.arrays import ARRAYS
 from util.boxes import BoxTrack
 from util.camera import Equirectangular
 from util.dialects import write_events
 from util.events import EventTable
 from util.files import write_json
+from util.microphone_arrays import ARRAYS
 from util.video import VideoWriter
 
 CLASSES = ["female speech", "male speech", "door", "</script><b>bell</b>"]

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
-from util.arrays import ARRAYS
 from util.audio import write_audio
 from util.dialects import write_events
 from util.events import EventTable
 from util.files import write_json
+from util.microphone_arrays import ARRAYS
 
 FOLDERS = {"foa": "foa_dev", "mic": "mic_dev", "binaural": "binaural_dev"}
 

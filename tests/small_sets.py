@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 
 from dataset.layouts import LAYOUTS
-from util.arrays import ARRAYS
 from util.audio import write_audio
 from util.files import write_json
 from util.interval_csv import INTERVAL_DIALECTS, write_intervals
 from util.intervals import IntervalTable
+from util.microphone_arrays import ARRAYS
 
 
 def make_intervals(seconds: float, classes: int, dialect: str, seed: int) -> IntervalTable:

@@ -21,8 +21,8 @@ from simulation.room import (
 )
 from simulation.scene import Event, Room, Scene, Trajectory
 from util.angles import angle_between_deg, direction_from_degrees
-from util.arrays import ARRAYS, SPEED_OF_SOUND_M_S, Array
 from util.errors import InputError
+from util.microphone_arrays import ARRAYS, SPEED_OF_SOUND_M_S, Array
 
 RATE_HZ = 24000
 C = SPEED_OF_SOUND_M_S

@@ -26,9 +26,9 @@ from seld_trainer import SELDTrainer, TrainingSettings
 from system.model import Model, StageModel
 from system.row import Plans, Recipe, Stage, System
 from tests.small_data import make_root
-from util.arrays import ARRAYS
 from util.boxes import BoxTrack, box_path, write_boxes
 from util.errors import InputError
+from util.microphone_arrays import ARRAYS
 
 FRAMES, CLASSES = 40, 13
 HOPS = {"10 ms": 240, "20 ms": 480}

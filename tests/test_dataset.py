@@ -13,11 +13,11 @@ from dataset.lists import list_file, read_list, write_lists
 from dataset.recordings import Labels, recording_of_file, recordings_from_list, split_by_room
 from job.sound import open_sound
 from tests.small_data import make_root
-from util.arrays import ARRAYS
 from util.audio import write_audio
 from util.dialects import read_events
 from util.errors import InputError
 from util.events import EventTable
+from util.microphone_arrays import ARRAYS
 
 FOA_TRAIN = "list_dataset/dcase2023t3_foa_devtrain.txt"
 FOA_TEST = "list_dataset/dcase2023t3_foa_devtest.txt"

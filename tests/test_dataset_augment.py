@@ -11,12 +11,12 @@ from dataset.lists import list_file
 from dataset.recordings import recordings_from_list
 from tests.small_data import make_root
 from util.angles import direction_from_degrees
-from util.arrays import ARRAYS, Array
 from util.camera import Equirectangular
 from util.errors import InputError
 from util.events import EventTable
 from util.files import write_json
 from util.intervals import IntervalTable
+from util.microphone_arrays import ARRAYS, Array
 
 # the table of the data set page: source channels with signs, FOA as (W, Y, Z, X), MIC as M1..M4
 FOA = ("W,-X,-Z,Y", "W,-X,Z,-Y", "W,Y,Z,X", "W,-Y,-Z,X", "W,X,-Z,-Y", "W,X,Z,Y", "W,-Y,Z,-X", "W,Y,-Z,-X")

@@ -15,12 +15,12 @@ from simulation.labels import label_table, rounded
 from simulation.render import render
 from simulation.scene import Event, Room, Scene, Trajectory
 from util.angles import degrees_from_direction, direction_from_degrees, wrap_azimuth_deg
-from util.arrays import ARRAYS
 from util.audio import read_audio, write_audio
 from util.boxes import BoxTrack, box_path, write_boxes
 from util.cli import run_main
 from util.dialects import read_events, write_events
 from util.events import EventTable
+from util.microphone_arrays import ARRAYS
 from util.video import VideoWriter
 
 RATE_HZ = 24000

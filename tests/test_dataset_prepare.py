@@ -19,7 +19,7 @@ from dataset.recordings import recordings_from_list
 from util.audio import audio_info, read_audio, write_audio
 from util.dialects import read_events
 from util.errors import InputError
-from util.tracks import track_events
+from util.position_tracks import track_events
 from util.video import VideoWriter, read_frames, video_info
 
 FPS = Fraction(30000, 1001)

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dcase2022_task3_seld_metrics.editions import EDITIONS
 from tests.shared import SHARED, needs_shared
 from util.dialects import DIALECTS, dialect_named, format_events, parse_events, read_events, write_events
 from util.errors import InputError
@@ -157,3 +158,13 @@ def test_real_labels_are_read_and_written_back(name):
     table = read_events(path, "starss22")
     assert len(table) > 10
     assert format_events(table, DIALECTS["starss22"]).split() == path.read_text().split()
+
+
+@pytest.mark.parametrize("edition", EDITIONS.values(), ids=lambda edition: edition.name)
+def test_editions_name_dialects_of_their_own_frame_length(edition):
+    for name in filter(None, (edition.dialect, edition.entry and edition.entry.dialect)):
+        dialect = dialect_named(name)
+        assert edition.frame_s is None or dialect.frame_s == edition.frame_s
+    if edition.entry is not None:
+        columns = dialect_named(edition.entry.dialect).columns
+        assert ("distance" in columns, "onscreen" in columns) == (edition.distance, edition.onscreen)

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import re
+import shlex
 from pathlib import Path
 
 import pytest
+
+import seld
+from util.arguments import jobs_of
+from util.flags import names_of
 
 PROJECT = Path(__file__).resolve().parents[1]
 TESTS = PROJECT / "tests" / "README.md"
@@ -30,6 +35,19 @@ def test_commands_name_files_that_exist(page):
         path = PROJECT / module.replace(".", "/")
         ours = path.with_suffix(".py").is_file() or (path / "__main__.py").is_file()
         assert ours or module in ("pip", "venv", "pytest"), module
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: f"{page.parent.name}/{page.name}")
+def test_flags_of_commands_are_taken_by_their_jobs(page):
+    text = re.sub(r"\\\n\s*", "", page.read_text())
+    for command in re.findall(r"^ {4}(?:.*\| )?python seld\.py (.*)$", text, re.M):
+        words = shlex.split(command, comments=True)
+        assert len(jobs_of(seld.parse(words))) == 1, command
+
+
+def test_what_dataset_json_may_say_is_documented():
+    text = (PROJECT / "docs/data.md").read_text()
+    assert all(f"`{name}`" in text for name in names_of(lambda flag: flag.dataset))
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: f"{page.parent.name}/{page.name}")

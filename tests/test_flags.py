@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -10,15 +11,15 @@ import pytest
 
 import npy2csv
 import seld
-from job.data import FRAMING_FLAGS
 from seld_predictor import load
 from system.audio_visual import FOREIGN, plans_of
 from tests.tiny import tiny_root
-from util.arguments import DEFAULTS
-from util.arrays import ARRAYS
+from util.arguments import resolve
 from util.cli import run_main
 from util.errors import InputError
 from util.files import read_json
+from util.flags import DEFAULTS, FLAGS, FRAMING, JOBS
+from util.microphone_arrays import ARRAYS
 from util.runs import checkpoints_of
 from util.thresholds import read_thresholds
 
@@ -110,7 +111,94 @@ def test_class_index_below_zero_is_refused(tmp_path, capsys):
 def test_default_flags_are_the_framing_of_the_networks():
     plans = plans_of(FOREIGN)
     assert (plans.training([50000], 1, 0, None).samples, plans.evaluation([50000]).hop) == (30480, 120)
-    assert plans.flags == {name: DEFAULTS[name] for name in FRAMING_FLAGS}
+    assert plans.flags == {name: DEFAULTS[name] for name in FRAMING} and len(FRAMING) == 5
+
+
+def ended(capsys, *argv: str) -> tuple[int, str]:
+    """Status and text of a command line that the parser answers."""
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as end:
+        seld.parse(list(argv))
+    shown = capsys.readouterr()
+    return end.value.code, shown.out + shown.err
+
+
+@pytest.mark.parametrize("flag", FLAGS.values(), ids=lambda flag: flag.name)
+def test_every_row_is_a_flag_that_some_job_takes(flag):
+    assert flag.description and flag.jobs and set(flag.jobs) <= set(JOBS)
+    assert flag.role in ("setting", "machine", "data", "system", "job") and flag.search in ("", "grid", "budget")
+    values = flag.default if flag.many else [] if flag.default is None else [flag.default]
+    assert [flag.trouble(value) for value in values] == [None] * len(values)
+    due = list[flag.kind] if flag.many else flag.kind if flag.default is not None else flag.kind | None
+    assert flag.annotation == due and isinstance(DEFAULTS[flag.name], due if not flag.many else list)
+    if flag.dataset or flag.search:
+        assert "train" in flag.jobs and not flag.many and flag.role == "setting"
+    assert not flag.framing or {"train", "eval", "infer"} <= set(flag.jobs)
+
+
+@pytest.mark.parametrize("job", JOBS.values(), ids=lambda job: job.name)
+def test_help_of_a_job_names_the_flags_that_it_takes_and_no_other(job, capsys):
+    status, shown = ended(capsys, job.option, "--help")
+    words = {word for line in shown.split("examples")[0].splitlines() for word in line.replace(",", " ").split()}
+    assert status == 0
+    for flag in FLAGS.values():
+        if not flag.options:
+            continue
+        assert (flag.options[-1] in words) == (job.name in flag.jobs), flag.name
+    for command, meaning in job.examples:
+        assert f"python seld.py {command}" in shown and meaning in shown
+        seld.parse(shlex.split(command))  # what the help teaches is understood
+    assert f"  {job.usage} " in ended(capsys, "--help")[1]
+
+
+@pytest.mark.parametrize(
+    ("argv", "words"),
+    [
+        (["-infer", "a.wav", "--max-iter", "5"], "-infer does not take --max-iter; it belongs to -train and -tune"),
+        (["-infer", "a.wav", "-i", "5"], "-infer does not take -i;"),
+        (["-eval", "--max-iter=5"], "-eval does not take --max-iter;"),
+        (["-eval", "--player", "never"], "-eval does not take --player; it belongs to -infer"),
+        (["-tune", "--resume", "RUN"], "-tune does not take --resume; it belongs to -train"),
+        (["--system", "seldnet2019", "4", "1", "--stream"], "-train does not take --stream; it belongs to -infer"),
+        (["-check-submission", "DIR", "-em", "a.pth"], "it belongs to -eval, -infer and -submit"),
+        (["-train", "-b", "0"], "-b/--batch-size: must be 1 or more, found 0"),
+        (["-train", "-b", "many"], "-b/--batch-size: invalid int value: 'many'"),
+        (["-train", "-l", "nan"], "must be a finite number, found nan"),
+        (["-train", "-l", "0"], "must be above 0, found 0"),
+        (["-train", "--schedule", "linear"], "invalid choice: 'linear'"),
+        (["-train", "--no-vid"], "unrecognized arguments: --no-vid"),
+    ],
+)
+def test_what_a_job_does_not_take_is_refused_by_name(argv, words, capsys):
+    status, shown = ended(capsys, *argv)
+    assert status == 2 and len(shown.splitlines()) == 2 and words in shown.splitlines()[1]
+
+
+def test_what_is_given_is_all_that_parsing_returns():
+    assert seld.parse(["-train", "-i", "5", "--data-root", "a", "--data-root", "b", "--no-video"]) == {
+        "train": True,
+        "max_iter": 5,
+        "data_root": ["a", "b"],
+        "no_video": True,
+    }
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"batch_size": "16"}, "batch_size must be of type int, found '16'"),
+        ({"batch_size": 0}, "batch_size must be 1 or more, found 0"),
+        ({"batch_size": True}, "batch_size must be of type int"),
+        ({"learning_rate": -1}, "learning_rate must be above 0, found -1"),
+        ({"schedule": "linear"}, "schedule must be one of constant, cosine, steps, found 'linear'"),
+    ],
+)
+def test_dataset_json_may_say_only_what_the_flag_could(settings, words):
+    with pytest.raises(InputError, match=r"dataset\.json") as error:
+        resolve({}, settings)
+    assert words in str(error.value)
+    assert resolve({}, {"learning_rate": 1, "edition": "1999"})["learning_rate"] == 1.0
+    assert resolve({}, {"edition": "1999"})["edition"] is None  # dataset.json does not choose what is scored
 
 
 def test_a_run_at_48_khz_trains_validates_evaluates_and_infers(root, tmp_path, capsys):

@@ -34,11 +34,11 @@ from tests.report_material import (
     make_run,
 )
 from util.angles import angle_between_deg, direction_from_degrees
-from util.arrays import ARRAYS
 from util.boxes import BoxTrack, write_boxes
 from util.camera import Perspective
 from util.errors import InputError
 from util.events import EventTable
+from util.microphone_arrays import ARRAYS
 from util.video import VideoWriter, read_frames
 
 
@@ -264,7 +264,7 @@ def test_raw_output_is_shown_as_its_json_says(tmp_path):
     write_clip_player(tmp_path / "p.html", clip)
     data = _data((tmp_path / "p.html").read_text(encoding="utf-8"))
     assert data["boxes"]["per"] == 1 and data["media"]["video"]
-    write_clip_overlay(tmp_path / "o.mp4", replace(clip, about=about | {"duration_s": 1.0}))
+    write_clip_overlay(tmp_path / "o.mp4", replace(clip, description=about | {"duration_s": 1.0}))
     assert (tmp_path / "o.mp4").stat().st_size > 1000
 
 

@@ -161,7 +161,7 @@ def test_evaluation_is_read_from_any_working_directory(tmp_path, monkeypatch):
         monkeypatch.chdir(folder)
         one = load_evaluation(run)
         assert all(len(clip.reference) and clip.path("recording") for clip in one.clips)
-        assert one.edition == {"edition": "2022", "average": "micro"}  # args.json says 2023, macro
+        assert one.edition == ("2022", "micro")  # args.json says 2023, macro
         assert one.result.settings.average == "micro"
 
 

@@ -25,6 +25,7 @@ from tests.tiny import tiny_root
 from util.cli import run_main
 from util.dialects import read_events
 from util.errors import InputError
+from util.flags import FLAGS
 from util.runs import checkpoints_of, result_checkpoint
 
 # a small network on short sequences: the same code, a second of training
@@ -191,7 +192,8 @@ def test_statistics_of_the_development_set_are_said(resim):
 def test_bad_input_is_one_clear_line(resim, tau, tmp_path, capsys):
     def refused(flags: list[str], *words: str) -> None:
         capsys.readouterr()
-        assert run_main(seld.main, [*flags, "-b", "2", "--device", "cpu", "--set", "sequence_frames=32"]) == 2
+        changed = [] if {"-infer", "-eval"} & set(flags) else ["--set", "sequence_frames=32"]
+        assert run_main(seld.main, [*flags, "-b", "2", "--device", "cpu", *changed]) == 2
         error = capsys.readouterr().err.strip().splitlines()[-1]
         assert error.startswith("error: ") and all(word in error for word in words), error
 
@@ -202,8 +204,7 @@ def test_bad_input_is_one_clear_line(resim, tau, tmp_path, capsys):
     refused([*base, str(resim), "--set", "pool=8"], "pool=8", "NAME=VALUE")
     refused([*base, str(resim), "--set", "rnn=transformer"], "gru, lstm")
     refused([*base, str(resim), "--set", "feature=logmel_intensity"], "frames of 2019")
-    refused([*base, str(resim), "--mix", "1"], "--mix")
-    refused([*base, str(resim), "--augment", "acs"], "--augment")
+    refused([*base, str(resim), "--mix", "1,1"], "--mix")
     refused([*base, str(resim), "--fft-size", "1024"], "512")
     refused(["--system", "seldnet2019", "77", "--data-root", str(tau)], "no task '77'")
     with pytest.raises(SystemExit):
@@ -214,7 +215,7 @@ def test_bad_input_is_one_clear_line(resim, tau, tmp_path, capsys):
     refused(["-train", "-val", "--system", "seldnet2018", "--data-root", str(tau), "--edition", "1999"], "1999")
     refused(["-train", "--split", "all", "--system", "seldnet2018", "--data-root", str(tau)], "needs -val")
 
-    made = run(resim, "--system", "seldnet2018", "bad", "1", "--epochs", "1")
+    made = run(resim, "--system", "seldnet2018", "bad", "1", "--epochs", "1", "--augment", "acs", "--mix", "1")
     checkpoint = result_checkpoint(made)
     refused(["-infer", str(next(resim.rglob("*.wav"))), "-em", str(checkpoint), "--stream"], "whole recording")
 
@@ -237,8 +238,11 @@ def test_presets_are_those_of_the_seeds():
     assert preset_of("seldnet2018").task("5")["settings"] == {"sequence_frames": 256}
     assert set(presets()) <= set(SYSTEMS)
     for name, preset in presets().items():
-        known = seld.build_parser([name]).parse_args([])
-        assert not vars(known).get("ids"), name
+        for arguments in (preset.arguments, *(task.get("arguments", {}) for task in preset.tasks.values())):
+            for flag, value in ((FLAGS[key], value) for key, value in arguments.items()):
+                assert "train" in flag.jobs, flag.name
+                values = value if flag.many else [value]
+                assert [flag.trouble(one) for one in values] == [None] * len(values), (name, flag.name)
         with pytest.raises(InputError, match="no task"):
             preset.task("12345")
     with pytest.raises(InputError, match="takes <job-id> <task-id>"):

@@ -14,9 +14,9 @@ from dataset.source import Source
 from feature.front import PADDING, Front
 from feature.magnitude_phase import SELDNET2018, SELDNET2019, MagnitudePhase
 from tests.golden import find
-from util.arrays import ARRAYS
 from util.audio import write_audio
 from util.errors import InputError
+from util.microphone_arrays import ARRAYS
 
 FRAMINGS = {
     "2018": Framing(44100, 256, 512, count="covering"),

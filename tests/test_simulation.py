@@ -23,8 +23,8 @@ from simulation.settings import Settings
 from simulation.sounds import CLASS_NAMES, GENERATORS, RATE_HZ, Range, levelled, sound_class, synthesize
 from simulation.sounds.primitives import frame_times_s, shape_spectrum
 from simulation.streams import stream
-from util.arrays import ARRAYS
 from util.errors import InputError
+from util.microphone_arrays import ARRAYS
 
 FAST = settings(max_examples=25, deadline=None)
 

@@ -31,10 +31,10 @@ from simulation.tut_tau.settings import SetSettings
 from simulation.tut_tau.writer import make_clip, write_set
 from tests.test_simulation import features
 from util.angles import angle_between_deg, direction_from_degrees
-from util.arrays import ARRAYS, SPEED_OF_SOUND_M_S
 from util.cli import run_main
 from util.interval_csv import URBANSOUND8K, read_intervals
 from util.intervals import IntervalTable
+from util.microphone_arrays import ARRAYS, SPEED_OF_SOUND_M_S
 
 DIALECT = {"real": "tut2018_real", "mansim": "mansim", "mreal": "mreal", "tau2019": "tau2019"}
 SMALL = {

@@ -22,7 +22,7 @@ from util.angles import angle_between_deg, direction_from_degrees, wrap_azimuth_
 from util.audio import RATE_HZ, read_audio
 from util.camera import Equirectangular
 from util.dialects import read_events
-from util.tracks import class_of_item
+from util.position_tracks import class_of_item
 from util.video import read_frames, video_info
 
 SETTINGS = MrsSettings(recordings=2, items=3, width=480, height=270, seed=3, rt60_s=(0.2, 0.5))

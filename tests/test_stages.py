@@ -12,7 +12,6 @@ import torch
 from torch import nn
 
 import seld
-import util.arguments
 from dataset.framing import Framing
 from dataset.plans import Clips, Stream
 from feature.front import Front
@@ -21,10 +20,11 @@ from seld_predictor import load
 from system import table
 from system.checkpoint import Checkpoint, StageState, initialise, load_checkpoint, save_checkpoint
 from system.recipes import SCHEDULES, amsgrad, steps
-from system.row import Choice, Init, Plans, Recipe, Stage, System
+from system.row import Init, Plans, Recipe, Stage, System
 from tests.checkpoints import recording
 from tests.test_seld import scalars
 from tests.tiny import tiny_root
+from util import flags
 from util.cli import run_main
 from util.errors import InputError
 from util.runs import checkpoints_of, result_checkpoint
@@ -94,7 +94,7 @@ ROW = System(
     "three stages",
     "this test",
     (
-        stage("sed", recipe=Recipe(amsgrad, choice=Choice("F", low=False), ema=0.5)),
+        stage("sed", recipe=Recipe(amsgrad, choice="F", ema=0.5)),
         stage("doa", init=Init("sed", lambda name: name if name.startswith("body") else None)),
         stage("align", takes=("sed", "doa"), recipe=Recipe(schedule=steps)),
     ),
@@ -106,8 +106,8 @@ ROW = System(
 @pytest.fixture
 def three(monkeypatch):
     monkeypatch.setitem(table.SYSTEMS, "three", ROW)
-    monkeypatch.setattr(util.arguments, "SYSTEM_NAMES", [*util.arguments.SYSTEM_NAMES, "three"])
-    monkeypatch.setattr(seld, "SYSTEM_NAMES", [*util.arguments.SYSTEM_NAMES], raising=False)
+    flag = flags.FLAGS["net"]
+    monkeypatch.setitem(flags.FLAGS, "net", replace(flag, choices=(*flag.choices, "three")))
 
 
 @pytest.fixture(scope="module")

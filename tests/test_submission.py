@@ -13,10 +13,10 @@ import seld
 from job.submit import check_entry, metadata, with_sources
 from tests.checkpoints import recording, thresholds, untrained
 from tests.tiny import tiny_video
-from util.arrays import ARRAYS
 from util.cli import run_main
 from util.dialects import read_events
 from util.events import EventTable
+from util.microphone_arrays import ARRAYS
 
 LABEL = "Muster_TU_task3_1"
 

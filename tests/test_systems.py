@@ -17,7 +17,7 @@ import pytest
 
 from tests.checkpoints import recording, thresholds, untrained
 from tests.tiny import tiny_root, tiny_video
-from util import partials
+from util import leftovers
 from util.video import video_info
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -44,7 +44,7 @@ for name in {MODULES.split()}:
     sys.modules[name] = None
 """
 # used where hasattr has asked for them
-GUARDED = {("util/processors.py", "sched_getaffinity"), ("job/infer.py", "posix_fallocate")}
+GUARDED = {("util/cpus.py", "sched_getaffinity"), ("job/infer.py", "posix_fallocate")}
 
 
 @pytest.fixture(scope="module")
@@ -126,14 +126,14 @@ def test_no_file_names_what_a_system_lacks():
 
 
 def test_on_windows_no_process_is_asked_for(tmp_path, monkeypatch):
-    monkeypatch.setattr(partials.sys, "platform", "win32")
-    monkeypatch.setattr(partials.os, "kill", lambda *_: pytest.fail("os.kill sends Ctrl-C there"))
+    monkeypatch.setattr(leftovers.sys, "platform", "win32")
+    monkeypatch.setattr(leftovers.os, "kill", lambda *_: pytest.fail("os.kill sends Ctrl-C there"))
     old, fresh = tmp_path / ".clip.partial-1.npz", tmp_path / ".clip.partial-2.npz"
     for path in (old, fresh):
         path.touch()
     before = time.time() - 3600
     os.utime(old, (before, before))
-    partials.sweep_partials([tmp_path / "clip.npz"])
+    leftovers.sweep_leftovers([tmp_path / "clip.npz"])
     assert not old.exists() and fresh.exists()
 
 

@@ -15,8 +15,8 @@ from feature.logmel_intensity import LogmelIntensity
 from feature.statistics import RunningStatistics, Standardise
 from tests import golden
 from util.angles import direction_from_degrees
-from util.arrays import SPEED_OF_SOUND_M_S, array_named
 from util.audio import read_audio
+from util.microphone_arrays import SPEED_OF_SOUND_M_S, array_named
 
 PRECISIONS = (torch.float32, torch.float64)
 PAIRS = list(combinations(range(4), 2))

@@ -7,10 +7,10 @@ import logging
 import sys
 from collections.abc import Callable
 
+from util.cpus import share_cpus
 from util.errors import InputError
-from util.processors import share_processors
 
-share_processors()  # here, since every command line passes here before it imports PyTorch
+share_cpus()  # here, since every command line passes here before it imports PyTorch
 
 
 def run_main(main: Callable[[list[str] | None], int | None], argv: list[str] | None = None) -> int:

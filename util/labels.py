@@ -37,11 +37,11 @@ def read_label_events(
     ------
     InputError : as `read_events` and `read_intervals`; longer frames than those of the labels
     """
-    row = INTERVAL_DIALECTS.get(dialect)
-    if row is not None:
-        table = read_intervals(path, dialect, _names(classes, dialect))
-        counted = row.frame_s is not None and math.isclose(row.frame_s, frame_s, rel_tol=1e-9)
-        return to_events(table, frame_s, frame_count, "floor_ceil" if counted else "covered")
+    timed = INTERVAL_DIALECTS.get(dialect)
+    if timed is not None:
+        intervals = read_intervals(path, dialect, _names(classes, dialect))
+        counted = timed.frame_s is not None and math.isclose(timed.frame_s, frame_s, rel_tol=1e-9)
+        return to_events(intervals, frame_s, frame_count, "floor_ceil" if counted else "covered")
     table = read_events(path, dialect, class_count=_count(classes))
     table = table[np.argsort(table.frame, kind="stable")]
     if math.isclose(table.frame_s, frame_s, rel_tol=1e-9):

@@ -71,9 +71,8 @@ class Head(nn.Module):
         self.box_conv = nn.Sequential(Conv(channels, width), Conv(width, width))
         self.class_out, self.box_out = nn.Conv2d(width, classes, 1), nn.Conv2d(width, 5, 1)
         rare = -math.log((1 - 0.01) / 0.01)  # nearly all cells are background: start from there
-        nn.init.constant_(self.class_out.bias, rare)
-        nn.init.zeros_(self.box_out.bias)
-        nn.init.constant_(self.box_out.bias[4:], rare)
+        class_bias, box_bias = torch.full((classes,), rare), torch.tensor([0.0] * 4 + [rare])
+        self.class_out.bias, self.box_out.bias = nn.Parameter(class_bias), nn.Parameter(box_bias)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(B, channels, h, w) -> (B, h w, 5 + classes) logits: dx, dy, log w, log h, objectness, classes."""

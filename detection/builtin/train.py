@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -82,11 +83,16 @@ def train(
     """
     torch.manual_seed(seed)
     anchors = torch.from_numpy(anchor_points(WIDTH, HEIGHT))
-    network = CompactYolox().to(memory_format=torch.channels_last).train()
+    network = CompactYolox().train()
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # that its stubs lack
     averaged = copy.deepcopy(network).eval()
     decayed = [p for p in network.parameters() if p.ndim > 1]
+    groups: list[dict[str, Any]] = [
+        {"params": decayed, "weight_decay": 0.02},
+        {"params": [p for p in network.parameters() if p.ndim <= 1]},
+    ]
     optimiser = torch.optim.AdamW(
-        [{"params": decayed, "weight_decay": 0.02}, {"params": [p for p in network.parameters() if p.ndim <= 1]}],
+        groups,
         lr=learning_rate,
         weight_decay=0.0,
     )
@@ -100,7 +106,7 @@ def train(
     for step, (inputs, truths) in enumerate(bar):
         losses = yolox_loss(network(inputs), truths, anchors)
         optimiser.zero_grad(set_to_none=True)
-        sum(losses.values()).backward()
+        sum(losses.values(), start=torch.zeros(())).backward()
         torch.nn.utils.clip_grad_norm_(network.parameters(), 10.0)
         optimiser.step()
         schedule.step()
@@ -121,7 +127,8 @@ def train(
 
 def export(network: CompactYolox, path: Path) -> None:
     """Write the network as onnx: "images" (batch, 3, 192, 384) BGR 0..255 -> "output" (batch, 1512, 6), batch free."""
-    network = copy.deepcopy(network).to(memory_format=torch.contiguous_format).eval()
+    network = copy.deepcopy(network).eval()
+    network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]  # that its stubs lack
     network.export = True
     with written_whole(path) as temporary, warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -97,10 +97,10 @@ class PersonMotion:
     def _stride(self, time_s: float, steps: _EventMotion | None) -> int:
         """Phase of the legs: by the sound's steps while they sound (a heel lands on each), else by the way walked."""
         if steps is not None and len(steps.onset_s) >= 2:
-            half = np.interp(time_s, steps.onset_s, np.arange(len(steps.onset_s)))
+            half = float(np.interp(time_s, steps.onset_s, np.arange(len(steps.onset_s))))
             cycle = 0.25 + half / 2
         else:
-            walked = np.interp(time_s, self.person.feet.time_s, self.walked_m)
+            walked = float(np.interp(time_s, self.person.feet.time_s, self.walked_m))
             cycle = walked / (0.82 * self.person.height_m)
             if not self.moving:
                 cycle = time_s * 0.9

@@ -133,7 +133,8 @@ class Painter:
         self._last: dict[int, tuple[Sprite, np.ndarray, list[_Patch]]] = {}
         look = scene.background
         warmth, strength = float(look.get("warmth", 0.0)), float(look.get("light", 1.0))
-        self.tint = tuple(float(v) * strength for v in (1 - 0.07 * warmth, 1.0, 1 + 0.06 * warmth))
+        blue, green, red = (float(v) * strength for v in (1 - 0.07 * warmth, 1.0, 1 + 0.06 * warmth))
+        self.tint = (blue, green, red)
         self.window_deg = float(look.get("light_deg", 0.0))
         # One sprite pixel is a little less than one picture pixel at one metre.
         per_radian = camera.height / np.pi if isinstance(camera, Equirectangular) else camera.focal_px
@@ -185,7 +186,8 @@ class Painter:
         # relative 0: the window is behind the person; 90: to the viewer's left.
         side = np.deg2rad(relative)
         towards = (-np.sin(side) * 0.6, 0.62, 0.35 + 0.3 * -np.cos(side))
-        return Light(direction=tuple(round(float(v), 3) for v in towards), tint=self.tint)
+        across, ahead, up = (round(float(v), 3) for v in towards)
+        return Light(direction=(across, ahead, up), tint=self.tint)
 
     def _sprite(self, source: int, pose: Pose, view_deg: float, light: Light) -> Sprite:
         key = (source, pose, view_deg, light.direction)
@@ -229,16 +231,16 @@ class Painter:
             pose, view_deg = motion.pose_at(time_s)
             sprite = self._sprite(motion.person.source, pose, view_deg, self._light(foot))
             items.append(_Item(sprite, foot, motion.person.source, True))
-        for motion in self.thing_motions:
-            centre = motion.centre_at(time_s)
+        for moved in self.thing_motions:
+            centre = moved.centre_at(time_s)
             pitch_deg = 0.0
-            if str(motion.thing.appearance.get("kind")) not in UPRIGHT:
+            if str(moved.thing.appearance.get("kind")) not in UPRIGHT:
                 # From above a thing shows its top; steps keep the number of sprites small while it moves.
                 down_deg = np.degrees(np.arctan2(-centre[2], max(float(np.hypot(centre[0], centre[1])), NEAREST_M)))
                 pitch_deg = float(np.clip(np.round(down_deg / 4) * 4, -60, 60))
-            sprite = self._thing_sprite(motion, time_s, centre, pitch_deg)
-            sunk_m = 1.0 if motion.at_wall else 0.3
-            items.append(_Item(sprite, centre, motion.thing.source, False, sunk_m, pitch_deg))
+            sprite = self._thing_sprite(moved, time_s, centre, pitch_deg)
+            sunk_m = 1.0 if moved.at_wall else 0.3
+            items.append(_Item(sprite, centre, moved.thing.source, False, sunk_m, pitch_deg))
         return sorted(items, key=lambda item: -item.distance_m)
 
     # ------------------------------------------------------------------------------------------- projection
@@ -489,7 +491,7 @@ def label_overlay(
         if not visible or np.isnan(pixel).any():
             continue
         number = int(table.class_index[k])
-        hue = np.uint8([[[int(number * 67 % 180), 210, 255]]])
+        hue = np.array([[[int(number * 67 % 180), 210, 255]]], dtype=np.uint8)
         bgr = tuple(int(v) for v in cv2.cvtColor(hue, cv2.COLOR_HSV2BGR)[0, 0])
         centre = tuple(round(float(v)) for v in pixel)
         cv2.circle(picture, centre, round(9 * size), (0, 0, 0), max(round(3 * size), 1), cv2.LINE_AA)

@@ -280,12 +280,12 @@ class Body:
             )  # fmt: skip
             radii[:, 1:] *= 1 + 0.6 * (self.build - 1)
             cover = {"trousers": 0.97, "shorts": 0.48, "skirt": 0.4, "dress": 0.4}[self.lower]
-            cloth = self.top if self.lower == "dress" else self.bottom
+            fabric = self.top if self.lower == "dress" else self.bottom
             radii[:, 1:] += (0.005 + 0.008 * radii[:, :1]) * (radii[:, :1] <= cover + 0.05) * (not skirt)
             path = np.vstack([leg[0] + [0, 0, 0.01], leg[1], leg[2] + [0, 0, -0.008]])
             skin = tube(path, radii, front, 22, 12, smooth=2)
             place = np.linspace(0, 1, 22)[:, None]
-            colour = np.where((place < cover)[..., None], cloth, self.skin) * np.ones((22, 13, 1))
+            colour = np.where((place < cover)[..., None], fabric, self.skin) * np.ones((22, 13, 1))
             parts.append((skin, colour * self._shade_folds(skin, 0.0 if skirt else 0.13)[..., None]))
             toe = unit(toe)
             heel = leg[2] + np.array([0, 0, -0.016]) - 0.042 * toe
@@ -335,7 +335,7 @@ class Body:
         face = HEAD_CENTRE + shape * HEAD_RADII
         colour = np.broadcast_to(self.skin, (*up.shape, 3)).copy()
 
-        def paint(mask: np.ndarray, bgr: np.ndarray, share: float | np.ndarray = 1.0) -> None:
+        def paint(mask: np.ndarray, bgr: np.ndarray | tuple[int, int, int], share: float | np.ndarray = 1.0) -> None:
             weight = np.clip(mask * share, 0, 1)[..., None]
             colour[...] = colour * (1 - weight) + np.asarray(bgr, dtype=float) * weight
 

@@ -57,7 +57,8 @@ def cut_out(picture: np.ndarray) -> np.ndarray:
     mask[(across < 0.3) & (up < 0.8)] = cv2.GC_FGD
     cv2.setRNGSeed(0)
     try:
-        cv2.grabCut(picture, mask, None, np.zeros((1, 65)), np.zeros((1, 65)), 3, cv2.GC_INIT_WITH_MASK)
+        box = (0, 0, width, WORKING_HEIGHT)  # not read: the mask says where to begin
+        cv2.grabCut(picture, mask, box, np.zeros((1, 65)), np.zeros((1, 65)), 3, cv2.GC_INIT_WITH_MASK)
         person = np.isin(mask, (cv2.GC_FGD, cv2.GC_PR_FGD))
     except cv2.error:  # a picture of one colour has no two models
         person = inside

@@ -130,7 +130,7 @@ class _RoomPainter:
         """Windows, pictures and boards: (kind, wall, from, to along the wall, bottom, top above the floor, colour)."""
         pieces = []
         height = float(self.high[2] - self.low[2])
-        free = {wall: [] for wall in range(4)}
+        free: dict[int, list[tuple[float, float]]] = {wall: [] for wall in range(4)}
 
         def place(kind: str, wall: int, width: float, bottom: float, top: float, colour: np.ndarray) -> None:
             start, end = self._wall_span(wall)
@@ -277,7 +277,7 @@ class _RoomPainter:
 
     # ------------------------------------------------------------------------------------------------- drawing
 
-    def _light(self, x: np.ndarray, y: np.ndarray, z: np.ndarray, normal: Sequence) -> np.ndarray:
+    def _light(self, x: np.ndarray, y: np.ndarray, z: np.ndarray, normal: Sequence | np.ndarray) -> np.ndarray:
         """Irradiance factors (n,) at points with a unit normal (three numbers or arrays): lamps, windows, bounce."""
         total = np.full(x.shape, 0.66, dtype=np.float32)
         strength = float(1.05 / np.sqrt(len(self.lamps)))
@@ -290,12 +290,16 @@ class _RoomPainter:
         towards = float(np.cos(angle)) * normal[0] + float(np.sin(angle)) * normal[1] + 0.25 * normal[2]
         return total + 0.16 * np.clip(towards, -0.6, 1.0)
 
+    def _light_at(self, points: np.ndarray, normal: Sequence | np.ndarray) -> np.ndarray:
+        """As `_light`, of points (n, 3)."""
+        return self._light(points[:, 0], points[:, 1], points[:, 2], normal)
+
     def _wall_colour(self, wall: int, along: np.ndarray, up: np.ndarray) -> np.ndarray:
         kind = str(self.look.get("wall", "paint"))
         base = self.wall_bgr
         if wall == self.accent_wall and kind in ("paint", "plaster"):
             base = self.accent_bgr * 0.5 + self.wall_bgr * 0.5
-        colour = np.broadcast_to(base, (*along.shape, 3)).astype(np.float32).copy()
+        colour: np.ndarray = np.broadcast_to(base, (*along.shape, 3)).astype(np.float32).copy()
         cloud = self.noise.look(self.noise.cloud, along + 3 * wall, up, 70)
         shade = 1 + 0.03 * cloud
         if kind == "wallpaper":
@@ -425,8 +429,10 @@ class _RoomPainter:
                 continue
             reach = flat_depth[index]
             x, y, z = (flat_way[index, axis] * reach for axis in range(3))
-            paint = self._wall if number < 4 else (self._floor, self._ceiling)[number - 4]
-            flat_colour[index] = paint(x, y, z, number) if number < 4 else paint(x, y, z)
+            if number < 4:
+                flat_colour[index] = self._wall(x, y, z, number)
+            else:
+                flat_colour[index] = (self._floor if number == 4 else self._ceiling)(x, y, z)
         return colour, depth
 
     def _wall(self, x: np.ndarray, y: np.ndarray, z: np.ndarray, wall: int) -> np.ndarray:
@@ -523,12 +529,12 @@ class _RoomPainter:
                 keep = leaf + 0.3 * fine > 0.32
                 index = tuple(axis[keep] for axis in np.nonzero(hit))
                 paint = (
-                    block.bgr * (0.45 + 0.9 * leaf[keep])[:, None] * self._light(*p[keep].T, normal[keep].T)[:, None]
+                    block.bgr * (0.45 + 0.9 * leaf[keep])[:, None] * self._light_at(p[keep], normal[keep].T)[:, None]
                 )
                 colour[index] = paint
                 depth[index] = near[hit][keep]
                 return
-            glow = 1.0 if block.skin == "lamp" else self._light(*p.T, normal.T)[:, None]
+            glow = 1.0 if block.skin == "lamp" else self._light_at(p, normal.T)[:, None]
             colour[hit] = block.bgr * (0.8 + 0.2 * normal[:, 2:3]) * glow
             depth[hit] = near[hit]
             return
@@ -571,7 +577,7 @@ class _RoomPainter:
                               np.minimum(*(np.abs(p[:, k] - block.high[k]) for k in (0, 1))))  # fmt: skip
             paint = paint * (0.88 + 0.12 * np.clip(edge / 0.05, 0, 1))[:, None]
         dirt = 1 - 0.3 * np.exp(-(p[:, 2] - self.low[2]) / 0.12) * (face_hit < 2)
-        colour[hit] = paint * (self._light(*p.T, normal.T) * dirt)[:, None]
+        colour[hit] = paint * (self._light_at(p, normal.T) * dirt)[:, None]
         depth[hit] = near_hit
 
     def paint(self, camera: Camera, extra: Sequence[Block]) -> RoomPicture:

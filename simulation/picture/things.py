@@ -59,7 +59,12 @@ def lathe(profile: list[tuple[float, float]], bgr: np.ndarray, at: tuple = (0, 0
 
 
 def rod(
-    points: list, radius: float, bgr: np.ndarray, front: tuple = (1, 0, 0), rings: int = 12, smooth: int = 1
+    points: list | np.ndarray,
+    radius: float,
+    bgr: np.ndarray,
+    front: tuple = (1, 0, 0),
+    rings: int = 12,
+    smooth: int = 1,
 ) -> Part:
     """A round bar along points."""
     radii = np.array([(0, radius * 0.2, radius * 0.2), (0.04, radius, radius), (0.96, radius, radius), (1, 0, 0)])
@@ -104,8 +109,8 @@ def _turned(parts: list[Part], degrees: float, axis: int, about: tuple = (0, 0, 
     first, second = (axis + 1) % 3, (axis + 2) % 3
     turn = np.eye(3)
     turn[first, first], turn[first, second], turn[second, first], turn[second, second] = c, -s, s, c
-    about = np.asarray(about, dtype=np.float64)
-    return [((part[0] - about) @ turn.T + about, *part[1:]) for part in parts]
+    point = np.asarray(about, dtype=np.float64)
+    return [((part[0] - point) @ turn.T + point, *part[1:]) for part in parts]
 
 
 class _Look:

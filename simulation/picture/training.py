@@ -77,7 +77,7 @@ def _camera_wear(frame: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         frame = frame + rng.standard_normal(frame.shape) * rng.uniform(0.5, 4)
     frame = np.clip(frame, 0, 255).astype(np.uint8)
     _, packed = cv2.imencode(".jpg", frame, [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(45, 96))])
-    return cv2.imdecode(packed, cv2.IMREAD_COLOR)
+    return np.asarray(cv2.imdecode(packed, cv2.IMREAD_COLOR))
 
 
 def training_frames(

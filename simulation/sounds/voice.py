@@ -60,10 +60,10 @@ def _glottal(rng: np.random.Generator, pitch_hz: np.ndarray, breath: float) -> n
 
 
 def _curve(times_s: list[float], values: list, at_s: np.ndarray) -> np.ndarray:
-    values = np.asarray(values, dtype=np.float64)
-    if values.ndim == 1:
-        return np.interp(at_s, times_s, values)
-    return np.stack([np.interp(at_s, times_s, column) for column in values.T], axis=1)
+    points = np.asarray(values, dtype=np.float64)
+    if points.ndim == 1:
+        return np.interp(at_s, times_s, points)
+    return np.stack([np.interp(at_s, times_s, column) for column in points.T], axis=1)
 
 
 def speech(rng: np.random.Generator, p: dict[str, float], duration_s: float) -> np.ndarray:

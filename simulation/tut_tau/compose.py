@@ -13,10 +13,10 @@ from simulation.settings import RATE_HZ
 from simulation.streams import stream
 from simulation.tut_tau.classes import EventClass, synthesize
 from simulation.tut_tau.layouts import DB
-from simulation.tut_tau.plan import ClipPlan, reach_m
+from simulation.tut_tau.plan import SetClipPlan, reach_m
 from simulation.tut_tau.settings import SetSettings
 from util.angles import direction_from_degrees
-from util.arrays import SPEED_OF_SOUND_M_S
+from util.microphone_arrays import SPEED_OF_SOUND_M_S
 
 GAP_S = (0.2, 1.7)  # between two events of a lane: more than arrival delays differ by
 FIRST_S = 1.5  # the latest start of a lane
@@ -55,7 +55,7 @@ class Placed:
     motion: Motion
 
 
-def compose(settings: SetSettings, plan: ClipPlan) -> tuple[Scene, list[Placed]]:
+def compose(settings: SetSettings, plan: SetClipPlan) -> tuple[Scene, list[Placed]]:
     """The scene of a recording, and its events in order of their start.
 
     A function of its arguments alone: the same on any process, in any order of recordings.
@@ -98,7 +98,7 @@ class _Slot:
         return self.start_s + self.duration_s
 
 
-def _lay_out(rng: np.random.Generator, settings: SetSettings, plan: ClipPlan) -> list[_Slot]:
+def _lay_out(rng: np.random.Generator, settings: SetSettings, plan: SetClipPlan) -> list[_Slot]:
     """When the events sound: never more than `overlap` at once, and that many somewhere unless the clip is too short.
 
     Each of `overlap` lanes holds one event after the other. Two of one class never sound at once: the systems of these
@@ -151,7 +151,7 @@ def _shortest_s(classes: tuple[EventClass, ...]) -> float:
 def _place(
     rng: np.random.Generator,
     settings: SetSettings,
-    plan: ClipPlan,
+    plan: SetClipPlan,
     slot: _Slot,
     number: int,
     made: tuple[np.ndarray, dict],
@@ -223,7 +223,7 @@ def _angle_deg(direction: np.ndarray, other: Placed) -> float:
 
 
 def _distance_m(
-    rng: np.random.Generator, settings: SetSettings, plan: ClipPlan, elevation_deg: int, way: np.ndarray
+    rng: np.random.Generator, settings: SetSettings, plan: SetClipPlan, elevation_deg: int, way: np.ndarray
 ) -> float:
     limits = settings.row.distance_m
     if limits is None:

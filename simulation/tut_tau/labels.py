@@ -9,13 +9,13 @@ from pathlib import Path
 from simulation.streams import stream
 from simulation.tut_tau.classes import URBAN, URBAN_IDS
 from simulation.tut_tau.compose import Placed
-from simulation.tut_tau.layouts import Layout
-from simulation.tut_tau.plan import ClipPlan
+from simulation.tut_tau.layouts import SetLayout
+from simulation.tut_tau.plan import SetClipPlan
 from simulation.tut_tau.settings import SetSettings
 from util.files import write_text
 
 
-def recording_name(layout: Layout, one: Placed, number: int, clip: int) -> str:
+def recording_name(layout: SetLayout, one: Placed, number: int, clip: int) -> str:
     """First column: the class, and where the data set has it the number of an example.
 
     "knock007.wav" in the office sets of 2018, "100012-3-7-0.wav" (recording, UrbanSound8K class, occurrence, slice) in
@@ -33,7 +33,7 @@ def recording_name(layout: Layout, one: Placed, number: int, clip: int) -> str:
     return f"{one.event.class_name}{number % 1000:03d}.wav"
 
 
-def rows(settings: SetSettings, plan: ClipPlan, placed: list[Placed]) -> list[dict[str, object]]:
+def rows(settings: SetSettings, plan: SetClipPlan, placed: list[Placed]) -> list[dict[str, object]]:
     """Rows of the label file by column."""
     layout = settings.row
     clip = 100000 + int(stream(settings.seed, settings.layout, plan.clip, "name").integers(900000))
@@ -55,7 +55,7 @@ def rows(settings: SetSettings, plan: ClipPlan, placed: list[Placed]) -> list[di
     return made
 
 
-def write_labels(path: Path, settings: SetSettings, plan: ClipPlan, placed: list[Placed]) -> None:
+def write_labels(path: Path, settings: SetSettings, plan: SetClipPlan, placed: list[Placed]) -> None:
     """Write the label file whole or not at all."""
     text = io.StringIO()
     writer = csv.DictWriter(text, settings.row.columns, lineterminator="\n")

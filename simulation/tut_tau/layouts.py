@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -13,14 +14,14 @@ DB = 30  # of the ambient noise below the events, and in the names of the sets o
 
 
 @dataclass(frozen=True)
-class Layout:
+class SetLayout:
     """A layout.
 
     Attributes
     ----------
     key : as on the command line and in dataset.json
     title : of what set this is the layout
-    formats : arrays that it has recordings of, names of `util.arrays`
+    formats : arrays that it has recordings of, names of `util.microphone_arrays`
     elevation_deg : lowest and highest elevation of the direction grid; azimuth goes all round from -180
     distance_m : nearest and farthest source; None: 1 m, or 2 m where |elevation| is at most 20 degrees
     anechoic : no walls
@@ -68,26 +69,26 @@ class Layout:
 _STATIC = ("sound_event_recording", "start_time", "end_time", "ele", "azi", "dist")
 _ROTATING = (*_STATIC[:-1], "ele_dir", "azi_dir", "ang_vel", "dist")
 _TURNING = (*_STATIC[:-1], "ang_vel", "dist")
-_URBAN = {"classes": URBAN, "splits": (1, 8, 9)}
+_URBAN: dict[str, Any] = {"classes": URBAN, "splits": (1, 8, 9)}
 LAYOUTS = {
     row.key: row
     for row in (
-        Layout("ansim", "TUT Sound Events 2018 ANSIM: anechoic, Ambisonics", ("foa",), anechoic=True),
-        Layout("resim", "TUT Sound Events 2018 RESIM: rooms, Ambisonics", ("foa",)),
-        Layout("cansim", "TUT Sound Events 2018 CANSIM: anechoic, circular array", ("circular8",), anechoic=True),
-        Layout("cresim", "TUT Sound Events 2018 CRESIM: rooms, circular array", ("circular8",)),
-        Layout("real", "TUT Sound Events 2018 REAL: rooms, street sounds, Ambisonics", ("foa",), **_URBAN),
-        Layout("mansim", "TUT Sound Events 2018 MANSIM: anechoic, moving sources, Ambisonics", ("foa",), anechoic=True,
-               motion="rotation", columns=_ROTATING),
-        Layout("mreal", "TUT Sound Events 2018 MREAL: rooms, moving street sounds, Ambisonics", ("foa",),
-               distance_m=(1.0, 2.0), motion="azimuth", columns=_TURNING, **_URBAN),
-        Layout("tau2019", "TAU Spatial Sound Events 2019", ("foa", "mic"), rate_hz=48000, clip_s=60.0,
-               elevation_deg=(-40, 40), distance_m=None, splits=(1, 2, 3, 4), overlaps=(1, 2)),
+        SetLayout("ansim", "TUT Sound Events 2018 ANSIM: anechoic, Ambisonics", ("foa",), anechoic=True),
+        SetLayout("resim", "TUT Sound Events 2018 RESIM: rooms, Ambisonics", ("foa",)),
+        SetLayout("cansim", "TUT Sound Events 2018 CANSIM: anechoic, circular array", ("circular8",), anechoic=True),
+        SetLayout("cresim", "TUT Sound Events 2018 CRESIM: rooms, circular array", ("circular8",)),
+        SetLayout("real", "TUT Sound Events 2018 REAL: rooms, street sounds, Ambisonics", ("foa",), **_URBAN),
+        SetLayout("mansim", "TUT Sound Events 2018 MANSIM: anechoic, moving sources, Ambisonics", ("foa",),
+                  anechoic=True, motion="rotation", columns=_ROTATING),
+        SetLayout("mreal", "TUT Sound Events 2018 MREAL: rooms, moving street sounds, Ambisonics", ("foa",),
+                  distance_m=(1.0, 2.0), motion="azimuth", columns=_TURNING, **_URBAN),
+        SetLayout("tau2019", "TAU Spatial Sound Events 2019", ("foa", "mic"), rate_hz=48000, clip_s=60.0,
+                  elevation_deg=(-40, 40), distance_m=None, splits=(1, 2, 3, 4), overlaps=(1, 2)),
     )
 }  # fmt: skip
 
 
-def layout_named(key: str) -> Layout:
+def layout_named(key: str) -> SetLayout:
     """The layout of that name.
 
     Raises

@@ -23,7 +23,7 @@ FREE_FIELD = Room("anechoic", (60.0, 60.0, 60.0), (30.0, 30.0, 30.0), 2.0)  # it
 
 
 @dataclass(frozen=True)
-class ClipPlan:
+class SetClipPlan:
     """What is decided about a recording beforehand.
 
     Attributes
@@ -53,7 +53,7 @@ class ClipPlan:
         return f"{self.labels}/{self.name}"
 
 
-def make_plan(settings: SetSettings) -> list[ClipPlan]:
+def make_plan(settings: SetSettings) -> list[SetClipPlan]:
     """All recordings of the set.
 
     Raises
@@ -63,7 +63,7 @@ def make_plan(settings: SetSettings) -> list[ClipPlan]:
     return list(_plan_2019(settings) if settings.row.folds else _plan_2018(settings))
 
 
-def _plan_2018(settings: SetSettings) -> Iterator[ClipPlan]:
+def _plan_2018(settings: SetSettings) -> Iterator[SetClipPlan]:
     """Folders wav_ov*_split*_30db and desc_ov*_split*, names train_*_desc_30 and test_*_desc_30."""
     for split in settings.splits:
         for part, (kind, count, most) in enumerate(
@@ -73,7 +73,7 @@ def _plan_2018(settings: SetSettings) -> Iterator[ClipPlan]:
             for overlap in settings.overlaps:
                 folders = {settings.formats[0]: f"wav_ov{overlap}_split{split}_{DB}db"}
                 for number in range(count):
-                    yield ClipPlan(
+                    yield SetClipPlan(
                         name=f"{kind}_{number}_desc_{DB}",
                         folders=folders,
                         labels=f"desc_ov{overlap}_split{split}",
@@ -86,7 +86,7 @@ def _plan_2018(settings: SetSettings) -> Iterator[ClipPlan]:
                     )
 
 
-def _plan_2019(settings: SetSettings) -> Iterator[ClipPlan]:
+def _plan_2019(settings: SetSettings) -> Iterator[SetClipPlan]:
     """Folders foa_dev, mic_dev, metadata_dev and *_eval; rooms and overlaps in turns, numbers in the order of both."""
     rooms = _rooms(settings, "ir", ROOMS_2019)
     known = settings.row.splits
@@ -98,7 +98,7 @@ def _plan_2019(settings: SetSettings) -> Iterator[ClipPlan]:
         )
         for number, (room, overlap) in enumerate(cells, start=1):
             name = f"split{split}_ir{room}_ov{overlap}_{number}" if split else f"split0_{number}"
-            yield ClipPlan(
+            yield SetClipPlan(
                 name=name,
                 folders={form: f"{form}_{stage}" for form in settings.formats},
                 labels=f"metadata_{stage}",
@@ -116,11 +116,10 @@ def _rooms(settings: SetSettings, name: str, count: int) -> list[Room]:
     order = rng.permutation(count)
     rooms = []
     for index in range(count):
-        size = tuple(round(float(rng.uniform(*limits)), 2) for limits in ROOM_M)
-        listener = (
-            *(round(float(side * (0.5 + rng.uniform(-1, 1) * OFF_CENTRE)), 2) for side in size[:2]),
-            round(float(rng.uniform(*LISTENER_HEIGHT_M)), 2),
-        )
+        length, width, height = (round(float(rng.uniform(*limits)), 2) for limits in ROOM_M)
+        size = (length, width, height)
+        x, y = (round(float(side * (0.5 + rng.uniform(-1, 1) * OFF_CENTRE)), 2) for side in (length, width))
+        listener = (x, y, round(float(rng.uniform(*LISTENER_HEIGHT_M)), 2))
         low, high = settings.rt60_s
         # one room out of every part of the range, so that dry and reverberant ones are there
         rt60_s = round(float(low + (high - low) * (order[index] + rng.uniform()) / count), 3)
@@ -129,7 +128,7 @@ def _rooms(settings: SetSettings, name: str, count: int) -> list[Room]:
     return rooms
 
 
-def clip_files(root: Path, plan: ClipPlan) -> dict[str, Path]:
+def clip_files(root: Path, plan: SetClipPlan) -> dict[str, Path]:
     """Format -> wav file; "provenance" and "labels" -> the others. The label file is written last."""
     files = {form: root / folder / f"{plan.name}.wav" for form, folder in plan.folders.items()}
     part = root / "provenance_parts" / plan.labels / f"{plan.name}.json"

@@ -6,7 +6,7 @@ import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from simulation.tut_tau.layouts import Layout, layout_named
+from simulation.tut_tau.layouts import SetLayout, layout_named
 from util.errors import InputError
 
 LEAST_S, MOST_S = 3.0, 600.0
@@ -56,7 +56,7 @@ class SetSettings:
         return settings
 
     @property
-    def row(self) -> Layout:
+    def row(self) -> SetLayout:
         """The layout."""
         return layout_named(self.layout)
 

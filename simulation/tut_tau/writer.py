@@ -20,11 +20,11 @@ from simulation.settings import RATE_HZ
 from simulation.tut_tau.compose import Placed, compose
 from simulation.tut_tau.labels import write_labels
 from simulation.tut_tau.layouts import DB
-from simulation.tut_tau.plan import ClipPlan, clip_files, make_plan
+from simulation.tut_tau.plan import SetClipPlan, clip_files, make_plan
 from simulation.tut_tau.settings import SetSettings
-from util.arrays import array_named
 from util.audio import write_audio
 from util.files import read_json, write_json, write_text
+from util.microphone_arrays import array_named
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +32,7 @@ VERSION = 1  # of the generator: raised when the same settings give other bytes
 
 
 @dataclass(frozen=True)
-class Summary:
+class SetSummary:
     """What a call made.
 
     Attributes
@@ -48,7 +48,7 @@ class Summary:
 
 def write_set(
     out: str | os.PathLike[str], settings: SetSettings, *, processes: int = 1, progress: bool = True
-) -> Summary:
+) -> SetSummary:
     """Make the set, or what an interrupted call with the same settings left to do.
 
     Parameters
@@ -79,10 +79,10 @@ def write_set(
         split: [sum(row["split"] == split and row["class"] == index for row in rows) for index in classes]
         for split in dict.fromkeys(plan.split for plan in plans)
     }
-    return Summary(len(todo), len(plans) - len(todo), events)
+    return SetSummary(len(todo), len(plans) - len(todo), events)
 
 
-def make_clip(root: Path, settings: SetSettings, plan: ClipPlan) -> None:
+def make_clip(root: Path, settings: SetSettings, plan: SetClipPlan) -> None:
     """Compose, render and write one recording."""
     scene, placed = compose(settings, plan)
     files = clip_files(root, plan)
@@ -97,7 +97,7 @@ def recorded(scene: Scene, settings: SetSettings, formats: Sequence[str]) -> dic
 
     Sounds and rooms are those of the simulator at 24 kHz; nothing is above 12 kHz but the rounding to 16 bit.
     """
-    free = {"max_order": 0, "tail": False} if settings.row.anechoic else {}
+    free: dict[str, Any] = {"max_order": 0, "tail": False} if settings.row.anechoic else {}
     waveforms = render(scene, [array_named(name) for name in formats], **free)
     samples = round(scene.duration_s * settings.row.rate_hz)
     resampled = {}
@@ -107,7 +107,7 @@ def recorded(scene: Scene, settings: SetSettings, formats: Sequence[str]) -> dic
     return resampled
 
 
-def provenance_rows(plan: ClipPlan, placed: list[Placed]) -> list[dict[str, Any]]:
+def provenance_rows(plan: SetClipPlan, placed: list[Placed]) -> list[dict[str, Any]]:
     """What every event of a recording was made of: rows of provenance.csv."""
     rows = []
     for number, one in enumerate(placed):
@@ -137,7 +137,7 @@ def description(settings: SetSettings) -> dict[str, Any]:
     }
 
 
-def readme(settings: SetSettings, plans: list[ClipPlan]) -> str:
+def readme(settings: SetSettings, plans: list[SetClipPlan]) -> str:
     """README.md of the set."""
     row = settings.row
     counts: dict[str, int] = {}

@@ -29,10 +29,10 @@ from tests.report_material import (
     make_run,
 )
 from util.angles import direction_from_degrees
-from util.arrays import ARRAYS
 from util.camera import Equirectangular, Perspective
 from util.dialects import read_events
 from util.events import EventTable
+from util.microphone_arrays import ARRAYS
 
 _READY = "player.media === null || player.media.readyState >= 3"
 

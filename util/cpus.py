@@ -1,4 +1,4 @@
-"""How many processors there are for us."""
+"""How many CPUs there are for us, and how their threads wait."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ def cpu_count() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def share_processors() -> None:
+def share_cpus() -> None:
     """Let threads of PyTorch that wait for one another sleep instead of spinning; to be called before it is imported.
 
     Where other programs compute too, spinning threads take the time of those that they wait for: the network was 25

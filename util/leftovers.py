@@ -13,7 +13,7 @@ from pathlib import Path
 _FRESH_S = 60.0
 
 
-def sweep_partials(paths: Iterable[str | os.PathLike[str]]) -> None:
+def sweep_leftovers(paths: Iterable[str | os.PathLike[str]]) -> None:
     """Delete the half-written files of these files whose process is gone; those of a running process stay."""
     names: dict[Path, set[tuple[str, str]]] = {}
     for path in map(Path, paths):

@@ -6,7 +6,7 @@ import pytest
 from dataset.classes import MRSAUDIO_CLASS_INDEX
 from tests import golden
 from util.errors import InputError
-from util.tracks import class_name_of_item, class_of_item, read_track, track_events
+from util.position_tracks import class_name_of_item, class_of_item, read_track, track_events
 
 
 def test_rows_are_those_of_the_fork():
