@@ -151,7 +151,7 @@ def _outcome(read: Callable[[], object], name: str, content: bytes) -> str:
 
 def parts() -> dict[str, Callable[[random.Random, int], Counter[str]]]:
     """The parts by name."""
-    found = {"text": text_part}
+    found: dict[str, Callable[[random.Random, int], Counter[str]]] = {"text": text_part}
     if importlib.util.find_spec("bench.fuzz_media") is not None:
         found |= importlib.import_module("bench.fuzz_media").PARTS
     return found

@@ -392,7 +392,7 @@ class Pool:
 
     def add_labels(self, recording: Recording) -> None:
         """Remember some label rows as they stand in the file; a file that is no csv is told of elsewhere."""
-        if recording.dialect in DIALECTS:
+        if recording.labels is not None and recording.dialect in DIALECTS:
             with contextlib.suppress(InputError):
                 columns = read_columns(recording.labels, recording.dialect)
                 step = max(1, len(next(iter(columns.values()), ())) // _POOLED_ROWS)

@@ -103,8 +103,8 @@ def _table(lines: list[str], path: str | os.PathLike[str]) -> list[str] | None:
     index, between = r"\"?(?P<index>\d{1,9})\"?", r"\s*[,;\t]\s*"
     for form in (f"{index}{between}(?P<name>.*)", f"(?P<name>.*?){between}{index}"):
         start = next((at for at in (0, 1) if len(lines) > at and re.fullmatch(form, lines[at])), None)
-        rows = [re.fullmatch(form, line) for line in lines[start or 0 :]]
-        if start is None or not all(rows):
+        rows = [row for line in lines[start or 0 :] if (row := re.fullmatch(form, line)) is not None]
+        if start is None or len(rows) < len(lines) - start:
             continue
         numbers = [int(row["index"]) for row in rows]
         if sorted(numbers) != list(range(len(rows))):

@@ -127,7 +127,7 @@ def read_csv_rows(paths: Sequence[Path], grammar: Grammar, notices: Notices) -> 
     in_order = [blocks[index] for index in range(len(paths))]
     joined = [np.concatenate(column) for column in zip(*in_order)] if in_order else list(_no_rows())
     file = np.repeat(np.arange(len(paths)), [len(block[0]) for block in in_order])
-    rows = CsvRows(tuple(paths), file, *joined, *last, columns)
+    rows = CsvRows(tuple(paths), file, *joined, *last, columns=columns)
     if columns is not None:
         named_here = np.array([one.columns is not None for one in opened])
         due = f"is not as wide as the header, which names {len(columns[0])} columns"
@@ -281,23 +281,25 @@ def _told(
     InputError : the headers of two files name other columns
     """
     left_out: dict[tuple[str, ...], list[Path]] = {}
-    first: tuple[Path, _Opened] | None = None
+    first = Path()
+    named_by: tuple[tuple[str, ...], str | None] | None = None
     for path, one in zip(paths, opened):
         if one.no_header:
             notices.tell("no header, yet the official reader skips this line (Q14)", path=path, place="line 1")
         if one.left_out:
             left_out.setdefault(one.left_out, []).append(path)
         if one.columns is not None:
-            first = first or (path, one)
-            if one.columns != first[1].columns or one.unit != first[1].unit:
-                rule = f"the header names other columns than that of {first[0]} ({','.join(first[1].columns)})"
+            if named_by is None:
+                first, named_by = path, (one.columns, one.unit)
+            if (one.columns, one.unit) != named_by:
+                rule = f"the header names other columns than that of {first} ({','.join(named_by[0])})"
                 raise InputError(f"{rule}: {','.join(one.columns)}", path=path, place=f"line {one.skipped}")
     for names, files in left_out.items():
         more = f" (and in {len(files) - 1} more files)" if len(files) > 1 else ""
         notices.tell(left_out_in_words(names) + more, path=files[0], place="line 1")
-    if first is None or grammar.header != "names":
+    if named_by is None or grammar.header != "names":
         return None
-    return first[1].columns, first[1].unit
+    return named_by
 
 
 def _no_rows() -> _Block:

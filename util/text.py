@@ -188,15 +188,14 @@ def parse_csv(text: str, *, path: str | os.PathLike[str] | None = None) -> CsvTe
     ------
     InputError : quotation marks that do not fit together
     """
-    lines = text.split("\n")
-    numbered = [(number, line) for number, line in enumerate(lines, start=1) if line.strip()]
+    numbered = [(number, line) for number, line in enumerate(text.split("\n"), start=1) if line.strip()]
     if not numbered:
         return CsvText([], [])
     hint = re.fullmatch(r"sep=(.)", numbered[0][1].strip(), re.IGNORECASE)  # a line that Excel writes and reads
     hint_line = numbered[0][0] if hint is not None and len(numbered) > 1 else 0
     if hint_line:
         numbered.pop(0)
-    separator = hint[1] if hint_line else separator_of(numbered[0][1])
+    separator = hint[1] if hint is not None and hint_line else separator_of(numbered[0][1])
     plain = separator == "," and '"' not in text and ",\n" not in text and not text.rstrip(" \t").endswith(",")
     first = _fields(numbered[0], separator, path)
     while not first and len(numbered) > 1:  # a row of empty cells
