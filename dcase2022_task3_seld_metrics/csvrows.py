@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import io
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -126,7 +126,7 @@ def read_csv_rows(paths: Sequence[Path], grammar: Grammar, notices: Notices) -> 
             )
     joined = [np.concatenate(column) for column in zip(*blocks)] if blocks else list(_no_rows())
     file = np.repeat(np.arange(len(paths)), [len(block[0]) for block in blocks])
-    rows = CsvRows(tuple(paths), file, *joined, *last, columns=columns)
+    rows = replace(CsvRows(tuple(paths), file, *joined, *last), columns=columns)
     if columns is not None:
         named_here = np.array([one.columns is not None for one in opened])
         due = f"is not as wide as the header, which names {len(columns[0])} columns"
