@@ -14,6 +14,7 @@ from util.dialects import DIALECTS, dialect_named, write_events
 from util.errors import InputError
 from util.events import EventTable
 from util.files import read_json
+from util.find import files_in
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -69,7 +70,7 @@ def _convert_raw(raw_dir: Path, out: Path, threshold_config: str | None, dialect
     form = dialect_named(dialect)
     if not raw_dir.is_dir():
         raise InputError("no such folder", path=raw_dir)
-    files = sorted(raw_dir.glob("*.npy"))
+    files = files_in(raw_dir, [".npy"])
     if not files:
         raise InputError("holds no raw output (.npy)", path=raw_dir)
     for path in tqdm(files, desc="npy2csv", unit="clip", disable=len(files) < 20):

@@ -11,10 +11,12 @@ from pathlib import Path
 
 from detection.detector import Detector
 from detection.videos import Rate, detect_videos
+from util import cache
 from util.arguments import add_flags
 from util.cli import run_main
 from util.errors import InputError
 from util.files import read_json
+from util.find import files_under, same_name, video_remarks
 
 DEFAULT_DATA_ROOT = "data_dcase2023_task3"
 DEFAULT_DETECTOR = "yolox_tiny"
@@ -36,7 +38,7 @@ def ensure_boxes(
     Parameters
     ----------
     videos : a resized copy beside one ("video_360x180_dev" for "video_dev") is what is decoded; boxes are fractions of
-        the image either way. The box file lies beside the video given
+        the image either way. The box file lies beside the video given, or in the cache (`util.cache`)
     detector : "yolox_nano", "yolox_tiny", "yolox_s", "builtin" or the path of an onnx file
     rate_hz : boxes per second, or "native" for every frame
     person_class, size : as `detection.detector.Detector` takes them
@@ -69,12 +71,11 @@ def videos_of_root(root: str | os.PathLike[str]) -> list[Path]:
     root = Path(root)
     if not root.is_dir():
         raise InputError("no such data root (flag --data-root)", path=root)
-    found: dict[tuple[str, Path], Path] = {}
+    found: dict[tuple[str, str], Path] = {}
     for folders in VIDEO_FOLDERS:
         for folder in folders:
-            for video in sorted((root / folder).rglob("*.mp4")):
-                if not video.name.startswith("."):
-                    found.setdefault((folders[0], video.relative_to(root / folder)), video)
+            for video in files_under(root / folder, [".mp4"]):
+                found.setdefault((folders[0], same_name(str(video.relative_to(root / folder)))), video)
     if not found:
         raise InputError(f"has no mp4 in {', '.join(name for pair in VIDEO_FOLDERS for name in pair)}", path=root)
     return sorted(found.values())
@@ -98,6 +99,9 @@ def _parser() -> argparse.ArgumentParser:
     add_flags(parser, "person_class", "detector_size")
     parser.add_argument("--workers", type=int, help="inferences at the same time (one per processor)")
     parser.add_argument("--again", action="store_true", help="detect even where current boxes lie")
+    parser.add_argument(
+        "--cache", metavar="DIR", help="folder for the boxes [beside the videos, where that can be written]"
+    )
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
     return parser
 
@@ -134,6 +138,7 @@ def _detector_of(settings: Path) -> str | None:
 def main(argv: list[str] | None = None) -> int:
     """Command line; the exit status is 0, or 2 when a video could not be read."""
     arguments = _parser().parse_args(argv)
+    cache.use(arguments.cache)
     rate_hz = box_rate(arguments.box_rate)
     if arguments.workers is not None and arguments.workers < 1:
         raise InputError("--workers must be at least 1")
@@ -159,6 +164,10 @@ def main(argv: list[str] | None = None) -> int:
     )
     for error in broken:
         print(f"error: {error}", file=sys.stderr)
+    folders = [Path(arguments.data_root) / name for pair in VIDEO_FOLDERS for name in pair]
+    for folder in () if arguments.videos else folders:
+        for line in video_remarks(folder):
+            print(f"{folder}: {line}", file=sys.stderr)
     print(f"{len(paths) - len(broken)} of {len(paths)} videos have boxes of {detector.label}")
     return 2 if broken else 0
 

@@ -14,9 +14,11 @@ from pathlib import Path
 from av.video.reformatter import Interpolation, VideoReformatter
 from tqdm import tqdm
 
+from util import cache
 from util.cli import run_main
 from util.cpus import cpu_count
 from util.errors import InputError
+from util.find import files_under, video_remarks
 from util.leftovers import sweep_leftovers
 from util.video import VideoInfo, VideoWriter, decoded_frames, fitted_size, holds_pictures_as_seen, video_info
 
@@ -82,9 +84,11 @@ def resize_folder(
     """
     source, target = Path(source), Path(target)
     names = _videos(source)
-    sweep_leftovers(target / name for name in names)
+    targets = {name: _place(source / name, target / name, width, height) for name in names}
+    sweep_leftovers(targets.values())
     broken: list[InputError] = []
     todo: list[Path] = []
+    coming: set[Path] = set()
     frames = skipped = 0
     for name in names:
         try:
@@ -93,10 +97,12 @@ def resize_folder(
             broken.append(error)
             continue
         size = fitted_size(info.width, info.height, width, height, multiple=2)
-        if _finished(target / name, info, size):
+        # in the cache, videos of equal content have one copy
+        if _finished(targets[name], info, size) or targets[name] in coming:
             skipped += 1
         else:
             todo.append(name)
+            coming.add(targets[name])
             frames += info.frame_count
     jobs = min(jobs or cpu_count(), max(1, len(todo)))
     lock = threading.Lock()
@@ -113,7 +119,7 @@ def resize_folder(
             try:
                 resize_video(
                     source / name,
-                    target / name,
+                    targets[name],
                     width=width,
                     height=height,
                     threads=1 if jobs > 1 else 0,
@@ -128,10 +134,15 @@ def resize_folder(
     return len(todo) - len(failed), skipped, broken + failed
 
 
+def _place(source: Path, target: Path, width: int | None, height: int | None) -> Path:
+    """Where the copy of a video goes: the folder that is meant, else the cache of products."""
+    return cache.place(source, target.with_suffix(".mp4"), f"{width or 'any'}x{height or 'any'}.mp4")
+
+
 def _videos(source: Path) -> list[Path]:
     if not source.is_dir():
         raise InputError("no such folder", path=source)
-    names = sorted(path.relative_to(source) for path in source.rglob("*.mp4") if not path.name.startswith("."))
+    names = [path.relative_to(source) for path in files_under(source, [".mp4"])]
     if not names:
         raise InputError("has no mp4", path=source)
     return names
@@ -180,8 +191,10 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--width", type=int, help=f"pixels ({WIDTH}; from the aspect when only --height is given)")
     parser.add_argument("--height", type=int, help=f"pixels ({HEIGHT}; from the aspect when only --width is given)")
     parser.add_argument("--jobs", type=int, help="videos at the same time (one per processor)")
+    parser.add_argument("--cache", metavar="DIR", help="folder for the copies where --target cannot be written")
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
     arguments = parser.parse_args(argv)
+    cache.use(arguments.cache)
     width, height = arguments.width, arguments.height
     if width is None and height is None:
         width, height = WIDTH, HEIGHT
@@ -202,7 +215,10 @@ def main(argv: list[str] | None = None) -> int:
     )
     for error in broken:
         print(f"error: {error}", file=sys.stderr)
-    print(f"{made} videos resized into {target}, {skipped} were there, {len(broken)} could not be read")
+    for line in video_remarks(source):
+        print(f"{source}: {line}", file=sys.stderr)
+    where = target if not arguments.cache and cache.writable(target) else cache.products_folder()
+    print(f"{made} videos resized into {where}, {skipped} were there, {len(broken)} failed")
     return 2 if broken else 0
 
 

@@ -7,7 +7,7 @@ import sys
 from typing import Any
 
 from system.presets import ids_of, preset_of
-from util import arguments
+from util import arguments, cache
 from util.cli import run_main
 from util.errors import InputError
 from util.flags import DEFAULTS, JOBS
@@ -34,6 +34,7 @@ def main(argv: list[str] | None = None) -> int:
     if len(jobs) != 1:
         known = ", ".join(job.usage for job in JOBS.values())
         raise InputError(f"give exactly one of {known}; --help explains them")
+    cache.use(given.get("cache"))
     # Each job imports PyTorch and the networks; --help and a mistyped flag are answered before that.
     if jobs == ["train"]:
         from job.folds import train as job

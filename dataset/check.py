@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import sys
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -25,16 +26,20 @@ from dataset.check_directions import (
     truth_of_boxes,
     truth_of_labels,
 )
+from dataset.check_labels import suspicions
 from dataset.check_sound import CHANNEL_NAMES, FRAME_S, Directions, Intensity, Levels, scan
-from dataset.layouts import AUDIO_SUFFIXES, LAYOUTS, DataRoot
+from dataset.layouts import LAYOUTS, DataRoot
 from dataset.levels import level_remark
 from dataset.recordings import Labels, Recording, recording_of_file
+from util import cache
 from util.arguments import add_flags
 from util.audio import FILM_SUFFIXES, audio_info
-from util.boxes import BoxTrack, box_path, read_boxes
+from util.boxes import BoxTrack, box_file, read_boxes
 from util.channels import AS_THE_FILE_SAYS, Wanted, channels_of
+from util.dialects import DIALECTS, read_columns
 from util.errors import InputError
 from util.events import EventTable
+from util.find import SOUND_SUFFIXES, Found, beside, walk
 from util.microphone_arrays import ARRAY_OF_FORMAT, ARRAYS, Array, array_of_flag
 
 DETECTORS = ("yolox_tiny", "yolox_nano", "yolox_s", "builtin")
@@ -45,6 +50,7 @@ _LEAST_CLIPPED = 12
 _SHOWN = 3  # recordings named per problem
 _ALONE_DB = (2.3, 3.9)  # weights of one recording from which on they are said to be those of FuMa, of N3D
 _POOLED_FRAMES = 150  # of each recording
+_POOLED_ROWS = 500  # of each label file
 _LEAST_SPREAD = 0.15  # of the directions along an axis, whose slope is told
 _GAIN_DB = 5.0
 _ASPECT_OFF = 0.15  # of width over height of a whole sphere
@@ -95,6 +101,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-em", "--eval-model", metavar="CHECKPOINT", help="compare the level with that of its training recordings"
     )
+    parser.add_argument("--cache", metavar="DIR", help="folder of boxes that do not lie beside the videos")
     parser.add_argument("--all", action="store_true", help=f"name every recording of a problem [the first {_SHOWN}]")
     parser.add_argument("--quiet", action="store_true", help="no progress bar, no notes")
 
@@ -102,6 +109,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Check, print; 1 where something is wrong, else 0."""
     array = array_of_flag(args.format)
+    cache.use(args.cache)
     wanted = Wanted(args.channel_order, args.norm, args.channels_used, args.a_format)
     trained_dbfs = None
     if args.eval_model is not None:
@@ -209,13 +217,19 @@ def _files_of(path: Path) -> tuple[list[Path], list[Finding], tuple[str, ...] | 
     }
     files = sorted(file for found in by_format.values() for file in found)
     if files:
-        return files, list(_companions(root, files)), root.classes
-    loose = sorted(
-        file for file in path.rglob("*") if file.suffix.lower() in AUDIO_SUFFIXES and not file.name.startswith(".")
-    )
-    if not loose:
+        stages = root.layout.stages
+        folders = {one for name in by_format for stage in stages for one in root.layout.folders(path, name, stage)}
+        passed_over = [one for folder in sorted(folders) for one in _passed_over(folder, walk(folder, SOUND_SUFFIXES))]
+        return files, [*_companions(root, files), *passed_over], root.classes
+    loose = walk(path, SOUND_SUFFIXES)
+    if not loose.files:
         raise InputError("holds no recording: neither foa_dev, mic_dev ... nor loose sound files", path=path)
-    return loose, [], None
+    return loose.files, list(_passed_over(path, loose)), None
+
+
+def _passed_over(folder: Path, found: Found) -> Iterator[Finding]:
+    for line in found.remarks(folder):
+        yield Finding(folder, line, note=True)
 
 
 def _companions(root: DataRoot, files: Sequence[Path]) -> Iterator[Finding]:
@@ -261,7 +275,7 @@ def _video_of(file: Path) -> Path | None:
 def _film_beside(file: Path) -> Path | None:
     """The mp4 of the same name; a film, whose own sound is looked at, where it has pictures."""
     if file.suffix.lower() not in FILM_SUFFIXES:
-        return beside if (beside := file.with_suffix(".mp4")).is_file() else None
+        return beside(file, [".mp4"])
     from util.video import has_pictures  # PyAV, only where there is a video
 
     return file if has_pictures(file) else None
@@ -302,6 +316,8 @@ def check_recording(
         findings.append(Finding(file, rule, note=True))
     table = None
     if recording.labels is not None:
+        if pool is not None:
+            pool.add_labels(recording)
         try:
             table = Labels(None if classes is None else len(classes), classes=classes)(recording)
             findings += _of_label_times(recording, table)
@@ -424,7 +440,7 @@ def _boxes(recording: Recording, detector: str | None) -> tuple[BoxTrack | None,
     if any(finding.rule != "is not as long as the sound" and not finding.note for finding in findings):
         return None, findings  # it cannot be read
     for name in [detector] if detector else DETECTORS:
-        if (path := box_path(video, name)).is_file():
+        if (path := box_file(video, name)).is_file():
             try:
                 return read_boxes(path), findings
             except InputError as error:
@@ -505,6 +521,15 @@ class Pool:
 
     def __init__(self) -> None:
         self._samples: dict[str, list[tuple[Directions, Truth]]] = defaultdict(list)
+        self._labels: dict[str, list[dict[str, np.ndarray]]] = defaultdict(list)
+
+    def add_labels(self, recording: Recording) -> None:
+        """Remember some label rows as they stand in the file; a file that is no csv is told of elsewhere."""
+        if recording.labels is not None and recording.dialect in DIALECTS:
+            with contextlib.suppress(InputError):
+                columns = read_columns(recording.labels, recording.dialect)
+                step = max(1, len(next(iter(columns.values()), ())) // _POOLED_ROWS)
+                self._labels[recording.dialect].append({name: column[::step] for name, column in columns.items()})
 
     def add(self, array: Array, evidence: Directions, truth: Truth) -> None:
         """Remember some frames of a recording."""
@@ -515,6 +540,12 @@ class Pool:
 
     def findings(self, path: Path) -> Iterator[Finding]:
         """What is wrong with most of them."""
+        for dialect, files in self._labels.items():
+            files = [columns for columns in files if columns]
+            names = set.intersection(*map(set, files)) if files else set()
+            columns = {name: np.concatenate([one[name] for one in files]) for name in names}
+            for found in suspicions(columns, distance_unit_m=DIALECTS[dialect].distance_unit_m):
+                yield Finding(path, f"labels: {found.rule}", found.detail)
         for name, samples in self._samples.items():
             if len(samples) < 2:
                 continue

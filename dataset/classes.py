@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
+import re
 
 from util.errors import InputError
 from util.interval_csv import URBANSOUND8K
+from util.text import read_text, shown
 
 STARSS23_CLASSES = (
     "Female speech",
@@ -83,17 +84,40 @@ URBAN_CLASSES = tuple(URBANSOUND8K.values())  # of REAL and MREAL
 def read_classes(path: str | os.PathLike[str]) -> tuple[str, ...]:
     """Read a classes.txt: one name per line, the first is class 0; empty lines at the end are ignored.
 
+    A table of numbers and names ("0,speech" or "speech;0", also below a header) is read by its numbers.
+
     Raises
     ------
-    InputError : no such file, no names, an empty line between names, a name that occurs twice
+    InputError : no such file, no names, an empty line between names, a name that occurs twice, a table whose numbers
+        are not 0, 1, 2 ...
     """
-    try:
-        text = Path(path).read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise InputError("no such file", path=path) from None
-    except UnicodeDecodeError:
-        raise InputError("is no list of class names: not a text file", path=path) from None
-    return check_classes([line.strip() for line in text.rstrip().split("\n")], path=path, unit="line")
+    lines = [line.strip() for line in read_text(path, "list of class names").rstrip().split("\n")]
+    by_number = _table(lines, path)
+    if by_number is not None:
+        return check_classes(by_number, path=path, unit="class")
+    return check_classes([_unquoted(line) for line in lines], path=path, unit="line")
+
+
+def _table(lines: list[str], path: str | os.PathLike[str]) -> list[str] | None:
+    """Names of a table of numbers and names, in the order of the numbers; None where the lines are no such table."""
+    index, between = r"\"?(?P<index>\d{1,9})\"?", r"\s*[,;\t]\s*"
+    for form in (f"{index}{between}(?P<name>.*)", f"(?P<name>.*?){between}{index}"):
+        start = next((at for at in (0, 1) if len(lines) > at and re.fullmatch(form, lines[at])), None)
+        rows = [row for line in lines[start or 0 :] if (row := re.fullmatch(form, line)) is not None]
+        if start is None or len(rows) < len(lines) - start:
+            continue
+        numbers = [int(row["index"]) for row in rows]
+        if sorted(numbers) != list(range(len(rows))):
+            at = next(at for at, number in enumerate(sorted(numbers)) if number != at)
+            rule = f"is a table of numbers and names, and the numbers must be 0 to {len(rows) - 1}, each once"
+            raise InputError(f"{rule}: {at} is missing", path=path)
+        return [_unquoted(name) for _, name in sorted((number, row["name"]) for number, row in zip(numbers, rows))]
+    return None
+
+
+def _unquoted(name: str) -> str:
+    name = name.strip().rstrip(",;").strip()
+    return name[1:-1] if len(name) > 1 and name[0] == name[-1] == '"' else name
 
 
 def check_classes(names: object, *, path: str | os.PathLike[str], unit: str = "class") -> tuple[str, ...]:
@@ -113,7 +137,7 @@ def check_classes(names: object, *, path: str | os.PathLike[str], unit: str = "c
             raise InputError("the name of a class is empty", path=path, place=f"{unit} {number}")
         if name in seen:
             raise InputError(
-                f"class '{name}' occurs twice, first at {unit} {seen[name]}", path=path, place=f"{unit} {number}"
+                f"class '{shown(name)}' occurs twice, first at {unit} {seen[name]}", path=path, place=f"{unit} {number}"
             )
         seen[name] = number
     return tuple(names)

@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 from util.errors import InputError
 from util.files import companion
+from util.find import SOUND_SUFFIXES, existing, files_under
 
-AUDIO_SUFFIXES = (".wav", ".flac")
 FLAG_NAMES = {"binaural": "bin"}  # how flags and lists call a format, where it is not by its name
 
 
@@ -211,7 +211,7 @@ class StageLayout(Layout):
         if self.folder_of(path) is None:
             return None
         folders = {f"{audio}_{stage}": f"{kind}_{stage}" for audio in self.audio.values() for stage in self.stages}
-        return companion(path, folders, suffix)
+        return _on_disk(companion(path, folders, suffix))
 
     def place_of(self, path: Path) -> Place:
         """As `Layout.place_of`; the split is that of the sub-folder."""
@@ -228,12 +228,12 @@ class StageLayout(Layout):
 
     def label_files(self, root: Path) -> list[Path]:
         """As `Layout.label_files`."""
-        return [path for stage in self.stages for path in _files(root / f"{self.labels}_{stage}", ".csv")]
+        return [path for stage in self.stages for path in files_under(root / f"{self.labels}_{stage}", [".csv"])]
 
     def video_files(self, root: Path) -> list[Path]:
         """As `Layout.video_files`."""
         folders = [root / f"{kind}_{stage}" for stage in self.stages for kind in self.videos]
-        return [path for folder in folders for path in _files(folder, ".mp4")]
+        return [path for folder in folders for path in files_under(folder, [".mp4"])]
 
     def lists(self, root: Path) -> dict[str, list[Path]]:
         """Per format: all training recordings, those with video, all test recordings, the evaluation recordings."""
@@ -244,7 +244,7 @@ class StageLayout(Layout):
             by_split = {
                 "devtrain": train,
                 "devtrain_audiovisual": [
-                    path for path in train if any(video.exists() for video in self.videos_of(path))
+                    path for path in train if any(map(os.path.exists, self.videos_of(path)))
                 ],
                 "devtest": [path for path in dev if self.split_of(path)[0] == "test"],
                 "eval": self.audio_files(root, format, "eval"),
@@ -373,7 +373,7 @@ class OverlapLayout(Layout):
         parts = list(Path(path).parts)
         overlap, split = self._numbers(parts[found[2]])
         parts[found[2]] = f"desc_ov{overlap}_split{split}"
-        return Path(*parts).with_suffix(".csv")
+        return _on_disk(Path(*parts).with_suffix(".csv"))
 
     def place_of(self, path: Path) -> Place:
         """As `Layout.place_of`."""
@@ -387,7 +387,7 @@ class OverlapLayout(Layout):
 
     def label_files(self, root: Path) -> list[Path]:
         """As `Layout.label_files`."""
-        return [path for folder in sorted(root.glob("desc_ov*_split*")) for path in _files(folder, ".csv")]
+        return [path for folder in sorted(root.glob("desc_ov*_split*")) for path in files_under(folder, [".csv"])]
 
     def lists(self, root: Path) -> dict[str, list[Path]]:
         """Per overlap and split the lists "train" and "test"."""
@@ -426,10 +426,10 @@ class OverlapLayout(Layout):
 
 
 def sounds_under(folder: Path) -> Iterator[Path]:
-    """Sound files under a folder; hidden ones are half written."""
-    found = (path for path in folder.rglob("*") if path.suffix.lower() in AUDIO_SUFFIXES)
-    return (path for path in found if not path.name.startswith("."))
+    """Sound files under a folder."""
+    return iter(files_under(folder, SOUND_SUFFIXES))
 
 
-def _files(folder: Path, suffix: str) -> list[Path]:
-    return sorted(path for path in folder.rglob(f"*{suffix}") if not path.name.startswith("."))
+def _on_disk(path: Path) -> Path:
+    """The file as it is called there, ".CSV" or ".MP4" perhaps; the path itself where there is none."""
+    return existing(path) or path

@@ -10,7 +10,6 @@ from typing import Any
 
 from dataset.classes import STARSS23_CLASSES, TUT_CLASSES, URBAN_CLASSES, check_classes, read_classes
 from dataset.layout_kinds import (
-    AUDIO_SUFFIXES,
     FoldLayout,
     Layout,
     ListNames,
@@ -19,12 +18,15 @@ from dataset.layout_kinds import (
     sounds_under,
 )
 from util.audio import audio_info
+from util.columns import named
 from util.errors import InputError
 from util.files import read_json
+from util.find import existing
 from util.interval_csv import INTERVAL_DIALECTS, IntervalDialect
 from util.microphone_arrays import ARRAYS
+from util.text import parse_csv, read_text
 
-__all__ = ["AUDIO_SUFFIXES", "LAYOUTS", "DataRoot", "Layout", "ListNames", "layout_of_file"]
+__all__ = ["LAYOUTS", "DataRoot", "Layout", "ListNames", "layout_of_file"]
 
 _TUT = {"classes": TUT_CLASSES, "dialect": "tut2018", "folds": (1, 2, 3)}
 _STREET = {"classes": URBAN_CLASSES, "folds": (1, 8, 9)}
@@ -129,8 +131,8 @@ class DataRoot:
     @cached_property
     def classes(self) -> tuple[str, ...]:
         """Ordered names of the classes: `classes.txt`, else `dataset.json`, else those of the layout."""
-        if (self.path / "classes.txt").exists():
-            return read_classes(self.path / "classes.txt")
+        if (named_here := existing(self.path / "classes.txt")) is not None:
+            return read_classes(named_here)
         if "classes" in self.settings:
             return check_classes(self.settings["classes"], path=self.path / "dataset.json")
         return self.layout.classes
@@ -204,22 +206,32 @@ def _layout_2018(root: Path) -> Layout:
         known = ", ".join(row.name for row in _2018_ROWS)
         rule = f'{where} fit no known layout ({known}); name the layout in dataset.json, {{"layout": "ansim"}}'
         raise InputError(rule, path=root)
-    named = [row for row in fitting if row.name in root.resolve().name.lower()]
-    return max(named, key=lambda row: len(row.name), default=fitting[0])
+    by_folder = [row for row in fitting if row.name in root.resolve().name.lower()]
+    return max(by_folder, key=lambda row: len(row.name), default=fitting[0])
 
 
 def _fits(labels: Path, dialect: IntervalDialect) -> bool:
     """Whether header and first row of a label file are of a dialect."""
     try:
-        lines = [line for line in labels.read_text(encoding="utf-8-sig").split("\n") if line.strip()][:2]
-    except (OSError, UnicodeDecodeError):
+        found = parse_csv(read_text(labels))
+    except InputError:
         return False
-    if not lines:
-        return True
-    if lines[0].strip().lower() != dialect.header:
+    if found.header is None:
+        return not found.rows
+    names = [named(name).name for name in found.header]
+    columns = _columns_of(dialect)
+    known = set().union(*map(_columns_of, INTERVAL_DIALECTS.values()))
+    if not columns <= set(names) or (set(names) - columns) & known:
         return False
-    called = dialect.class_in(lines[1].split(",")[0].strip()) if len(lines) > 1 else None
-    return called in dialect.aliases if dialect.aliases else called is not None or len(lines) == 1
+    first = names.index(named(dialect.columns[0]).name)
+    called = dialect.class_in(found.rows[0][first].strip()) if found.rows and first < len(found.rows[0]) else None
+    if dialect.aliases:
+        return called in dialect.aliases
+    return called is not None or not found.rows
+
+
+def _columns_of(dialect: IntervalDialect) -> set[str]:
+    return {named(name).name for name in dialect.columns}
 
 
 def _fold_layouts() -> Iterator[FoldLayout]:

@@ -17,9 +17,10 @@ import numpy as np
 from dataset.layouts import LAYOUTS, DataRoot, layout_of_file
 from dataset.lists import read_list
 from util.audio import RATE_HZ, AudioInfo, audio_info, resampled_frames
-from util.boxes import MAX_BOXES, BoxTrack, box_path, read_boxes
+from util.boxes import MAX_BOXES, BoxTrack, box_file, read_boxes
 from util.errors import InputError
 from util.events import EventTable
+from util.find import files_in, folder_names
 from util.interval_csv import INTERVAL_DIALECTS
 from util.intervals import IntervalTable
 from util.labels import read_label_events, read_label_intervals
@@ -34,7 +35,7 @@ class Recording:
 
     Attributes
     ----------
-    name : stem of its audio file
+    name : stem of its audio file, after the names of folders where recordings of one list are called alike
     labels : label csv, None where there is none
     video : the small video where there is one, else the large one, else None
     array : what the channels are
@@ -86,7 +87,7 @@ def recordings_from_list(
     mixed: bool = False,
     array: Array | None = None,
 ) -> list[Recording]:
-    """The recordings that one or more lists name, in their order.
+    """The recordings that one or more lists name, in their order; of several of one name the folders become part of it.
 
     Parameters
     ----------
@@ -104,6 +105,10 @@ def recordings_from_list(
     for path in paths:
         for audio in read_list(path, roots):
             recordings.append(_recording(audio, roots, otherwise=array))
+    names = folder_names(recording.audio for recording in recordings)  # what is written of them is called by these
+    recordings = [
+        one if one.name == names[one.audio] else replace(one, name=names[one.audio]) for one in recordings
+    ]
     first = recordings[0]
     for recording in recordings:
         if recording.array != first.array:
@@ -114,9 +119,9 @@ def recordings_from_list(
                 f"names recordings of two data roots, {first.root} and {recording.root}; give their shares with --mix"
             )
             raise InputError(rule, path=paths[0])
-        if need_labels:
+        if need_labels and recording.labels is None:
             _need(recording, "labels", "metadata", LAYOUTS[recording.layout].labels_of(recording.audio))
-        if need_video:
+        if need_video and recording.video is None:
             videos = LAYOUTS[recording.layout].videos_of(recording.audio)
             _need(recording, "video", "video", videos[-1] if videos else None, " (or use --no-video)")
     return recordings
@@ -310,7 +315,7 @@ class Boxes:
         return track.at(time_s)
 
     def _sibling(self, video: Path) -> Path:
-        found = sorted(path for path in video.parent.glob("*.mp4") if box_path(path, self.detector).exists())
+        found = [path for path in files_in(video.parent, [".mp4"]) if box_file(path, self.detector).exists()]
         later = [path for path in found if path > video]
         other = next((path for path in [*later, *found] if path != video), None)
         if other is None:
@@ -319,7 +324,7 @@ class Boxes:
         return other
 
     def _read(self, video: Path) -> tuple[_PackedBoxes, int]:
-        packed = _PackedBoxes(read_boxes(box_path(video, self.detector)))
+        packed = _PackedBoxes(read_boxes(box_file(video, self.detector)))
         return packed, packed.nbytes
 
 

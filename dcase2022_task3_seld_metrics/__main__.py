@@ -26,6 +26,7 @@ from dcase2022_task3_seld_metrics.text import class_table, comparison_table, des
 from util.cli import run_main
 from util.errors import InputError
 from util.files import write_json
+from util.text import read_text
 
 _WARNINGS_SHOWN = 20
 _PROGRAM = "python -m dcase2022_task3_seld_metrics"
@@ -62,7 +63,7 @@ def _options(chosen: argparse.Namespace) -> dict[str, Any]:
         "average": chosen.average,
         "layout": chosen.layout,
         "coordinates": chosen.coordinates,
-        "classes": None if chosen.classes is None else _read_names(chosen.classes),
+        "classes": None if chosen.classes is None else _class_names(chosen.classes),
         "class_count": chosen.class_count,
         "angle_threshold_deg": chosen.threshold,
         "distance_threshold": chosen.distance_threshold,
@@ -76,11 +77,8 @@ def _options(chosen: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def _read_names(path: Path) -> list[str]:
-    try:
-        names = [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-    except (OSError, UnicodeDecodeError):
-        raise InputError("cannot be read as a list of class names", path=path) from None
+def _class_names(path: Path) -> list[str]:
+    names = [line.strip() for line in read_text(path, "list of class names").split("\n") if line.strip()]
     if not names:
         raise InputError("holds no class names", path=path)
     return names

@@ -8,7 +8,7 @@ import numpy as np
 
 from dcase2022_task3_seld_metrics.batch import LARGEST_FRAME, Batch
 from dcase2022_task3_seld_metrics.grid import AZIMUTHS, ELEVATIONS, grid_cell
-from dcase2022_task3_seld_metrics.notices import Notices
+from dcase2022_task3_seld_metrics.notices import Notices, refuse_first
 from dcase2022_task3_seld_metrics.settings import ScoringSettings
 from util.errors import InputError
 from util.events import ANY_CLASS
@@ -58,10 +58,10 @@ def check_rows(
     line : (n,) line or row number of each row; `unit` says which
     """
 
+    broken: list[tuple[np.ndarray, str]] = []
+
     def refuse(rows: np.ndarray, rule: str) -> None:
-        if rows.any():
-            at = int(np.argmax(rows))
-            raise InputError(rule, path=names[batch.file[at]], place=f"{unit} {line[at]}")
+        broken.append((rows, rule))
 
     edition, classes = settings.edition, len(settings.classes)
     refuse(~np.isfinite(batch.coordinates).all(axis=1), "direction must be finite numbers")
@@ -83,9 +83,11 @@ def check_rows(
             cell = grid_cell(batch.coordinates[:, 0], batch.coordinates[:, 1], clip=False)
             off_grid = (cell < 0) | (cell >= AZIMUTHS * ELEVATIONS)
             refuse(off_grid, "direction is off the grid: azimuth must be -180 to 170, elevation -40 to 40 degrees")
+        refuse_first(broken, names, batch.file, line, unit)
         rule = "negative frame counts from the end of the recording (Q21)"
         notices.tell_rows(negative, rule, names, batch.file, line, unit)
         return
+    refuse_first(broken, names, batch.file, line, unit)
     notices.tell_rows(negative, "negative frame is not scored", names, batch.file, line, unit)
     any_class = batch.class_index == ANY_CLASS
     notices.tell_rows(any_class, "class -1 (any class) is not scored", names, batch.file, line, unit)

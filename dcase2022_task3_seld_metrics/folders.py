@@ -13,10 +13,11 @@ from dcase2022_task3_seld_metrics import layout2019
 from dcase2022_task3_seld_metrics.batch import Batch
 from dcase2022_task3_seld_metrics.checks import check_rows, matched_names
 from dcase2022_task3_seld_metrics.csvrows import Grammar, read_csv_rows
-from dcase2022_task3_seld_metrics.layouts import AUTO_FORMS, CsvLayout, layout_for, read_side
+from dcase2022_task3_seld_metrics.layouts import AUTO_FORMS, STEREO, CsvLayout, layout_for, read_side
 from dcase2022_task3_seld_metrics.notices import Notices
 from dcase2022_task3_seld_metrics.settings import ScoringSettings
 from util.errors import InputError
+from util.find import same_name, walk
 
 Folder = str | os.PathLike[str]
 
@@ -65,7 +66,7 @@ def read_folders(
     if in_2019:
         sides = (
             layout2019.read_references(paths[0], settings.classes, notices, training=layout == "m19-training"),
-            layout2019.read_predictions(paths[1], notices),
+            layout2019.read_predictions(paths[1], notices, header="names" if layout == "auto" else "no"),
         )
         words = {"reference": layout2019.HEADER, "prediction": layout2019.PREDICTION}
         batches, lines = [side[0] for side in sides], [side[1] for side in sides]
@@ -90,9 +91,10 @@ def _read(
 
 def _auto_grammar(settings: ScoringSettings) -> Grammar:
     if settings.coordinates == "folded":
-        return Grammar({6: (0, 1, 2, 5)}, "maybe", narrow="edition 2025 needs 6")
-    narrow = "the known layouts have 4 to 7"
-    return Grammar({width: (0, 1, 2)[: 2 + (width > 4)] for width in AUTO_FORMS}, "maybe", narrow=narrow)
+        columns = STEREO.columns
+        return Grammar({6: (0, 1, 2, 5)}, "names", narrow="edition 2025 needs 6", columns=columns, whole=True)
+    integers = {width: (0, 1, 2)[: 2 + (width > 4)] for width in AUTO_FORMS}
+    return Grammar(integers, "names", narrow="the known layouts have 4 to 7", whole=True)
 
 
 def find_csv(folder: Folder, notices: Notices, *, nested: bool = False) -> dict[str, Path]:
@@ -106,13 +108,12 @@ def find_csv(folder: Folder, notices: Notices, *, nested: bool = False) -> dict[
     if not folder.is_dir():
         raise InputError("no such folder", path=folder)
     found: dict[str, Path] = {}
-    below = sorted(path for path in folder.iterdir() if path.is_dir()) if nested else []
-    for place in (folder, *below):
-        for path in sorted(place.iterdir()):
-            if path.suffix.lower() == ".csv" and path.is_file():
-                if path.name in found:
-                    notices.tell(f"replaces the file of the same name in {found[path.name].parent}", path=path)
-                found[path.name] = path
+    files = walk(folder, [".csv"], levels=1 + nested).files
+    for path in sorted(files, key=lambda path: (path.parent != folder, path)):
+        name = same_name(path.name)
+        if name in found:
+            notices.tell(f"replaces the file of the same name in {found[name].parent}", path=path)
+        found[name] = path
     if not found:
         raise InputError("holds no csv file" + (", nor do the folders in it" if nested else ""), path=folder)
     return found

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,16 +10,26 @@ import numpy as np
 from dcase2022_task3_seld_metrics.batch import Batch
 from dcase2022_task3_seld_metrics.csvrows import Grammar, read_csv_rows
 from dcase2022_task3_seld_metrics.notices import Notices
+from util.columns import choose, named
 from util.errors import InputError
+from util.text import parse_csv, read_text, shown
 
 HEADER = "sound_event_recording,start_time,end_time,ele,azi,dist"
 PREDICTION = "frame,class,azimuth,elevation"
 FRAMES_PER_S = 50
+_COLUMNS = tuple(named(name).name for name in HEADER.split(","))
 
 
-def read_predictions(paths: Sequence[Path], notices: Notices) -> tuple[Batch, np.ndarray]:
-    """Rows `frame,class,azimuth,elevation`, all whole numbers -> batch, line number of each row."""
-    rows = read_csv_rows(paths, Grammar({4: (0, 1, 2, 3)}, wider=True, narrow=f"a row has 4: {PREDICTION}"), notices)
+def read_predictions(paths: Sequence[Path], notices: Notices, *, header: str = "no") -> tuple[Batch, np.ndarray]:
+    """Rows `frame,class,azimuth,elevation`, all whole numbers -> batch, line number of each row.
+
+    Parameters
+    ----------
+    header : "no", or "names": the first line may be one (see `csvrows.Grammar`)
+    """
+    narrow, columns = f"a row has 4: {PREDICTION}", tuple(PREDICTION.split(","))
+    grammar = Grammar({4: (0, 1, 2, 3)}, header, wider=True, narrow=narrow, columns=columns)
+    rows = read_csv_rows(paths, grammar, notices)
     return _batch(rows.file, rows.frame, rows.class_index, rows.values[:, :2], len(paths)), rows.line
 
 
@@ -40,14 +50,8 @@ def read_references(
     index_of = {name: index for index, name in enumerate(classes)}
     events, lines = [], []
     for file, path in enumerate(paths):
-        text = _text(path).splitlines()
-        if text and not _is_header(text[0]):
-            notices.tell(f"is no header ({HEADER}), yet the official reader skips it", path=path, place="line 1")
-        for number, line in enumerate(text[1:], start=2):
-            if not line.strip() and not any(rest.strip() for rest in text[number:]):
-                notices.tell("blank line at the end is skipped", path=path, place=f"line {number}")
-                break
-            events.append((file, *_event(line, index_of, path, f"line {number}")))
+        for number, fields in _rows(path, notices):
+            events.append((file, *_event(fields, index_of, path, f"line {number}")))
             lines.append(number)
     table = np.array(events, dtype=np.float64).reshape(-1, 6)
     if training:
@@ -71,32 +75,40 @@ def _batch(file: np.ndarray, frame: np.ndarray, class_index: np.ndarray, polar: 
     return Batch(file, frame, class_index, np.zeros(len(frame), dtype=np.int64), polar, unknown, unknown, last_frame)
 
 
-def _text(path: Path) -> str:
-    try:
-        return Path(path).read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise InputError("no such file", path=path) from None
-    except UnicodeDecodeError:
-        raise InputError("is no csv: not a text file", path=path) from None
+def _rows(path: Path, notices: Notices) -> Iterator[tuple[int, list[str]]]:
+    """Line number and fields of each event: name, start, end, elevation, azimuth; a header says where they stand."""
+    text = read_text(path)
+    found, lines = parse_csv(text, path=path), text.split("\n")
+    places: Sequence[int] = range(6)
+    if found.header is not None:
+        units = {"elevation": "deg", "azimuth": "deg", "distance": "m"}
+        chosen = choose(found.header, _COLUMNS, optional=_COLUMNS[5:], units=units, path=path, line=found.header_line)
+        places = [chosen.positions[name] for name in _COLUMNS if name in chosen.positions]
+        if chosen.left_out:
+            notices.tell(chosen.words(), path=path, place=f"line {found.header_line}")
+    elif found.rows:
+        rule = f"is no header ({HEADER}), yet the official reader skips it"
+        notices.tell(rule, path=path, place=f"line {found.lines[0]}")
+    rows = dict(zip(found.lines, found.rows))
+    first, last = found.header_line or min(rows, default=1), max(rows, default=0)
+    for number in range(first + 1, len(lines) + 1):
+        if number > last:
+            if number < len(lines) or lines[-1]:
+                notices.tell("blank line at the end is skipped", path=path, place=f"line {number}")
+            break
+        row = rows.get(number, [""])
+        yield number, [row[place] for place in places if place < len(row)]
 
 
-def _is_header(line: str) -> bool:
-    fields = line.split(",")
-    try:
-        float(fields[1])
-    except (IndexError, ValueError):
-        return True
-    return False
-
-
-def _event(line: str, index_of: dict[str, int], path: Path, place: str) -> tuple[int, float, float, int, int]:
-    """One line -> class, start and end in seconds, azimuth and elevation in degrees."""
-    fields = line.strip().split(",")
+def _event(
+    fields: Sequence[str], index_of: dict[str, int], path: Path, place: str
+) -> tuple[int, float, float, int, int]:
+    """One row -> class, start and end in seconds, azimuth and elevation in degrees."""
     if len(fields) < 5:
         raise InputError(f"has {len(fields)} columns, an event has 6: {HEADER}", path=path, place=place)
     if fields[0].strip() not in index_of:
         known = ", ".join(index_of)
-        raise InputError(f"unknown class '{fields[0].strip()[:40]}'; known are {known}", path=path, place=place)
+        raise InputError(f"unknown class '{shown(fields[0].strip())}'; known are {known}", path=path, place=place)
     try:
         start_s, end_s = float(fields[1]), float(fields[2])
         elevation, azimuth = int(fields[3]), int(fields[4])

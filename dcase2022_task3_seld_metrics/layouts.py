@@ -36,6 +36,11 @@ class Form:
     distance: int | None = None
     stereo: bool = False
 
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Names of the columns."""
+        return tuple(self.title.split(","))
+
 
 POLAR_4 = Form("frame,class,azimuth,elevation")
 POLAR = Form("frame,class,source,azimuth,elevation")
@@ -43,6 +48,10 @@ POLAR_FAR = Form("frame,class,source,azimuth,elevation,distance", distance=2)
 VECTOR = Form("frame,class,source,x,y,z", vector=True)
 VECTOR_FAR = Form("frame,class,source,x,y,z,distance", vector=True, distance=3)
 STEREO = Form("frame,class,source,azimuth,distance,onscreen", distance=1, stereo=True)
+
+
+_FORMS = (POLAR_4, POLAR, POLAR_FAR, VECTOR, VECTOR_FAR, STEREO)
+_UNITS_M = {"m": 1.0, "cm": 0.01}
 
 
 @dataclass(frozen=True)
@@ -71,7 +80,8 @@ class CsvLayout:
         """What its rows look like."""
         integers = {width: (*_IDS, 5) if form.stereo else _IDS[: 2 + (width > 4)] for width, form in self.forms.items()}
         if self.header == "always":
-            return Grammar(integers, self.header, wider=True, narrow="a row of layout m25 has 6")
+            narrow = "a row of layout m25 has 6"
+            return Grammar(integers, self.header, wider=True, narrow=narrow, columns=STEREO.columns)
         return Grammar(integers, self.header)
 
 
@@ -232,24 +242,31 @@ def _understand(rows: CsvRows, settings: ScoringSettings, side: str) -> tuple[di
     stereo = settings.coordinates == "folded"
     if not len(rows.width):
         return ({6: STEREO} if stereo else AUTO_FORMS), 0.01
-    width = int(rows.width[0])
-    rule = f"has another number of columns than the first row of the {side} ({width}); one layout at a time"
-    rows.refuse(rows.width != width, rule)
+    width, said = int(rows.width[0]), rows.columns
     first = np.arange(len(rows.width)) == 0
     if stereo and width != 6:
         rows.refuse(first, f"has {width} columns, edition 2025 needs 6: {STEREO.title}")
+    rule = f"has another number of columns than the first row of the {side} ({width}); one layout at a time"
+    broken = [(rows.width != width, rule)]
+    alike = ~broken[0][0]
     form = STEREO if stereo else AUTO_FORMS[width]
-    if width == 6 and not stereo:
+    if said is not None and not stereo:
+        form = next(form for form in _FORMS if form.columns == said[0])
+    elif width == 6 and not stereo:
+        rows.refuse_first(broken)
         form = VECTOR if _are_vectors(rows, rows.values[:, :3], side) else POLAR_FAR
     if form.vector:
         rule = "x, y and z must be at most 2 in size; are these degrees?"
-        rows.refuse((np.abs(rows.values[:, :3]) > 2).any(axis=1), rule)
+        broken.append((alike & (np.abs(rows.values[:, :3]) > 2).any(axis=1), rule))
     elif not form.stereo:
-        rows.refuse(np.abs(rows.values[:, 1]) > 90, "elevation must be between -90 and 90 degrees")
+        broken.append((alike & (np.abs(rows.values[:, 1]) > 90), "elevation must be between -90 and 90 degrees"))
     if not form.vector:
-        rows.refuse(np.abs(rows.values[:, 0]) > 360, "azimuth must be an angle in degrees")
+        broken.append((alike & (np.abs(rows.values[:, 0]) > 360), "azimuth must be an angle in degrees"))
+    rows.refuse_first(broken)
     unit_m = 0.01
-    if form.distance is not None and settings.distance:
+    if said is not None and said[1] is not None:
+        unit_m = _UNITS_M[said[1]]
+    elif form.distance is not None and settings.distance:
         middle = float(np.median(rows.values[:, form.distance]))
         if 15 < middle < 30:
             unclear = f"distances of the {side} may be metres or centimetres (median {middle:g}); say which by --layout"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -46,3 +47,23 @@ class Notices:
             here = chosen[file[chosen] == index]
             more = f" ({len(here)} rows of this file)" if len(here) > 1 else ""
             self.tell(rule + more, path=names[index], place=f"{unit} {line[here[0]]}")
+
+
+def refuse_first(
+    broken: Sequence[tuple[np.ndarray, str]],
+    names: Sequence[str | os.PathLike[str]],
+    file: np.ndarray,
+    line: np.ndarray,
+    unit: str = "line",
+) -> None:
+    """Raise InputError for the first row, of the first file, that breaks a rule; nothing where none does.
+
+    Parameters
+    ----------
+    broken : (n,) mask of the rows that break a rule, and the rule; of one row the first rule is told
+    names, file, line : as `Notices.tell_rows`
+    """
+    found = [(int(np.argmax(rows)), rule) for rows, rule in broken if rows.any()]
+    if found:
+        at, rule = min(found, key=lambda one: one[0])
+        raise InputError(rule, path=names[file[at]], place=f"{unit} {line[at]}")

@@ -12,12 +12,12 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from util.cache import cache_folder
 from util.errors import InputError
 from util.files import sha256_of, written_whole
 
 URL = "https://github.com/Megvii-BaseDetection/YOLOX/releases/download/0.1.1rc0"
 URL_VARIABLE = "AV_SELD_YOLOX_URL"  # environment variable: a mirror of URL
-CACHE_VARIABLE = "AV_SELD_CACHE"  # environment variable: the folder instead of ~/.cache/audio-visual-seld
 TIMEOUT_S = 30.0
 BUILTIN = Path(__file__).parent / "builtin" / "person.onnx"
 
@@ -42,13 +42,6 @@ OFFICIAL = {
         "yolox_s.onnx", 35858002, "c5c2d13e59ae883e6af3b45daea64af4833a4951c92d116ec270d9ddbe998063"
     ),
 }
-
-
-def cache_folder() -> Path:
-    """Folder of downloaded files: $AV_SELD_CACHE, else audio-visual-seld in $XDG_CACHE_HOME or ~/.cache."""
-    if os.environ.get(CACHE_VARIABLE):
-        return Path(os.environ[CACHE_VARIABLE])
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "audio-visual-seld"
 
 
 def model_path(detector: str, *, progress: bool = True) -> Path:

@@ -20,7 +20,8 @@ from tqdm import tqdm
 
 from detection.detector import Detector
 from detection.yolox import letterbox_into, person_boxes
-from util.boxes import MAX_BOXES, TIME_ROUNDING_S, BoxTrack, box_path, read_meta, write_boxes
+from util import cache
+from util.boxes import MAX_BOXES, TIME_ROUNDING_S, BoxTrack, box_file, box_place, read_meta, write_boxes
 from util.cpus import cpu_count
 from util.errors import InputError
 from util.files import companion, sha256_of
@@ -33,6 +34,8 @@ BATCH = 2  # pictures per inference on a CPU, where the batch axis is free; more
 GPU_BATCH = 32
 
 SMALL_FOLDERS = {"video_dev": "video_360x180_dev", "video_eval": "video_360x180_eval"}
+
+SMALL_PRODUCT = "360x180.mp4"  # of a copy in the cache of products
 
 LARGE_FOLDERS = {small: large for large, small in SMALL_FOLDERS.items()}
 
@@ -54,6 +57,9 @@ def source_video(video: str | os.PathLike[str]) -> Path:
         small, large = video, companion(video, LARGE_FOLDERS, video.suffix)
     else:
         return video
+    if not small.is_file() and large.is_file():
+        small = cache.product(large, small, SMALL_PRODUCT)
+        return small if small.is_file() else video  # named by the content of the large one: it is never an old copy
     if not small.is_file() or not large.is_file():
         return small if small.is_file() else video
     if small.stat().st_mtime_ns >= large.stat().st_mtime_ns:
@@ -288,17 +294,21 @@ def detect_videos(
     """
     if rate_hz != "native" and not (isinstance(rate_hz, int | float) and 0 < rate_hz <= 1000):
         raise InputError(f'box rate {rate_hz!r}: give boxes per second (10), or "native" for every frame')
-    paths = [box_path(video, detector.label) for video in videos]
+    paths = [box_file(video, detector.label) for video in videos]
     sweep_leftovers(paths)
     broken: list[InputError] = []
     todo: list[tuple[Path, Path, int, VideoInfo]] = []
-    for video, path in zip(videos, paths):
-        source = source_video(video)
+    coming: set[Path] = set()
+    for index, video in enumerate(videos):
+        path, source = paths[index], source_video(video)
         try:
             info = video_info(source)
             if again or not is_current(path, source, detector, rate_hz):
                 count = info.frame_count if rate_hz == "native" else math.ceil(info.duration_s * float(rate_hz))
-                todo.append((source, path, count, info))
+                paths[index] = box_place(video, detector.label)
+                if paths[index] not in coming:  # in the cache, videos of equal content have one file
+                    todo.append((source, paths[index], count, info))
+                coming.add(paths[index])
         except InputError as error:
             broken.append(error)
     if not todo:

@@ -17,7 +17,7 @@ from tqdm import tqdm
 from dataset.levels import gain_to_level_db
 from dataset.recordings import Recording
 from job.health import health, listen
-from job.inputs import VIDEO_SUFFIXES, Item, find_items, inference_arguments, open_checkpoint
+from job.inputs import Item, find_items, inference_arguments, open_checkpoint
 from job.picture import PlacedBoxes, Placement, boxes_of_video, placed_track, placed_video
 from job.sound import file_reader, open_sound, wanted
 from job.stream import stream
@@ -34,6 +34,7 @@ from util.dialects import write_events
 from util.errors import InputError
 from util.events import EventTable
 from util.files import write_json, written_whole
+from util.find import VIDEO_SUFFIXES
 
 PLAYER_LIMIT_S = 1800.0  # a page with sound and picture of more is too heavy for a browser
 
@@ -43,7 +44,8 @@ def infer(given: dict[str, Any], command: str) -> int:
     args = inference_arguments(given)
     if args["stream"]:
         return stream(args, given)
-    items = find_items(args["infer"])
+    inputs = find_items(args["infer"])
+    items = inputs.items
     if args["overlay"] and len(items) > 1:
         raise InputError("--overlay renders one recording; python -m report --overlay RAW.npy... renders several")
     inference, checkpoint = open_checkpoint(args, given)
@@ -60,6 +62,8 @@ def infer(given: dict[str, Any], command: str) -> int:
             tqdm.write(f"error: {error}", file=sys.stderr)
     if len(items) > 1:
         print(f"{len(items) - broken} of {len(items)} recordings done", flush=True)
+    for line in inputs.left_out:
+        print(line, file=sys.stderr)
     return 2 if broken else 0
 
 
@@ -86,8 +90,8 @@ class _Job:
     def out_dir(self, item: Item, count: int) -> Path:
         """Folder of a recording's files: --out (below it where there are several), else NAME_seld here."""
         if self.args["out"] is None:
-            return Path(f"{item.name}_seld")
-        return Path(self.args["out"]) / item.name if count > 1 else Path(self.args["out"])
+            return Path(f"{item.folder}_seld")
+        return Path(self.args["out"]) / item.folder if count > 1 else Path(self.args["out"])
 
     def run(self, item: Item, out: Path) -> None:
         """Predict one recording and write all that is made of it.

@@ -2,31 +2,38 @@
 
 from __future__ import annotations
 
+import os
 import sys
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dataset.layouts import AUDIO_SUFFIXES, LAYOUTS
+from dataset.layouts import LAYOUTS
 from job.data import check_framing
 from seld_predictor import Inference, load
 from system.checkpoint import load_checkpoint
 from util.audio import FILM_SUFFIXES
 from util.errors import InputError
+from util.find import SOUND_SUFFIXES, VIDEO_SUFFIXES, Found, beside, folder_names, walk
 from util.flags import DEFAULTS
 from util.microphone_arrays import array_of_flag
 from util.runs import newest_run, result_checkpoint
 
-VIDEO_SUFFIXES = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v")
-
 
 @dataclass(frozen=True)
 class Item:
-    """One recording that the command line names, with the video that belongs to it."""
+    """One recording that the command line names, with the video that belongs to it.
+
+    Attributes
+    ----------
+    folder : name of the folder for what is written, where there are several recordings
+    """
 
     audio: Path
     video: Path | None
+    folder: str
 
     @property
     def name(self) -> str:
@@ -90,26 +97,42 @@ def open_checkpoint(args: Mapping[str, Any], given: Mapping[str, Any]) -> tuple[
     return inference, checkpoint
 
 
-def find_items(files: Sequence[str]) -> list[Item]:
+@dataclass(frozen=True)
+class Inputs:
+    """What files and folders on a command line name.
+
+    Attributes
+    ----------
+    items : the recordings
+    left_out : what folders hold besides them, one line a reason
+    """
+
+    items: list[Item]
+    left_out: list[str]
+
+
+def find_items(files: Sequence[str]) -> Inputs:
     """Recordings among files and folders, each with its video.
 
     One sound and one video file belong together whatever their names; else a video belongs to the sound file of the
     same stem, in the same folder or among the files named; else what the layout of a data root says. Videos alone are
-    films with their own sound.
+    films with their own sound. Recordings of one name, of two cards perhaps, get folders of different names for what is
+    written.
 
     Raises
     ------
-    InputError : no such file, a file of an unknown kind, a video without a sound file, two recordings of one name
+    InputError : no such file, a folder without a sound file, a video without a sound file
     """
     sounds: list[Path] = []
     videos: list[Path] = []
+    left_out: list[tuple[Path, Found]] = []
     for path in map(Path, files):
         if path.is_dir():
-            inside = sorted(entry for entry in path.rglob("*") if not entry.name.startswith("."))
-            found = [entry for entry in inside if entry.suffix.lower() in AUDIO_SUFFIXES]
-            if not found:
-                raise InputError(f"holds no recording ({', '.join(AUDIO_SUFFIXES)})", path=path)
-            sounds += found
+            found = walk(path, SOUND_SUFFIXES)
+            if not found.files:
+                raise InputError(_no_recording(found, path), path=path)
+            sounds += found.files
+            left_out.append((path, found))
         elif not path.exists():
             raise InputError("no such file", path=path)
         elif path.suffix.lower() in VIDEO_SUFFIXES:
@@ -117,18 +140,32 @@ def find_items(files: Sequence[str]) -> list[Item]:
         else:
             sounds.append(path)
     if not sounds:
-        return _films(videos)
+        return Inputs(_films(videos), [])
+    sounds = list({os.path.abspath(sound): sound for sound in sounds}.values())  # named, and in a folder that is named
     if len(sounds) == len(videos) == 1:
-        return [Item(sounds[0], videos[0])]
-    by_stem = {video.stem: video for video in videos}
-    seen: dict[str, Path] = {}
-    for sound in sounds:
-        if sound.stem in seen:
-            raise InputError(f"has the name of {seen[sound.stem]}: predict them one after the other", path=sound)
-        seen[sound.stem] = sound
-    if left := by_stem.keys() - seen.keys():
+        return Inputs([Item(sounds[0], videos[0], sounds[0].stem)], [])
+    by_stem = {_stem(video): video for video in videos}
+    if left := by_stem.keys() - {_stem(sound) for sound in sounds}:
         raise InputError("belongs to none of the sound files: none has its name", path=by_stem[min(left)])
-    return [Item(sound, by_stem.get(sound.stem) or _video_beside(sound)) for sound in sounds]
+    folders = folder_names(sounds)
+    items = [Item(sound, _video_beside(sound) or by_stem.get(_stem(sound)), folders[sound]) for sound in sounds]
+    used = {os.path.abspath(item.video) for item in items if item.video is not None}
+    lines = []
+    for folder, found in left_out:
+        others = found.left_out.pop("of another kind", [])
+        if rest := [path for path in others if os.path.abspath(path) not in used]:
+            found.left_out["of another kind"] = rest
+        lines += found.remarks(folder)
+    return Inputs(items, lines)
+
+
+def _no_recording(found: Found, folder: Path) -> str:
+    why = f" ({'; '.join(found.remarks(folder))})" if found.left_out else ""
+    return f"holds no recording ({', '.join(SOUND_SUFFIXES)}){why}"
+
+
+def _stem(path: Path) -> str:
+    return unicodedata.normalize("NFC", path.stem)
 
 
 def _films(videos: Sequence[Path]) -> list[Item]:
@@ -155,10 +192,10 @@ def _films(videos: Sequence[Path]) -> list[Item]:
         if path.stem in items:
             rule = f"has the name of {items[path.stem].audio}: predict them one after the other"
             raise InputError(rule, path=path)
-        items[path.stem] = Item(path, path if has_pictures(path) else None)
+        items[path.stem] = Item(path, path if has_pictures(path) else None, path.stem)
     return list(items.values())
 
 
 def _video_beside(sound: Path) -> Path | None:
-    beside = [sound.with_suffix(suffix) for suffix in VIDEO_SUFFIXES]
-    return next((path for path in [*beside, *LAYOUTS["starss23"].videos_of(sound)] if path.is_file()), None)
+    found = beside(sound, VIDEO_SUFFIXES)
+    return found or next((path for path in LAYOUTS["starss23"].videos_of(sound) if path.is_file()), None)

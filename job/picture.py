@@ -14,7 +14,7 @@ import numpy as np
 from av.video.reformatter import Interpolation
 
 from dataset.recordings import Recording
-from util.boxes import BoxTrack, box_path, read_boxes, write_boxes
+from util.boxes import BoxTrack, box_file, box_path, read_boxes, write_boxes
 from util.video import VideoWriter, decoded_frames, fitted_size, video_info
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ def boxes_of_video(
 
     opened, source = Detector(detector) if isinstance(detector, str) else detector, source_video(video)
     for rate_hz in (10.0, "native"):
-        path = box_path(video, opened.label)
+        path = box_file(video, opened.label)
         if path.is_file() and is_current(path, source, opened, rate_hz):
             return read_boxes(path)
     key = f"{len(times_s)} windows, offset {placement.offset_s:g} s"

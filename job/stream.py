@@ -220,7 +220,7 @@ def stream(args: dict[str, Any], given: dict[str, Any]) -> int:
     if args["infer"] == ["-"]:
         name, predictor, blocks = "stream", *_of_standard_input(inference, args)
     else:
-        items = find_items(args["infer"])
+        items = find_items(args["infer"]).items
         if len(items) > 1:
             raise InputError(f"--stream takes one recording at a time, found {len(items)}")
         name, predictor, blocks = items[0].name, *_of_file(inference, items[0], args)

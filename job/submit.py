@@ -19,12 +19,14 @@ from dataset.lists import list_file
 from dataset.recordings import Recording, recordings_from_list
 from dcase2022_task3_seld_metrics.editions import DEFAULT, EDITIONS, Edition, Entry
 from job.picture import PlacedBoxes, Placement, boxes_of_video
-from util.dialects import read_events, write_events
+from util.dialects import dialect_named, read_events, write_events
 from util.errors import InputError
 from util.events import EventTable
 from util.files import folder_written_whole, write_text, written_whole
+from util.find import files_under
 from util.flags import DEFAULTS
 from util.microphone_arrays import ARRAY_OF_FORMAT, ARRAYS, Array
+from util.text import parse_csv, read_bytes, read_text, unusual_bytes
 
 _LABEL = re.compile(r"[A-Za-z-]+_[A-Za-z0-9-]+_task3[ab]?_[1-4]")  # a, b: tracks without and with video, from 2023 on
 _TO_FILL_IN = "TO FILL IN"
@@ -100,7 +102,7 @@ def evaluation_recordings(args: dict[str, Any], array: str) -> list[Recording]:
         raise InputError(rule, path=roots[0].audio_folder(array, "eval"))
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "evaluation.txt"
-        path.write_text("".join(f"{file.resolve()}\n" for file in files), encoding="utf-8")
+        path.write_text("".join(f"{file.absolute()}\n" for file in files), encoding="utf-8")
         return recordings_from_list(path, roots, mixed=True)
 
 
@@ -209,7 +211,7 @@ def check_entry(folder: Path, edition: str, recordings: Sequence[Recording] = ()
     InputError : unknown edition
     """
     row, entry = _entry(edition)
-    files = sorted(path for path in folder.rglob("*.csv") if not path.name.startswith("."))
+    files = files_under(folder, [".csv"])
     if not files:
         return [f"{folder}: holds no csv file"]
     found: list[str] = []
@@ -238,14 +240,24 @@ def check_entry(folder: Path, edition: str, recordings: Sequence[Recording] = ()
             found.append(str(error))
             continue
         empty += not len(table)
+        found += _of_form(path, entry)
         found += _of_rows(path, table, due.get(name))
     if empty == len(names):
         found.append(f"{folder}: no file has a row")
-    for path in sorted(folder.rglob("*.meta.yaml")):
+    described = [path for path in files_under(folder, [".yaml"]) if path.name.endswith(".meta.yaml")]
+    for path in described:
         found += _of_metadata(path)
-    if not any(folder.rglob("*.meta.yaml")):
+    if not described:
         found.append(f"{folder}: has no metadata file (*.meta.yaml)")
     return found
+
+
+def _of_form(path: Path, entry: Entry) -> list[str]:
+    """What is read here, and that programs of the receivers may stumble over."""
+    forms = [*unusual_bytes(read_bytes(path)), *parse_csv(read_text(path), path=path).forms]
+    if dialect_named(entry.dialect).header is not None:
+        forms = [form for form in forms if form != "a header"]
+    return [f"{path}: has {form}, which the official programs do not expect" for form in forms]
 
 
 def _of_metadata(path: Path) -> list[str]:

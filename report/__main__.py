@@ -8,6 +8,7 @@ from pathlib import Path
 
 from util.cli import run_main
 from util.errors import InputError
+from util.find import files_in
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -60,7 +61,7 @@ def _single(args: argparse.Namespace, paths: list[Path]) -> int:
     from report.analysis import load_clip
     from report.page import write_clip_player
 
-    files = [file for path in paths for file in (sorted(path.glob("*.npy")) if path.is_dir() else [path])]
+    files = [file for path in paths for file in (files_in(path, [".npy"]) if path.is_dir() else [path])]
     if not files:
         raise InputError("holds no raw output (.npy)", path=paths[0])
     for file in files:

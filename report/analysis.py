@@ -25,6 +25,7 @@ from util.audio import audio_info, read_audio
 from util.errors import InputError
 from util.events import EventTable
 from util.files import read_json
+from util.find import files_in
 from util.labels import read_label_events
 from util.microphone_arrays import Array
 
@@ -116,7 +117,7 @@ def load_evaluation(path: Path, *, name: str | None = None, only: str | None = N
     InputError : there is no raw output, or none with labels; a file is damaged
     """
     folder = raw_folder(Path(path), only)
-    files = sorted(folder.glob("*.npy"))
+    files = files_in(folder, [".npy"])
     if not files:
         raise InputError("holds no raw output (.npy)", path=folder)
     clips = [clip for clip in map(_load_clip, files) if clip is not None]
@@ -151,7 +152,7 @@ def raw_folder(path: Path, only: str | None = None) -> Path:
     """
     if not path.is_dir():
         raise InputError("no such folder", path=path)
-    if any(path.glob("*.npy")):
+    if files_in(path, [".npy"]):
         return path
     folders = [folder for folder in path.glob("raw_*") if folder.is_dir() and (only is None or only in folder.name)]
     if not folders:

@@ -8,7 +8,6 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
-from pathlib import Path
 
 import av
 import numpy as np
@@ -120,7 +119,7 @@ def _interleave(out: av.container.OutputContainer, sources: list[Iterator[av.Pac
 def _copied(out: av.container.OutputContainer, path: str | os.PathLike[str]) -> Iterator[av.Packet | None] | None:
     """The packets of a video as they are, after a first None; no iterator where a browser would not play them."""
     info = video_info(path)
-    with av.open(Path(path), metadata_errors="replace") as source:
+    with av.open(os.path.abspath(path), metadata_errors="replace") as source:
         stream = picture_stream(source)
         context = stream.codec_context
         if context.name != "h264" or context.pix_fmt != "yuv420p" or context.width > _COPIED_WIDTH:
@@ -132,7 +131,7 @@ def _copied(out: av.container.OutputContainer, path: str | os.PathLike[str]) -> 
             return None
 
     def packets() -> Iterator[av.Packet | None]:
-        with av.open(Path(path), metadata_errors="replace") as source:
+        with av.open(os.path.abspath(path), metadata_errors="replace") as source:
             stream = picture_stream(source)
             target = out.add_stream_from_template(stream)
             yield None

@@ -146,7 +146,7 @@ class Monitor:
         detector: str | None = None,
     ) -> None:
         """As `frame`, with the video's frame where most labels are, and the detector's boxes where there are any."""
-        from util.boxes import box_path, read_boxes
+        from util.boxes import box_file, read_boxes
         from util.video import pictures_at
 
         time_s = busiest_time_s(reference)
@@ -155,8 +155,8 @@ class Monitor:
             return
         picture = frame.to_ndarray(format="bgr24")
         boxes = None
-        if detector is not None and box_path(video, detector).is_file():
-            boxes = read_boxes(box_path(video, detector)).at(time_s)[0]
+        if detector is not None and box_file(video, detector).is_file():
+            boxes = read_boxes(box_file(video, detector)).at(time_s)[0]
         self.frame(step, clip, picture, time_s, reference, estimated, classes, boxes=boxes)
 
     def hparams(self, settings: Mapping[str, Any], scores: Mapping[str, float]) -> None:

@@ -24,6 +24,7 @@ from util.audio import audio_info, read_audio
 from util.cli import run_main
 from util.errors import InputError
 from util.files import read_json, written_whole
+from util.find import files_in
 from util.intervals import IntervalTable
 from util.labels import read_label_intervals
 
@@ -406,7 +407,7 @@ def main(argv: list[str] | None = None) -> int:
     """Draw the figures of a folder of raw outputs."""
     args = _parser().parse_args(argv)
     folder = raw_folder(Path(args.raw_dir))
-    files = sorted(folder.glob("*.npy"))
+    files = files_in(folder, [".npy"])
     if not files:
         raise InputError("holds no raw output (.npy)", path=folder)
     if args.clip:

@@ -14,7 +14,7 @@ import numpy as np
 from job.picture import Placement, placed_track, placed_video
 from report.analysis import ClipResult
 from util.audio import audio_info
-from util.boxes import BoxTrack, box_path, read_boxes
+from util.boxes import BoxTrack, box_file, box_path, read_boxes
 from util.channels import channel_matrix
 from util.video import video_info
 
@@ -74,6 +74,6 @@ def clip_boxes(clip: ClipResult) -> BoxTrack | None:
     video, detector = clip.path("video"), clip.description.get("detector")
     if video is None or not detector:
         return None
-    path = box_path(video, detector)
-    found = [one for one in (path, clip.raw.with_name(path.name)) if one.is_file()]
+    beside_raw = clip.raw.with_name(box_path(video, detector).name)
+    found = [one for one in (box_file(video, detector), beside_raw) if one.is_file()]
     return read_boxes(found[0]) if found else None

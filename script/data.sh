@@ -10,6 +10,7 @@ import sys
 from seld import parse
 given = parse(sys.argv[1:])
 print(*(f"flag {name}" for name in given), *(f"root {root}" for root in given.get("data_root", [])), sep="\n")
+print("cache", given.get("cache") or "")
 '
 # Nothing to do, and nothing said, where a finished set lies; one that was begun is finished with its own settings.
 FINISH_SYNTHETIC='
@@ -19,16 +20,16 @@ from util.cli import run_main
 sys.exit(run_main(lambda argv: finish_dataset(sys.argv[1])))
 '
 
-# resize_videos ROOT: small copies of its videos, where there are none (people are found in them as well, and faster)
+# resize_videos ROOT CACHE: small copies of its videos, where there are none (people are found in them as well, and faster)
 resize_videos() {
     if [ -d "$1/video_dev" ] && [ ! -d "$1/video_360x180_dev" ]; then
-        python resize_video.py --data-root "$1"
+        python resize_video.py --data-root "$1" ${2:+--cache "$2"}
     fi
 }
 
 # choose_data FOLDER ARGUMENTS...: FOLDER is foa_dev, mic_dev or binaural_dev
 choose_data() {
-    local folder="$1" argument flags line kind video=yes roots=()
+    local folder="$1" argument flags line kind video=yes cache="" roots=()
     shift
     data_flags=()
     for argument in "$@"; do
@@ -40,6 +41,7 @@ choose_data() {
         "flag resume") return 0 ;; # the run has its data root and settings
         "flag no_video") video="" ;;
         "root "*) roots+=("$line") ;;
+        "cache "*) cache="$line" ;;
         esac
     done <<<"$flags"
     if [ ${#roots[@]} -eq 0 ] && [ -d "$STARSS23_ROOT/$folder" ]; then
@@ -48,7 +50,7 @@ choose_data() {
     fi
     if [ ${#roots[@]} -gt 0 ]; then
         for line in "${roots[@]}"; do
-            if [ -n "$video" ] && [ ! -e "$line/dataset.json" ]; then resize_videos "$line"; fi
+            if [ -n "$video" ] && [ ! -e "$line/dataset.json" ]; then resize_videos "$line" "$cache"; fi
         done
         # The length of training on recordings, unless the (first) root says its own; an -i of the user comes later
         # on the command line, and counts.

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 import logging
-import os
 import sys
 import time
 
+from simulation.bank import own_classes
 from simulation.dataset_writer import Summary, write_dataset
 from simulation.settings import Settings
 from simulation.tut_tau import command
@@ -15,6 +15,7 @@ from simulation.tut_tau.layouts import LAYOUTS, layout_named
 from simulation.tut_tau.settings import SetSettings
 from simulation.tut_tau.writer import SetSummary, write_set
 from util.cli import run_main
+from util.cpus import cpu_count
 from util.errors import InputError
 from util.microphone_arrays import ARRAYS
 
@@ -187,7 +188,13 @@ def parser() -> argparse.ArgumentParser:
         default=None,
         metavar="DIR",
         help="dry recordings, one sub-folder per class named NN_anything after the class index, any rate; "
-        "classes without a folder are made procedurally",
+        "classes without a folder are made procedurally. Folders without numbers are classes of your own",
+    )
+    group.add_argument(
+        "--own-classes",
+        action="store_true",
+        help="the folders of the sound bank are classes of your own, also where they are numbered as those of "
+        "STARSS23; folders without numbers, and numbers beyond 12, are so without this flag",
     )
     group.add_argument(
         "--image-bank",
@@ -212,6 +219,8 @@ def settings_from(arguments: argparse.Namespace) -> Settings:
     ------
     InputError : an option makes no sense
     """
+    if arguments.own_classes and arguments.sound_bank is None:
+        raise InputError("--own-classes are those of a --sound-bank")
     settings = Settings(
         seed=arguments.seed,
         train=arguments.train,
@@ -241,6 +250,7 @@ def settings_from(arguments: argparse.Namespace) -> Settings:
         sound_bank=arguments.sound_bank,
         image_bank=arguments.image_bank,
         allow_few=arguments.allow_few,
+        classes=own_classes(arguments.sound_bank, always=True) if arguments.own_classes else None,
     )
     settings.check()
     return settings
@@ -254,7 +264,7 @@ def _layout_of(argv: list[str] | None) -> str:
 
 
 def _processes(asked: int | None) -> int:
-    count = asked if asked is not None else len(os.sched_getaffinity(0))
+    count = asked if asked is not None else cpu_count()
     if count < 1:
         raise InputError(f"--processes must be at least 1, got {count}")
     return count

@@ -6,6 +6,7 @@ import hashlib
 import logging
 import os
 import re
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -15,16 +16,17 @@ import cv2
 import numpy as np
 
 from simulation.labels import active_intervals_s
-from simulation.sounds import CLASS_NAMES, RATE_HZ, levelled, sound_class
+from simulation.sounds import CLASS_NAMES, RATE_HZ, levelled
 from simulation.sounds.primitives import fade
 from simulation.streams import stream
 from util.audio import audio_info, read_audio
 from util.errors import InputError
 from util.files import sha256_of
+from util.find import SOUND_SUFFIXES, existing
+from util.text import read_text
 
 logger = logging.getLogger(__name__)
 
-AUDIO_SUFFIXES = (".wav", ".flac", ".ogg", ".mp3", ".aif", ".aiff", ".opus")
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
 LONGEST_S = 6.0
 SHORT_S = 1.5  # shorter recordings are played one after another until the event is long enough
@@ -77,6 +79,7 @@ def open_banks(
     seed: int,
     splits: Sequence[str] = ("train", "test"),
     allow_few: bool = False,
+    classes: Sequence[str] | None = None,
 ) -> Bank:
     """Read both folders and divide their files among the splits.
 
@@ -84,9 +87,11 @@ def open_banks(
 
     Parameters
     ----------
-    sound_bank : folder with one sub-folder per class, named NN_anything after the class index
+    sound_bank : folder with one sub-folder per class, named NN_anything after the class index; of a user's own classes
+        see `own_classes`
     image_bank : folder with photographs of people, name SEX_ID_N.jpg or anything
     splits : those that will be made; a single one gets all files
+    classes : names of a user's own classes; None: those of STARSS23
     allow_few : where there are too few for all splits, let them share (a smoke test, no honest split)
 
     Raises
@@ -97,8 +102,9 @@ def open_banks(
     photos: dict[str, tuple[BankFile, ...]] = {}
     shared: list[str] = []
     if sound_bank is not None:
-        for index, (folder, files) in _sound_files(Path(sound_bank)).items():
-            what = f"class {index} ({CLASS_NAMES[index]})"
+        names = CLASS_NAMES if classes is None else tuple(classes)
+        for index, (folder, files) in _sound_files(Path(sound_bank), names, own=classes is not None).items():
+            what = f"class {index} ({names[index]})"
             divided, common = _divide(files, splits, seed, f"sounds {index}", what, folder, allow_few)
             sounds.update({(index, split): rows for split, rows in divided.items()})
             shared += [what] if common else []
@@ -120,28 +126,106 @@ def _listed(folder: Path) -> list[Path]:
         raise InputError(f"cannot be read ({error.strerror})", path=folder) from None
 
 
-def _sound_files(folder: Path) -> dict[int, tuple[Path, list[BankFile]]]:
+_NUMBERED = re.compile(r"(\d+)[\s_.-]*(.*)")
+
+
+def own_classes(sound_bank: str | os.PathLike[str], *, always: bool = False) -> tuple[str, ...] | None:
+    """Names of a user's own classes, as the folders of a sound bank say them; None: they are those of STARSS23.
+
+    Folders without numbers ("dog", "car horn") are classes of one's own in the order of their names, or of a
+    `classes.txt` beside them, unless all are of STARSS23. Folders "NN_name" are where a number goes beyond those.
+
+    Parameters
+    ----------
+    always : folders "NN_name" are classes of one's own whatever their numbers (flag --own-classes)
+
+    Raises
+    ------
+    InputError : no such folder, some folders with and some without numbers, numbers that are not 0, 1, 2 ..., a name
+        that occurs twice, a `classes.txt` that names other classes
+    """
+    folder = Path(sound_bank)
+    children = [child for child in _listed(folder) if child.is_dir()]
+    numbers = {child: match for child in children if (match := _NUMBERED.fullmatch(child.name))}
+    listed = existing(folder / "classes.txt")
+    if children and len(numbers) == len(children) and listed is None:
+        indices = sorted(int(match[1]) for match in numbers.values())
+        if not always and indices[-1] < len(CLASS_NAMES):
+            _say_what_is_meant(numbers)
+            return None
+        if indices != list(range(len(indices))):
+            rule = f"the numbers of its class folders must be 0 to {len(indices) - 1}, each once, found "
+            raise InputError(rule + ", ".join(map(str, indices)), path=folder)
+        named = {int(match[1]): match[2] or child.name for child, match in numbers.items()}
+        return _distinct([named[index] for index in indices], folder)
+    if numbers and listed is None:
+        some = next(child.name for child in children if child not in numbers)
+        raise InputError(f"some class folders begin with a number and '{some}' does not", path=folder)
+    names = _distinct([_class_name(child) for child in children], folder)
+    if listed is None:
+        known = {name.casefold() for name in CLASS_NAMES}
+        return names if always or any(name.casefold() not in known for name in names) else None
+    order = _distinct([line for line in read_text(listed, "list of class names").split("\n") if line.strip()], listed)
+    if sorted(order) != sorted(names):
+        other = sorted(set(order) ^ set(names))
+        rule = f"and the class folders beside it name different classes: {', '.join(other[:3]) or 'one twice'}"
+        raise InputError(rule, path=listed)
+    return order
+
+
+def _class_name(folder: Path) -> str:
+    """The name of a class in that of its folder: "03_dog" and "dog" are "dog"."""
+    match = _NUMBERED.fullmatch(folder.name)
+    return _plain(match[2] if match and match[2] else folder.name)
+
+
+def _plain(name: str) -> str:
+    return unicodedata.normalize("NFC", name.replace("_", " ").strip())
+
+
+def _distinct(names: Sequence[str], folder: Path) -> tuple[str, ...]:
+    names = [_plain(name) for name in names]
+    twice = [name for name in names if names.count(name) > 1]
+    if twice:
+        raise InputError(f"two class folders name the class '{twice[0]}'", path=folder)
+    return tuple(names)
+
+
+def _say_what_is_meant(numbers: dict[Path, re.Match[str]]) -> None:
+    """Log folders whose names are nothing like the class of STARSS23 that their number means."""
+    for child, match in numbers.items():
+        name, meant = (match[2] or "").lower(), CLASS_NAMES[int(match[1])].lower()
+        if len(name) > 2 and not any(word[:4] in meant for word in re.findall(r"[a-z]{3,}", name)):
+            said = (child, match[1], CLASS_NAMES[int(match[1])], match[2])
+            logger.info("%s: class %s is '%s' (--own-classes: '%s')", *said)
+
+
+def _sound_files(folder: Path, names: Sequence[str], *, own: bool) -> dict[int, tuple[Path, list[BankFile]]]:
     """Class index -> its folder and its files."""
     found: dict[int, tuple[Path, list[BankFile]]] = {}
     for child in _listed(folder):
         if not child.is_dir():
             continue
-        match = re.match(r"(\d+)(?:\D|$)", child.name)
-        if match is None or int(match[1]) >= len(CLASS_NAMES):
-            rule = f"a class folder is named after its index, 00_... to {len(CLASS_NAMES) - 1:02d}_..."
+        if own:
+            index = names.index(_class_name(child)) if _class_name(child) in names else len(names)
+        else:
+            match, called = re.match(r"(\d+)(?:\D|$)", child.name), _class_name(child).casefold()
+            by_name = next((index for index, name in enumerate(names) if name.casefold() == called), len(names))
+            index = by_name if match is None else int(match[1])
+        if index >= len(names):
+            rule = f"a class folder is named after its index, 00_... to {len(names) - 1:02d}_..."
             raise InputError(rule, path=child)
-        index = int(match[1])
         if index in found:
             raise InputError(f"is the second folder of class {index}, after '{found[index][0].name}'", path=child)
         files = []
         for path in _listed(child):
-            if path.suffix.lower() in AUDIO_SUFFIXES:
+            if path.suffix.lower() in SOUND_SUFFIXES:
                 audio_info(path)
                 if not len(active_intervals_s(recording(os.fspath(path)), RATE_HZ)):
                     raise InputError("is silent", path=path)
                 files.append(BankFile(os.fspath(path), sha256_of(path), path.stem))
         if not files:
-            raise InputError(f"holds no recording ({', '.join(AUDIO_SUFFIXES)})", path=child)
+            raise InputError(f"holds no recording ({', '.join(SOUND_SUFFIXES)})", path=child)
         found[index] = (child, files)
     if not found:
         raise InputError("is an empty sound bank: no class folder (00_..., 01_...)", path=folder)
@@ -265,9 +349,13 @@ def recording(path: str) -> np.ndarray:
 
 
 def bank_sound(
-    files: Sequence[BankFile], class_index: int, rng: np.random.Generator, duration_s: float
+    files: Sequence[BankFile], level_db: float, rng: np.random.Generator, duration_s: float
 ) -> tuple[np.ndarray, dict]:
     """One dry sound of a class from recordings: a stretch of a long one, several short ones in a row.
+
+    Parameters
+    ----------
+    level_db : emitted level of the class, relative to the reference
 
     Returns
     -------
@@ -292,6 +380,6 @@ def bank_sound(
     waveform = np.concatenate(parts)
     if len(waveform) > limit:
         waveform = fade(waveform[:limit], 0.0, 0.02)
-    level_db = sound_class(class_index).level_db + rng.uniform(-2.0, 2.0)
+    level_db += rng.uniform(-2.0, 2.0)
     names = {file.sha256: Path(file.path).name for file in used}
     return levelled(waveform, level_db), {"sha256": ";".join(names), "file": ";".join(names.values())}

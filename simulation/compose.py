@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -22,7 +22,7 @@ from simulation.places import (
 from simulation.plan import ClipPlan
 from simulation.scene import Event, Person, Room, Scene, Thing, Trajectory
 from simulation.settings import RATE_HZ, Settings
-from simulation.sounds import CLASS_NAMES, sound_class, synthesize
+from simulation.sounds import SoundClass, sound_classes, synthesize
 from simulation.streams import stream
 
 LEAST_GAP_S = 0.15  # between two events of a lane: more than arrival delays differ by, so lanes never overlap in labels
@@ -110,7 +110,8 @@ def clip_cast(settings: Settings, plan: ClipPlan, bank: Bank) -> tuple[list[Acto
     """People and objects of a clip with their events, and the photographs by source of the people who get one."""
     where = (settings.seed, plan.split, plan.name)
     slots = lay_out(stream(*where, "times"), plan, settings)
-    people, things = cast(stream(*where, "cast"), slots, one_anchor=settings.doa_grid_deg is not None)
+    one_anchor = settings.doa_grid_deg is not None
+    people, things = cast(stream(*where, "cast"), slots, rows=settings.sound_classes, one_anchor=one_anchor)
     return people, things, _photos(stream(*where, "photos"), plan.split, bank, people)
 
 
@@ -128,7 +129,7 @@ def lay_out(rng: np.random.Generator, plan: ClipPlan, settings: Settings) -> lis
             break
     best.sort(key=lambda slot: (slot.start_s, slot.class_index))
     # those who walk by nature first: a random key per event, divided by its mobility
-    weights = np.array([sound_class(slot.class_index).mobility for slot in best])
+    weights = np.array([settings.sound_classes[slot.class_index].mobility for slot in best])
     keys = np.where(weights > 0, rng.exponential(size=len(best)) / np.maximum(weights, 1e-9), np.inf)
     for index in np.argsort(keys)[: min(plan.moving, int((weights > 0).sum()))]:
         best[index].moving = True
@@ -139,7 +140,7 @@ def _one_layout(rng: np.random.Generator, plan: ClipPlan, settings: Settings) ->
     total_s = settings.seconds - END_S
     order = [int(index) for index in rng.permutation(plan.classes)]
     longest = 0.6 * total_s
-    durations = np.array([min(rng.uniform(*sound_class(index).duration_s), longest) for index in order])
+    durations = np.array([min(rng.uniform(*settings.sound_classes[index].duration_s), longest) for index in order])
     while True:
         lanes: list[list[int]] = [[] for _ in range(settings.overlap)]
         left = np.full(settings.overlap, total_s)
@@ -177,19 +178,23 @@ def _same_class_s(slots: list[Slot]) -> float:
     )
 
 
-def cast(rng: np.random.Generator, slots: list[Slot], *, one_anchor: bool = False) -> tuple[list[Actor], list[Actor]]:
+def cast(
+    rng: np.random.Generator, slots: list[Slot], *, rows: Sequence[SoundClass] | None = None, one_anchor: bool = False
+) -> tuple[list[Actor], list[Actor]]:
     """Who makes the events: people, silent ones too, and objects.
 
     There are twice as many people as ever sound at once, at least two: at least as many are silent as sound, always.
 
     Parameters
     ----------
+    rows : the classes; None: those of STARSS23
     one_anchor : nobody makes sounds with two parts of the body (whose directions could not both lie on a grid)
     """
+    rows = rows or sound_classes()
     people: list[Actor] = []
     things: list[Actor] = []
     for slot in sorted(slots, key=lambda slot: slot.start_s):
-        row = sound_class(slot.class_index)
+        row = rows[slot.class_index]
         if row.anchor == "object":
             same = [one for one in things if one.class_index == slot.class_index and one.free(slot, 0.5)]
             reuse = [one for one in same if not slot.moving and not any(other.moving for other in one.slots)]
@@ -201,7 +206,7 @@ def cast(rng: np.random.Generator, slots: list[Slot], *, one_anchor: bool = Fals
         free = [one for one in people if one.free(slot, 0.3) and row.sex in (None, one.sex)]
         if one_anchor:
             free = [
-                one for one in free if all(sound_class(other.class_index).anchor == row.anchor for other in one.slots)
+                one for one in free if all(rows[other.class_index].anchor == row.anchor for other in one.slots)
             ]
         if free and (len(people) >= 3 or rng.random() < 0.6):
             free[int(rng.integers(len(free)))].slots.append(slot)
@@ -240,6 +245,7 @@ class _Maker:
     def __init__(self, settings: Settings, plan: ClipPlan, bank: Bank, named: Callable[[str], np.random.Generator]):
         self._settings, self._plan, self._bank, self._named = settings, plan, bank, named
         self._room: Room = plan.room
+        self._rows = settings.sound_classes
 
     def person(self, actor: Actor, azimuth_deg: float, photo: BankFile | None) -> tuple[Person, list[Event]]:
         """A person with their way through the clip and their events."""
@@ -261,14 +267,14 @@ class _Maker:
             appearance = {"photo": photo.path, "sha256": photo.sha256, "source": photo.source}
         events = []
         for slot in actor.slots:
-            anchor = sound_class(slot.class_index).anchor
+            anchor = self._rows[slot.class_index].anchor
             path = during(feet, slot.start_s, slot.end_s, anchor_offset_m(anchor, height))
             events.append(self._event(slot, actor.source, anchor, path, actor.sex))
         return Person(actor.source, feet, height, appearance), events
 
     def _person_on_grid(self, rng: np.random.Generator, actor: Actor, azimuth_deg: float) -> tuple[Spot, float]:
         """Spot and stature of somebody whose sounding part lies in a direction of the grid."""
-        anchor = sound_class(actor.slots[0].class_index).anchor
+        anchor = self._rows[actor.slots[0].class_index].anchor
         share, floor = anchor_offset_m(anchor, 1.0), -self._room.listener_m[2]
         low, high = (floor + share * height for height in GRID_HEIGHT_M)
         spot, raised = self._spot_on_grid(rng, azimuth_deg, (low, high))
@@ -311,11 +317,13 @@ class _Maker:
     def thing(self, actor: Actor, azimuth_deg: float) -> tuple[Thing, list[Event]]:
         """An object with its place or way and its events."""
         rng = self._named(f"thing {actor.source}")
-        name = CLASS_NAMES[actor.class_index]
+        name = self._rows[actor.class_index].name
         appearance = sample_thing_appearance(rng, self._plan.split, name)
         moving = any(slot.moving for slot in actor.slots)
         if moving:
-            appearance["kind"] = MOBILE_KINDS[actor.class_index]
+            # a thing of the user's own is carried as what it is
+            own = self._settings.classes is not None
+            appearance["kind"] = appearance["kind"] if own else MOBILE_KINDS[actor.class_index]
         low, high, size_m, where = thing_place(appearance)
         floor = -self._room.listener_m[2]
         height = float(rng.uniform(low, high)) + floor
@@ -346,7 +354,7 @@ class _Maker:
         rng = self._named(f"sound {source} {slot.start_s!r}")
         files = self._bank.sounds.get((index, split))
         if files:
-            sound, made_of = bank_sound(files, index, rng, slot.duration_s)
+            sound, made_of = bank_sound(files, self._rows[index].level_db, rng, slot.duration_s)
         else:
             sound, made_of = synthesize(index, rng, split, slot.duration_s, fits=fits)
-        return Event(index, CLASS_NAMES[index], slot.start_s, sound, made_of, path, anchor, source)
+        return Event(index, self._rows[index].name, slot.start_s, sound, made_of, path, anchor, source)

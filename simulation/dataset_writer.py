@@ -5,12 +5,12 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from simulation.bank import Bank, open_banks
+from simulation.bank import Bank, open_banks, own_classes
 from simulation.compose import SEXES, clip_cast, compose
 from simulation.labels import label_table, rounded
 from simulation.plan import LEAST_TEST_CLIPS, LEAST_TEST_EVENTS, SPLITS, ClipPlan, make_plan
@@ -29,6 +29,7 @@ from simulation.set_folder import (
 from simulation.settings import RATE_HZ, Settings
 from simulation.sounds import CLASS_NAMES
 from util.audio import write_audio
+from util.cpus import cpu_count
 from util.dialects import write_events
 from util.errors import InputError
 from util.files import read_json, write_json, write_text
@@ -80,11 +81,18 @@ def write_dataset(
     ------
     InputError : bad settings or banks, `out` holds something else or a set with other settings, the disk is full
     """
+    if settings.sound_bank is not None and settings.classes is None:
+        settings = replace(settings, classes=own_classes(settings.sound_bank))
     settings.check()
     plans = make_plan(settings)
     splits = [split for split in SPLITS if settings.clips(split)]
     bank = open_banks(
-        settings.sound_bank, settings.image_bank, seed=settings.seed, splits=splits, allow_few=settings.allow_few
+        settings.sound_bank,
+        settings.image_bank,
+        seed=settings.seed,
+        splits=splits,
+        allow_few=settings.allow_few,
+        classes=settings.classes,
     )
     root = Path(out)
     # a bank is its files, wherever they lie: "bank" compares them
@@ -102,7 +110,7 @@ def write_dataset(
     write_provenance(root / "provenance.csv", rows)
     events = {
         split: [sum(r["kind"] == "event" and r["split"] == split and r["class"] == i for r in rows)
-                for i in range(len(CLASS_NAMES))]
+                for i in range(len(settings.sound_classes))]
         for split in splits
     }  # fmt: skip
     return Summary(len(todo), len(plans) - len(todo), events)
@@ -141,7 +149,7 @@ def finish_dataset(out: str | os.PathLike[str]) -> None:
     InputError : as `write_dataset`
     """
     if not is_complete(out):
-        write_dataset(out, stored_settings(out) or Settings(), processes=len(os.sched_getaffinity(0)))
+        write_dataset(out, stored_settings(out) or Settings(), processes=cpu_count())
 
 
 def clip_files(root: Path, settings: Settings, plan: ClipPlan) -> list[Path]:
@@ -223,7 +231,7 @@ def description(settings: Settings, bank: Bank) -> dict[str, Any]:
     return {
         "name": NAME,
         "synthetic": True,
-        "classes": list(CLASS_NAMES),
+        "classes": [row.name for row in settings.sound_classes],
         "detector": "builtin",
         **training,
         "layout": "starss23",
@@ -256,10 +264,11 @@ def readme(settings: Settings, plans: list[ClipPlan], bank: Bank) -> str:
         "of drawn people come from disjoint ranges that alternate (see docs/simulation.md of the project).",
         "",
     ]
+    names = [row.name for row in settings.sound_classes]
     if settings.sound_bank is not None:
         recorded = sorted({index for index, _ in bank.sounds})
-        filled = [f"{i} {name}" for i, name in enumerate(CLASS_NAMES) if i not in recorded]
-        lines.append("Recordings: classes " + ", ".join(f"{i} {CLASS_NAMES[i]}" for i in recorded) + ".")
+        filled = [f"{i} {name}" for i, name in enumerate(names) if i not in recorded]
+        lines.append("Recordings: classes " + ", ".join(f"{i} {names[i]}" for i in recorded) + ".")
         lines.append("Filled procedurally, having no recordings: " + (", ".join(filled) or "none") + ".")
         lines.append("")
     if settings.image_bank is not None:
@@ -269,11 +278,11 @@ def readme(settings: Settings, plans: list[ClipPlan], bank: Bank) -> str:
             f"**Smoke test only: both splits use the same files for {', '.join(bank.shared)} (`--allow-few`).**",
             "",
         ]
-    thin = too_thin(plans)
+    thin = too_thin(plans, len(names))
     if thin:
         lines += [thin, ""]
     lines += ["| class | train events | test events |", "|---|---|---|"]
-    for index, name in enumerate(CLASS_NAMES):
+    for index, name in enumerate(names):
         counts = [sum(p.classes.count(index) for p in plans if p.split == split) for split in SPLITS]
         lines.append(f"| {index} {name} | {counts[0]} | {counts[1]} |")
     return "\n".join(lines) + "\n"
@@ -303,18 +312,18 @@ def _photo_lines(settings: Settings, plans: list[ClipPlan], bank: Bank) -> list[
     return lines
 
 
-def too_thin(plans: list[ClipPlan]) -> str:
+def too_thin(plans: list[ClipPlan], class_count: int = len(CLASS_NAMES)) -> str:
     """A sentence where the test split is too small for 6 events of each class in 3 clips, else an empty text."""
     test = [plan for plan in plans if plan.split == "test"]
     thin = [
         index
-        for index in range(len(CLASS_NAMES))
+        for index in range(class_count)
         if sum(p.classes.count(index) for p in test) < LEAST_TEST_EVENTS
         or sum(index in p.classes for p in test) < LEAST_TEST_CLIPS
     ]
     if not test or not thin:
         return ""
     return (
-        f"Small test split: {len(thin)} of {len(CLASS_NAMES)} classes have fewer than {LEAST_TEST_EVENTS} events "
+        f"Small test split: {len(thin)} of {class_count} classes have fewer than {LEAST_TEST_EVENTS} events "
         f"or lie in fewer than {LEAST_TEST_CLIPS} clips; its class-wise scores mean little."
     )

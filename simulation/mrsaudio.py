@@ -35,6 +35,7 @@ from simulation.streams import stream
 from util.audio import write_audio
 from util.camera import Equirectangular
 from util.cli import run_main
+from util.cpus import cpu_count
 from util.errors import InputError
 from util.files import read_json, write_json, written_whole
 from util.microphone_arrays import array_named
@@ -250,7 +251,7 @@ def parser() -> argparse.ArgumentParser:
     add("--height", type=int, default=d.height, metavar="PX", help="of the video")
     add("--fps", default=d.fps, metavar="RATE", help="frames per second, a number or a fraction")
     add("--seed", type=int, default=d.seed, help="same seed, same bytes")
-    add("--processes", type=int, default=len(os.sched_getaffinity(0)), metavar="N", help="recordings made at once")
+    add("--processes", type=int, default=cpu_count(), metavar="N", help="recordings made at once")
     add("--quiet", action="store_true", help="no progress bar")
     return command
 

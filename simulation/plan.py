@@ -10,7 +10,6 @@ from simulation.picture import sample_background
 from simulation.room import absorption_for_rt60
 from simulation.scene import Room
 from simulation.settings import LISTENER_HEIGHT_M, LISTENER_OFF_CENTRE, Settings
-from simulation.sounds import CLASS_NAMES, MEAN_DURATION_S
 from simulation.streams import stream
 
 SPLITS = ("train", "test")
@@ -48,6 +47,7 @@ def make_plan(settings: Settings) -> list[ClipPlan]:
     InputError : no walls give the asked reverberation time in a room of the asked size
     """
     plans, first_room = [], 1
+    mean_s = float(np.mean([row.duration_s for row in settings.sound_classes]))
     for split in SPLITS:
         count = settings.clips(split)
         if not count:
@@ -55,8 +55,8 @@ def make_plan(settings: Settings) -> list[ClipPlan]:
         rooms = _rooms(settings, split, first_room)
         first_room += settings.train_rooms if split == "train" else 0
         rng = stream(settings.seed, split, "deck")
-        sizes = _sizes(rng, count, settings.polyphony * settings.seconds / MEAN_DURATION_S)
-        hands = deal(rng, sizes, len(CLASS_NAMES))
+        sizes = _sizes(rng, count, settings.polyphony * settings.seconds / mean_s)
+        hands = deal(rng, sizes, len(settings.sound_classes))
         movers = _rounded(rng, np.array(sizes) * (0.0 if settings.doa_grid_deg else settings.moving))
         wanting = _rounded(rng, np.full(count, settings.same_class))
         fold = 3 if split == "train" else 4

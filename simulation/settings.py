@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, fields
 from fractions import Fraction
 from typing import Any
 
+from simulation.sounds import SoundClass, sound_classes
 from util.camera import Camera, Equirectangular, Perspective
 from util.errors import InputError
 from util.microphone_arrays import array_named
@@ -21,7 +22,8 @@ RATE_HZ = 24000
 class Settings:
     """Everything that decides the bytes of a data set; see `python -m simulation --help` for what each means.
 
-    Ranges are (lowest, highest). Paths of banks are kept as text, as they were given.
+    Ranges are (lowest, highest). Paths of banks are kept as text, as they were given. `classes` are the names of a
+    user's own classes, all of which the sound bank has recordings of; None: those of STARSS23.
     """
 
     seed: int = 0
@@ -52,10 +54,12 @@ class Settings:
     sound_bank: str | None = None
     image_bank: str | None = None
     allow_few: bool = False
+    classes: tuple[str, ...] | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, for json."""
-        return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
+        """Plain values, for json; `classes` only where they are the user's own."""
+        values = {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
+        return {key: value for key, value in values.items() if key != "classes" or value is not None}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Settings:
@@ -66,8 +70,9 @@ class Settings:
         InputError : a setting is missing or unknown
         """
         known = {field.name for field in fields(cls)}
-        if set(values) != known:
-            raise InputError(f"settings missing or unknown: {', '.join(sorted(set(values) ^ known))}")
+        wrong = (values.keys() | {"classes"}) ^ known
+        if wrong:
+            raise InputError(f"settings missing or unknown: {', '.join(sorted(wrong))}")
         given: dict[str, Any] = {key: tuple(one) if isinstance(one, list) else one for key, one in values.items()}
         return cls(**given)
 
@@ -82,6 +87,11 @@ class Settings:
         if self.view == "perspective":
             return Perspective(self.width, self.height, self.fov_deg, self.yaw_deg)
         return Equirectangular(self.width, self.height)
+
+    @property
+    def sound_classes(self) -> tuple[SoundClass, ...]:
+        """What is known of each class."""
+        return sound_classes(self.classes)
 
     def clips(self, split: str) -> int:
         """Number of clips of a split."""

@@ -44,9 +44,10 @@ def amb(path: Path, waveform: np.ndarray, *, code: int = 3) -> Path:
 def heard(path: Path, wanted: Wanted = AS_IT_IS, array: str = "foa") -> tuple[np.ndarray, Channels]:
     """What -infer reads of a file."""
     channels = channels_of(audio_info(path), ARRAYS[array], wanted)
-    one = open_sound(path, ARRAYS[array], RATE_HZ)
-    read = file_reader(channels.matrix)
-    return read_audio(path) if read is None else read(one, 0, one.samples), channels
+    one = open_sound(path, ARRAYS[array])
+    if channels.matrix is None:
+        return read_audio(path), channels
+    return file_reader(channels.matrix)(one, 0, one.samples_at(RATE_HZ), RATE_HZ), channels
 
 
 def written(path: Path, waveform: np.ndarray) -> Path:

@@ -216,9 +216,9 @@ def test_files_and_videos_are_paired(tmp_path):
     for name in ("a.wav", "b.wav", "b.mp4", "other.mp4", "foa_eval/c.wav", "video_eval/c.mp4"):
         Path(name).parent.mkdir(exist_ok=True)
         Path(name).touch()
-    assert [item.video for item in find_items(["a.wav", "other.mp4"])] == [Path("other.mp4")]
-    assert [item.video for item in find_items(["a.wav", "b.wav"])] == [None, Path("b.mp4")]
-    assert [item.video for item in find_items(["foa_eval"])] == [Path("video_eval/c.mp4")]
+    assert [item.video for item in find_items(["a.wav", "other.mp4"]).items] == [Path("other.mp4")]
+    assert [item.video for item in find_items(["a.wav", "b.wav"]).items] == [None, Path("b.mp4")]
+    assert [item.video for item in find_items(["foa_eval"]).items] == [Path("video_eval/c.mp4")]
     with pytest.raises(InputError, match="belongs to none"):
         find_items(["a.wav", "b.wav", "other.mp4"])
     with pytest.raises(InputError, match="sound file"):

@@ -95,7 +95,7 @@ def test_files_that_are_no_csv_are_refused(tmp_path):
         read_intervals(tmp_path / "nothing.csv", "tau2019", TUT)
     with pytest.raises(InputError, match="cannot be read"):
         read_intervals(tmp_path, "tau2019", TUT)
-    (tmp_path / "binary.csv").write_bytes(b"\xff\xfe\x00\x01")
+    (tmp_path / "binary.csv").write_bytes(b"\x89PNG\r\n\x00\x01")
     with pytest.raises(InputError, match="not a text file"):
         read_intervals(tmp_path / "binary.csv", "tau2019", TUT)
     with pytest.raises(InputError, match="unknown csv dialect 'starss23'"):

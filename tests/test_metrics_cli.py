@@ -57,7 +57,7 @@ def test_everything_in_the_json(golden, tmp_path, capsys):
         (["--edition", "2031"], "unknown edition"),
         (["--layout", "m22"], "is Cartesian (6 columns: frame,class,source,x,y,z)"),
         (["--edition", "2024"], "has no distance"),
-        (["--classes", "nowhere.txt"], "cannot be read"),
+        (["--classes", "nowhere.txt"], "no such file"),
     ],
 )
 def test_bad_input_is_one_line_and_status_2(golden, arguments, words, capsys):

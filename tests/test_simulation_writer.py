@@ -18,12 +18,13 @@ import soundfile
 
 from dataset.layouts import DataRoot
 from simulation.__main__ import main, parser
-from simulation.bank import Bank, bank_sound, open_banks, photo_source
+from simulation.bank import Bank, bank_sound, open_banks, own_classes, photo_source
 from simulation.compose import clip_cast, compose
 from simulation.dataset_writer import (
     description,
     provenance_rows,
     readme,
+    stored_settings,
     write_dataset,
 )
 from simulation.plan import make_plan
@@ -239,11 +240,53 @@ def test_bank_division(tmp_path):
         open_banks(copy, None, seed=0)
 
 
+def test_a_bank_of_ones_own_classes(tmp_path):
+    bank = sound_folder(tmp_path / "bank", {"dog": 4, "car_horn": 4, "Tür": 4})
+    assert own_classes(bank) == ("Tür", "car horn", "dog")
+    asked = Settings(train=2, test=1, seconds=6.0, formats=("foa",), video=False, sound_bank=str(bank), polyphony=2.0)
+    summary = write_dataset(tmp_path / "out", asked, progress=False)
+    root = DataRoot(tmp_path / "out")
+    assert root.classes == ("Tür", "car horn", "dog") and len(summary.events["train"]) == 3
+    rows = [row for row in rows_of(root.path) if row["kind"] == "event"]
+    assert {(row["class"], row["class_name"]) for row in rows} <= {("0", "Tür"), ("1", "car horn"), ("2", "dog")}
+    assert all(row["sha256"] for row in rows)  # nothing is made procedurally
+    assert stored_settings(root.path).classes == root.classes
+    assert write_dataset(root.path, asked, progress=False).made == 0
+
+
+def test_which_classes_a_bank_means(tmp_path, caplog):
+    numbered = sound_folder(tmp_path / "numbered", {"00_dog": 1, "01 car horn": 1, "2": 1})
+    with caplog.at_level("INFO"):
+        assert own_classes(numbered) is None  # as it always was: numbers of STARSS23
+    assert "class 00 is 'Female speech' (--own-classes: 'dog')" in caplog.text
+    assert own_classes(numbered, always=True) == ("dog", "car horn", "2")
+    beyond = sound_folder(tmp_path / "beyond", {f"{index:02d}_c{index}": 1 for index in range(14)})
+    assert own_classes(beyond) == tuple(f"c{index}" for index in range(14))
+    (beyond / "13_c13").rename(beyond / "14_c13")
+    with pytest.raises(InputError, match="must be 0 to 13, each once"):
+        own_classes(beyond)
+    named = sound_folder(tmp_path / "named", {"a": 1, "b": 1})
+    (named / "classes.txt").write_bytes("b\r\na\r\n".encode("utf-8-sig"))
+    assert own_classes(named) == ("b", "a")
+    (named / "classes.txt").write_text("b\nc\n")
+    with pytest.raises(InputError, match=r"classes\.txt: .*different classes: a, c"):
+        own_classes(named)
+    known = sound_folder(tmp_path / "known", {"clapping": 2, "water_tap": 2})
+    assert own_classes(known) is None and set(open_banks(known, None, seed=0).sounds) == {
+        (index, split) for index in (2, 10) for split in ("train", "test")
+    }
+    mixed = sound_folder(tmp_path / "mixed", {"00_a": 1, "b": 1})
+    with pytest.raises(InputError, match="'b' does not"):
+        own_classes(mixed)
+    with pytest.raises(InputError, match="two class folders name the class 'a b'"):
+        own_classes(sound_folder(tmp_path / "twice", {"a_b": 1, "a b": 1}))
+
+
 def test_bank_sounds_are_trimmed_levelled_and_long_enough(tmp_path):
     folder = sound_folder(tmp_path / "bank", {"00_a": 2})
     bank = open_banks(folder, None, seed=0, splits=["train"])
     for duration_s, expected in ((3.0, (1.5, 3.0)), (0.5, (0.4, 0.5))):
-        sound, made_of = bank_sound(bank.sounds[0, "train"], 0, np.random.default_rng(1), duration_s)
+        sound, made_of = bank_sound(bank.sounds[0, "train"], 0.0, np.random.default_rng(1), duration_s)
         assert expected[0] <= len(sound) / RATE_HZ <= expected[1] + 1e-4 and sound.dtype == np.float32
         assert np.abs(sound[: RATE_HZ // 100]).max() > 0  # the silence before is gone
         assert set(made_of["sha256"].split(";")) <= {file.sha256 for file in bank.sounds[0, "train"]}
@@ -432,9 +475,8 @@ def test_bad_banks(capsys, tmp_path):
     (broken / "02_clap" / "torn.wav").unlink()
     soundfile.write(broken / "02_clap" / "silent.wav", np.zeros(4000), 16000)
     assert "silent.wav: is silent" in refused(capsys, *out, "--sound-bank", str(broken))
-    for name, message in (("clapping", "named after its index"), ("77_x", "named after its index")):
-        folder = sound_folder(tmp_path / f"named {name}", {name: 2})
-        assert message in refused(capsys, *out, "--sound-bank", str(folder))
+    folder = sound_folder(tmp_path / "named 77", {"77_x": 2})
+    assert "must be 0 to 0, each once" in refused(capsys, *out, "--sound-bank", str(folder))
     assert "second folder of class 2" in refused(
         capsys, *out, "--sound-bank", str(sound_folder(tmp_path / "twice", {"02_a": 2, "2_b": 2}))
     )

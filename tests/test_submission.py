@@ -194,3 +194,24 @@ def test_what_cannot_be_checked_at_all(root, tmp_path, capsys):
     assert "no such folder" in capsys.readouterr().err
     assert check(root, tmp_path) == 1
     assert "holds no csv file" in capsys.readouterr().out
+
+
+def test_forms_that_receivers_stumble_over_are_named(tmp_path):
+    """They are read here all the same: an entry must be what the official programs expect."""
+    text = "0,1,35,10\n1,1,36,10\n"
+    contents = {
+        "mix001": (text.encode("utf-8-sig"), ["a byte order mark"]),
+        "mix002": (b"frame;class;azimuth;elevation\n" + text.replace(",", ";").encode(), ["a header", "semicolons"]),
+        "mix003": (text.replace("\n", "\r\n").encode("utf-16"), ["UTF-16"]),
+        "mix004": (text.replace("\n", ",,\n").encode(), ["commas at the end of rows"]),
+        "mix005": (text.replace("\n", "\r").encode(), ["line ends of old Macs"]),
+        "mix006": (text.encode(), []),
+    }
+    for name, (content, _) in contents.items():
+        (tmp_path / f"{name}.CSV").write_bytes(content)
+        (tmp_path / f"._{name}.csv").write_bytes(b"\0")
+    found = check_entry(tmp_path, "2023")
+    for name, (_, due) in contents.items():
+        lines = [line for line in found if f"{name}.CSV: " in line]
+        assert len(lines) == len(due) and all(any(words in line for line in lines) for words in due), lines
+    assert not any("._mix" in line for line in found)

@@ -167,7 +167,7 @@ def test_finished_files_are_skipped_and_broken_ones_do_not_stop_the_others(tmp_p
     command = ["--source", str(tmp_path / "in"), "--target", str(tmp_path / "out"), "--width", "48", "--quiet"]
     assert resize_video.main(command) == 2
     printed = capsys.readouterr()
-    assert "1 videos resized" in printed.out and "1 could not be read" in printed.out
+    assert "1 videos resized" in printed.out and "1 failed" in printed.out
     assert printed.err.startswith("error: ") and "cut_good.mp4: frame" in printed.err
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["good.mp4"]
     assert video_info(tmp_path / "out" / "good.mp4").height == 24

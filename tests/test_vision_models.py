@@ -10,6 +10,7 @@ import pytest
 
 import object_detection
 from detection import models
+from util.cache import VARIABLE, cache_folder
 from util.cli import run_main
 from util.errors import InputError
 
@@ -49,7 +50,7 @@ def server():
 
 @pytest.fixture
 def cache(tmp_path, monkeypatch):
-    monkeypatch.setenv(models.CACHE_VARIABLE, str(tmp_path / "cache"))
+    monkeypatch.setenv(VARIABLE, str(tmp_path / "cache"))
     wanted = models.OfficialFile("yolox_tiny.onnx", len(CONTENT), hashlib.sha256(CONTENT).hexdigest())
     monkeypatch.setitem(models.OFFICIAL, "yolox_tiny", wanted)
     return tmp_path / "cache"
@@ -109,9 +110,9 @@ def test_the_official_files_and_the_folder(monkeypatch, tmp_path):
         "yolox_tiny": ("yolox_tiny.onnx", 20219662),
         "yolox_s": ("yolox_s.onnx", 35858002),
     }
-    monkeypatch.delenv(models.CACHE_VARIABLE, raising=False)
+    monkeypatch.delenv(VARIABLE, raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert models.cache_folder() == tmp_path / "audio-visual-seld"
+    assert cache_folder() == tmp_path / "audio-visual-seld"
     monkeypatch.setenv("XDG_CACHE_HOME", "")
     monkeypatch.setenv("HOME", str(tmp_path))
-    assert models.cache_folder() == tmp_path / ".cache" / "audio-visual-seld"
+    assert cache_folder() == tmp_path / ".cache" / "audio-visual-seld"

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from util import cache
 from util.errors import InputError
 from util.files import written_whole
 
@@ -62,6 +63,22 @@ def box_path(video: str | os.PathLike[str], detector_name: str) -> Path:
     video = Path(video)
     stem = Path(detector_name).stem if detector_name.endswith(".onnx") else detector_name
     return video.with_name(f"{video.stem}.boxes-{re.sub(r'[^A-Za-z0-9_.-]', '_', stem)}.npz")
+
+
+def box_file(video: str | os.PathLike[str], detector_name: str) -> Path:
+    """The box file of a video: beside it, or in the cache of products (`util.cache`); there may be none yet."""
+    beside = box_path(video, detector_name)
+    return cache.product(video, beside, _product(video, beside))
+
+
+def box_place(video: str | os.PathLike[str], detector_name: str) -> Path:
+    """Where the box file of a video is to be written."""
+    beside = box_path(video, detector_name)
+    return cache.place(video, beside, _product(video, beside))
+
+
+def _product(video: str | os.PathLike[str], beside: Path) -> str:
+    return beside.name[len(Path(video).stem) + 1 :]
 
 
 def write_boxes(path: str | os.PathLike[str], track: BoxTrack) -> None:

@@ -6,15 +6,16 @@ The number of columns is never used to guess what they mean.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
+from util.columns import choose, named
 from util.errors import InputError
 from util.events import EventTable
 from util.files import write_text
+from util.text import CsvText, is_number, parse_csv, read_text, say_once, shown
 
 _INTEGERS = ("frame", "class_index", "source")
 _ROWS = 1 << 14  # that are written at a time
@@ -31,7 +32,8 @@ class Dialect:
     distance_unit_m : metres per unit of the distance column
     rounded : angles and distances are written as integers, the nearest ones
     truncated : they are written as integers toward zero; angles of any size, as a network of 2019 regresses them
-    header : first line of the file, or None
+    header : first line of the files that are written, or None; files that are read may have one of their own, which
+        says where the columns stand
     """
 
     name: str
@@ -86,58 +88,156 @@ def read_events(
 
     Raises
     ------
-    InputError : no such file, wrong number of columns, text or NaN where a number is due, negative frame, class out of
-        range, azimuth outside [-180, 180], elevation outside [-90, 90] (unless the dialect has angles of any size),
-        negative distance; with file, line and rule
+    InputError : no such file, no text, a header without a column that is needed or with another unit, wrong number of
+        columns, text or NaN where a number is due, negative frame, class out of range, azimuth outside [-180, 180],
+        elevation outside [-90, 90] (unless the dialect has angles of any size), negative distance; with file, line and
+        rule; the first bad row is named
     """
     row = dialect_named(dialect)
-    try:
-        text = Path(path).read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise InputError("no such file", path=path) from None
-    except UnicodeDecodeError:
-        raise InputError("is no csv: not a text file", path=path) from None
-    return parse_events(text, row, class_count=class_count, path=path)
+    return parse_events(read_text(path), row, class_count=class_count, path=path)
 
 
 def parse_events(
     text: str, dialect: Dialect, *, class_count: int | None = None, path: str | os.PathLike[str] | None = None
 ) -> EventTable:
     """As `read_events`, from the text of a file; `path` only names it in messages."""
-    lines = text.split("\n")
-    numbered = [(number, line) for number, line in enumerate(lines, start=1) if line.strip()]
-    if dialect.header is not None and numbered and not _is_number(numbered[0][1].split(",")[0]):
-        numbered = numbered[1:]
-    if not numbered:
+
+    def check(by_name: dict[str, np.ndarray], lines: Sequence[int]) -> None:
+        for name, column in by_name.items():
+            if _rule_broken(name, column, class_count, any_angle=dialect.truncated)[0].any():
+                _refuse_first(by_name, lines, class_count, path, any_angle=dialect.truncated)
+
+    by_name, lines = _by_name(parse_csv(text, path=path), dialect, path, check)
+    if not lines:
         return EventTable.make(frame_s=dialect.frame_s)
-    widths = range(len(dialect.columns) - dialect.optional, len(dialect.columns) + 1)
-    width = numbered[0][1].count(",") + 1
-    for number, line in numbered:
-        found = line.count(",") + 1
-        if found not in widths or found != width:
-            due = " or ".join(str(n) for n in widths) if number == numbered[0][0] else f"{width} as in the rows above"
-            rule = f"has {found} columns, a row of dialect {dialect.name} has {due}"
-            raise InputError(rule, path=path, place=f"line {number}")
-    columns = dialect.columns[:width]
-    try:
-        values = np.array([line.split(",") for _, line in numbered], dtype=np.float64)
-    except ValueError:
-        for number, line in numbered:
-            for name, field in zip(columns, line.split(",")):
-                if not _is_number(field):
-                    rule = f"{name} must be a number, found '{field.strip()[:40]}'"
-                    raise InputError(rule, path=path, place=f"line {number}") from None
-        raise
-    by_name = {name: values[:, index] for index, name in enumerate(columns)}
-    for name, column in by_name.items():
-        bad, rule = _rule_broken(name, column, class_count, any_angle=dialect.truncated)
-        if bad.any():
-            at = int(np.argmax(bad))
-            found = f"{rule}, found {column[at]:g}"
-            raise InputError(found, path=path, place=f"line {numbered[at][0]}")
+    check(by_name, lines)
     if "distance" in by_name:
         by_name["distance_m"] = by_name.pop("distance") * dialect.distance_unit_m
     return EventTable.make(frame_s=dialect.frame_s, **by_name)
+
+
+def read_columns(path: str | os.PathLike[str], dialect: str) -> dict[str, np.ndarray]:
+    """The numbers of a csv of events by column, whatever they are: no rule but their form is looked at.
+
+    Raises
+    ------
+    InputError : as `read_events`, but for values that break the rule of a column
+    """
+    return _by_name(parse_csv(read_text(path), path=path), dialect_named(dialect), path)[0]
+
+
+def _by_name(
+    found: CsvText,
+    dialect: Dialect,
+    path: str | os.PathLike[str] | None,
+    check: Callable[[dict[str, np.ndarray], Sequence[int]], None] | None = None,
+) -> tuple[dict[str, np.ndarray], list[int]]:
+    """Rows of text -> column name -> (rows,) numbers, and the line of each row.
+
+    Parameters
+    ----------
+    check : raises for rows that break a rule; called for those above a malformed one, so that the first is named
+    """
+    rows, lines = found.rows, found.lines
+    places = _places(found, dialect, path)
+    if not rows:
+        return {}, []
+    if places is None:
+        counts = range(len(dialect.columns) - dialect.optional, len(dialect.columns) + 1)
+        width = len(rows[0])
+        if width not in counts:
+            raise _wrong_width(rows[0], dialect, " or ".join(str(count) for count in counts), path, lines[0])
+        places, least = {name: place for place, name in enumerate(dialect.columns[:width])}, width
+        due = f"{width} as in the rows above"
+    else:
+        width, least = len(found.header), max(places.values()) + 1
+        due = f"{width} as in the header"
+    names = tuple(places)
+
+    def numbers_of(some: list[list[str]]) -> dict[str, np.ndarray]:
+        if found.header is not None:
+            some = [[row[place] for place in places.values()] for row in some]
+        return dict(zip(names, np.array(some, dtype=np.float64).T))
+
+    try:
+        if any(not least <= len(row) <= width for row in rows):
+            raise ValueError
+        return numbers_of(rows), lines
+    except ValueError:
+        at, error = next(_malformed(rows, lines, places, least, width, dialect, due, path))
+        if check is not None and at:
+            check(numbers_of(rows[:at]), lines[:at])
+        raise error from None
+
+
+def _malformed(
+    rows: list[list[str]],
+    lines: Sequence[int],
+    places: Mapping[str, int],
+    least: int,
+    width: int,
+    dialect: Dialect,
+    due: str,
+    path: str | os.PathLike[str] | None,
+) -> Iterator[tuple[int, InputError]]:
+    """Rows of another width, or with text where a number is due, and what is wrong with them."""
+    for at, (number, row) in enumerate(zip(lines, rows)):
+        if not least <= len(row) <= width:
+            yield at, _wrong_width(row, dialect, due, path, number)
+            continue
+        for name, place in places.items():
+            if not is_number(row[place]):
+                field = row[place].strip()
+                rule = f"{name} must be a number, found '{shown(field)}'" if field else f"{name} is empty"
+                yield at, InputError(rule, path=path, place=f"line {number}")
+
+
+def _places(found: CsvText, dialect: Dialect, path: str | os.PathLike[str] | None) -> dict[str, int] | None:
+    """Where a header says that the columns stand; None without a header."""
+    if found.header is None:
+        return None
+    called = {named(name).name: name for name in dialect.columns}
+    chosen = choose(
+        found.header,
+        tuple(called),
+        optional=[named(name).name for name in dialect.columns[len(dialect.columns) - dialect.optional :]],
+        units={"azimuth": "deg", "elevation": "deg", "distance": "m" if dialect.distance_unit_m == 1.0 else "cm"},
+        path=path,
+        line=found.header_line,
+    )
+    if chosen.left_out:
+        say_once(f"of dialect {dialect.name}: {chosen.words()}", path)
+    return {called[name]: place for name, place in chosen.positions.items()}
+
+
+def _wrong_width(
+    row: Sequence[str], dialect: Dialect, due: str, path: str | os.PathLike[str] | None, number: int
+) -> InputError:
+    found = f", found '{shown(row[0])}'" if len(row) == 1 else ""
+    rule = f"has {len(row)} columns, a row of dialect {dialect.name} has {due}{found}"
+    return InputError(rule, path=path, place=f"line {number}")
+
+
+def _refuse_first(
+    by_name: dict[str, np.ndarray],
+    lines: Sequence[int],
+    class_count: int | None,
+    path: str | os.PathLike[str] | None,
+    *,
+    any_angle: bool,
+) -> None:
+    """Raise InputError for the first row that breaks the rule of a column, and of its columns for the first."""
+    broken = []
+    for name, column in by_name.items():
+        bad, rule = _rule_broken(name, column, class_count, any_angle=any_angle)
+        while bad.any():  # a column has several rules, of which the first one is told: is there an earlier row?
+            at = int(np.argmax(bad))
+            found = (at, f"{rule}, found {column[at]:g}")
+            bad, rule = _rule_broken(name, column[:at], class_count, any_angle=any_angle)
+            if not bad.any():
+                broken.append(found)
+    at, rule = min(broken, key=lambda one: one[0])
+    raise InputError(rule, path=path, place=f"line {lines[at]}")
 
 
 def write_events(path: str | os.PathLike[str], table: EventTable, dialect: str = "starss23") -> None:
@@ -175,14 +275,6 @@ def _format_rows(table: EventTable, columns: Sequence[str], dialect: Dialect) ->
         else:
             fields.append([repr(value) for value in values.tolist()])
     return "".join(",".join(row) + "\n" for row in zip(*fields))
-
-
-def _is_number(field: str) -> bool:
-    try:
-        float(field)
-    except ValueError:
-        return False
-    return True
 
 
 def _rule_broken(

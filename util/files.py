@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from util.errors import InputError
+from util.text import read_text
 
 
 @contextlib.contextmanager
@@ -60,16 +61,15 @@ def read_json(path: str | os.PathLike[str]) -> Any:
     ------
     InputError : the file is missing, cannot be read or is no json (with line and column)
     """
+    text = read_text(path, "json")
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError("no such file", path=path) from None
-    except OSError as error:  # a folder, or a file that may not be read
-        raise InputError(f"cannot be read ({error.strerror})", path=path) from None
+        return json.loads(text)
     except json.JSONDecodeError as error:
         raise InputError(f"is no json: {error.msg}", path=path, place=f"line {error.lineno}") from None
-    except UnicodeDecodeError:
-        raise InputError("is no json: not a text file", path=path) from None
+    except ValueError as error:  # an integer of thousands of digits
+        raise InputError(f"is no json: {error}", path=path) from None
+    except RecursionError:
+        raise InputError("is no json: too many brackets inside one another", path=path) from None
 
 
 def sha256_of(path: str | os.PathLike[str]) -> str:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 
+from util.columns import choose, named
 from util.errors import InputError
 from util.files import write_text
 from util.intervals import IntervalTable
+from util.text import CsvText, parse_csv, read_text, say_once, shown
 
 _NAME = "sound_event_recording"
 _COLUMN_OF = {
@@ -112,36 +113,25 @@ def read_intervals(path: str | os.PathLike[str], dialect: str, classes: Sequence
 
     Raises
     ------
-    InputError : no such file, no text file, another header, wrong number of columns, unknown class, text or NaN where a
-        number is due, a time below 0, an end before its start, azimuth outside [-180, 180], elevation outside
-        [-90, 90], negative distance, angles that are no whole numbers where the dialect wants them; with file, line and
-        rule
+    InputError : no such file, no text file, a header without a column of the dialect, wrong number of columns, unknown
+        class, text or NaN where a number is due, a time below 0, an end before its start, azimuth outside [-180, 180],
+        elevation outside [-90, 90], negative distance, angles that are no whole numbers where the dialect wants them;
+        with file, line and rule
     """
     row = interval_dialect_named(dialect)
-    try:
-        text = Path(path).read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        raise InputError("no such file", path=path) from None
-    except OSError as error:
-        raise InputError(f"cannot be read ({error.strerror})", path=path) from None
-    except UnicodeDecodeError:
-        raise InputError("is no csv: not a text file", path=path) from None
-    return parse_intervals(text, row, classes, path=path)
+    return parse_intervals(read_text(path), row, classes, path=path)
 
 
 def parse_intervals(
     text: str, dialect: IntervalDialect, classes: Sequence[str], *, path: str | os.PathLike[str] | None = None
 ) -> IntervalTable:
     """As `read_intervals`, from the text of a file; `path` only names it in messages."""
-    numbered = [(number, line) for number, line in enumerate(text.split("\n"), start=1) if line.strip()]
-    if not numbered:
+    found = parse_csv(text, path=path)
+    if found.header is None and not found.rows:
         return IntervalTable.make()
-    number, header = numbered.pop(0)
-    if tuple(name.strip().lower() for name in header.split(",")) != dialect.columns:
-        rule = f"the first line must be the header of dialect {dialect.name}: {dialect.header}"
-        raise InputError(rule, path=path, place=f"line {number}")
+    places = _places(found, dialect, path)
     index_of = {name: index for index, name in enumerate(classes)}
-    rows = [_row(line, dialect, index_of, path, f"line {number}") for number, line in numbered]
+    rows = [_row(row, places, found, dialect, index_of, path, line) for line, row in zip(found.lines, found.rows)]
     columns = {name: [row[name] for row in rows] for name in rows[0]} if rows else {}
     return IntervalTable.make(**columns)
 
@@ -194,29 +184,49 @@ def format_intervals(
     return "".join(line + "\n" for line in [dialect.header, *(",".join(row) for row in zip(*fields))])
 
 
+def _places(found: CsvText, dialect: IntervalDialect, path: str | os.PathLike[str] | None) -> list[int]:
+    """Where the header says that the columns of the dialect stand."""
+    rule = f"the first line must be the header of dialect {dialect.name}: {dialect.header}"
+    if found.header is None:
+        raise InputError(rule, path=path, place=f"line {found.lines[0]}")
+    wanted = {named(name).name: name for name in dialect.columns}
+    units = {name: "deg" for name in ("azimuth", "elevation")} | {"distance": "m"}
+    try:
+        chosen = choose(found.header, tuple(wanted), units=units, path=path, line=found.header_line)
+    except InputError as error:
+        why = f"; {error.rule}" if error.rule.startswith("the header") else ""
+        raise InputError(rule + why, path=path, place=error.place) from None
+    if chosen.left_out:
+        say_once(f"of dialect {dialect.name}: {chosen.words()}", path)
+    return [chosen.positions[name] for name in wanted]
+
+
 def _row(
-    line: str,
+    row: Sequence[str],
+    places: Sequence[int],
+    found: CsvText,
     dialect: IntervalDialect,
     index_of: Mapping[str, int],
     path: str | os.PathLike[str] | None,
-    place: str,
+    line: int,
 ) -> dict[str, float | int]:
-    """One line -> a value per column of the table."""
-    fields = [part.strip() for part in line.split(",")]
-    if len(fields) != len(dialect.columns):
-        rule = f"has {len(fields)} columns, a row of dialect {dialect.name} has {len(dialect.columns)}"
+    """The fields of one line -> a value per column of the table."""
+    place = f"line {line}"
+    if not max(places) < len(row) <= len(found.header):
+        rule = f"has {len(row)} columns, a row of dialect {dialect.name} has {len(dialect.columns)}"
         raise InputError(f"{rule}: {dialect.header}", path=path, place=place)
+    fields = [row[at].strip() for at in places]
     called = dialect.class_in(fields[0])
     class_name = dialect.aliases.get(called, called)
     if class_name not in index_of:
-        rule = f"'{fields[0][:40]}' names no known class; known are {', '.join(index_of)}"
+        rule = f"'{shown(fields[0])}' names no known class; known are {', '.join(index_of)}"
         raise InputError(rule, path=path, place=place)
     values: dict[str, float | int] = {"class_index": index_of[class_name]}
     for name, text in zip(dialect.columns[1:], fields[1:]):
         try:
             value = float(text)
         except ValueError:
-            raise InputError(f"{name} must be a number, found '{text[:40]}'", path=path, place=place) from None
+            raise InputError(f"{name} must be a number, found '{shown(text)}'", path=path, place=place) from None
         rule = _rule_broken(name, value, dialect)
         if rule:
             raise InputError(f"{rule}, found {value:g}", path=path, place=place)

@@ -5,8 +5,12 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import sys
+import time
 from collections.abc import Iterable
 from pathlib import Path
+
+_FRESH_S = 60.0
 
 
 def sweep_leftovers(paths: Iterable[str | os.PathLike[str]]) -> None:
@@ -18,9 +22,20 @@ def sweep_leftovers(paths: Iterable[str | os.PathLike[str]]) -> None:
         with contextlib.suppress(OSError):
             for entry in list(os.scandir(folder)):
                 match = re.fullmatch(r"\.(.+)\.partial-(\d+)(\.\w+)", entry.name)
-                if match and (match[1], match[3]) in wanted and not _runs(int(match[2])):
+                if match and (match[1], match[3]) in wanted and not _in_use(entry, int(match[2])):
                     with contextlib.suppress(OSError):
                         os.unlink(entry.path)
+
+
+def _in_use(entry: os.DirEntry[str], process: int) -> bool:
+    """Whether a temporary file belongs to a running process.
+
+    On Windows asking for a process by `os.kill(process, 0)` would send it Ctrl-C. There files that are open cannot be
+    deleted anyway; those that were written a moment ago stay, for they may be about to be renamed.
+    """
+    if sys.platform == "win32":
+        return time.time() - entry.stat().st_mtime < _FRESH_S
+    return _runs(process)
 
 
 def _runs(process: int) -> bool:

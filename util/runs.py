@@ -26,7 +26,7 @@ def new_run_dir(monitor_path: Path) -> Path:
         except FileExistsError:
             continue
         except OSError as error:
-            raise InputError(f"cannot be made ({error.strerror})", path=run_dir) from error
+            raise InputError(f"cannot be made ({error.strerror}); -m DIR: elsewhere", path=run_dir) from error
     raise InputError("holds too many runs of one second", path=monitor_path)
 
 
@@ -46,7 +46,7 @@ def named_run_dir(monitor_path: Path, name: str) -> Path:
         rule = "there is a run of this name: choose another job id, or go on with it: python seld.py -train -val "
         raise InputError(rule + f"--resume {run_dir}", path=run_dir) from None
     except OSError as error:
-        raise InputError(f"cannot be made ({error.strerror})", path=run_dir) from error
+        raise InputError(f"cannot be made ({error.strerror}); -m DIR: elsewhere", path=run_dir) from error
     return run_dir
 
 

@@ -64,7 +64,7 @@ def _open(path: str | os.PathLike[str]) -> av.container.InputContainer:
     if path.stat().st_size == 0:
         raise InputError("is empty (0 bytes)", path=path)
     try:
-        container = av.open(path, metadata_errors="replace")
+        container = av.open(os.path.abspath(path), metadata_errors="replace")  # "12:30.mp4" would be a protocol
     except (av.error.FFmpegError, OSError) as error:
         raise InputError(f"cannot be opened as a video ({error.strerror}); cut short or no video", path=path) from error
     if not container.streams.video:
@@ -439,7 +439,7 @@ class VideoWriter:
         self._whole = written_whole(self.path)
         temporary = self._whole.__enter__()
         try:
-            self._container = av.open(temporary, "w", format="mp4", options={"movflags": "+faststart"})
+            self._container = av.open(os.path.abspath(temporary), "w", format="mp4", options={"movflags": "+faststart"})
             self._container.metadata["comment"] = _AS_SEEN
             self._stream = self._container.add_stream("libx264", rate=self.fps, options=self._options)
             self._stream.width, self._stream.height, self._stream.pix_fmt = self.width, self.height, "yuv420p"

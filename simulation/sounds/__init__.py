@@ -4,10 +4,10 @@ from simulation.sounds.catalogue import (
     ANCHORS,
     CLASS_NAMES,
     GENERATORS,
-    MEAN_DURATION_S,
     SoundClass,
     levelled,
     sound_class,
+    sound_classes,
     synthesize,
 )
 from simulation.sounds.primitives import RATE_HZ
@@ -17,11 +17,11 @@ __all__ = [
     "ANCHORS",
     "CLASS_NAMES",
     "GENERATORS",
-    "MEAN_DURATION_S",
     "RATE_HZ",
     "Range",
     "SoundClass",
     "levelled",
     "sound_class",
+    "sound_classes",
     "synthesize",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -150,12 +150,21 @@ _CLASSES = (
 CLASS_NAMES = tuple(row.name for row in _CLASSES)
 ANCHORS = tuple(row.anchor for row in _CLASSES)
 GENERATORS = {generator.name: generator for row in _CLASSES for generator in row.generators}
-MEAN_DURATION_S = float(np.mean([row.duration_s for row in _CLASSES]))
 
 
 def sound_class(index: int) -> SoundClass:
     """The class of an index of STARSS23."""
     return _CLASSES[index]
+
+
+def sound_classes(names: Sequence[str] | None = None) -> tuple[SoundClass, ...]:
+    """The classes of a set: those of STARSS23, or a user's own, of which nothing is known but recordings.
+
+    A class of one's own sounds from an object, which may be carried about; what it is called decides what is drawn.
+    """
+    if names is None:
+        return _CLASSES
+    return tuple(SoundClass(index, name, "object", (1.5, 6.0), 0.0, 0.3, ()) for index, name in enumerate(names))
 
 
 def synthesize(
