@@ -221,7 +221,7 @@ class Inference:
     detector_options : keywords of `detection.detector.Detector`
     batch_size : windows at a time
     workers : threads that read ahead
-    level_dbfs : of the recordings that the checkpoint was trained on (`dataset.levels`), None: unknown
+    level_dbfs : of the recordings that the checkpoint was trained on (`doctor.levels`), None: unknown
 
     Attributes
     ----------

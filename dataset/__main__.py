@@ -22,7 +22,7 @@ class Command:
 COMMANDS = (
     Command(
         ("check",),
-        "dataset.check",
+        "doctor.check",
         "the doctor: levels, missing files, channel order, signs, turns and delays that do not fit labels or picture",
     ),
     Command(

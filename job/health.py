@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from dataset.check import SILENT_RMS, Finding, of_ambisonics, of_length, of_levels
-from dataset.check_sound import Directions, Intensity, Levels, levels_of, scan
 from dataset.recordings import Recording
+from doctor.check import SILENT_RMS, Finding, of_ambisonics, of_length, of_levels
+from doctor.sound import Directions, Intensity, Levels, levels_of, scan
 from util.channels import Channels
 from util.microphone_arrays import Array
 

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from dataset.levels import gain_to_level_db
 from dataset.recordings import Recording
+from doctor.levels import gain_to_level_db
 from job.health import health, listen
 from job.inputs import Item, find_items, inference_arguments, open_checkpoint
 from job.picture import PlacedBoxes, Placement, boxes_of_video, placed_track, placed_video

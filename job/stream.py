@@ -14,8 +14,8 @@ from typing import Any, TextIO
 import numpy as np
 import torch
 
-from dataset.check_sound import level_dbfs
-from dataset.levels import gain_to_level_db
+from doctor.levels import gain_to_level_db
+from doctor.sound import level_dbfs
 from job.inputs import Item, find_items, open_checkpoint
 from job.picture import Placement, boxes_as_needed
 from job.sound import open_sound, wanted

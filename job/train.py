@@ -16,12 +16,12 @@ from lightning_fabric import Fabric
 from tqdm import tqdm
 
 from dataset.layouts import DataRoot
-from dataset.levels import training_level_dbfs
 from dataset.plans import Plan
 from dataset.recordings import Boxes, Recording, no_boxes
 from dataset.source import Source
 from dcase2022_task3_seld_metrics.editions import EDITIONS
 from dcase2022_task3_seld_metrics.score_table import SCORES
+from doctor.levels import training_level_dbfs
 from job.data import (
     FLAG_OF_ARRAY,
     TrainingData,

@@ -57,7 +57,7 @@ class Checkpoint:
     thresholds : see `util.thresholds`
     arguments : resolved arguments of the training
     recordings : names of those it was trained on, and of those it was chosen by
-    level_dbfs : how loud the training recordings were (`dataset.levels`); None: unknown
+    level_dbfs : how loud the training recordings were (`doctor.levels`); None: unknown
     foreign : it is another project's file, which tells neither names nor array
     """
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from dataset.check import check_path
-from dataset.check_labels import suspicions
+from doctor.check import check_path
+from doctor.labels import suspicions
 from tests.small_data import make_root
 from util.angles import direction_from_degrees
 from util.dialects import read_columns

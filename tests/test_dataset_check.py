@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from dataset.__main__ import main
-from dataset.check import check_path, check_recording
+from doctor.check import check_path, check_recording
 from simulation.labels import label_table, rounded
 from simulation.render import render
 from simulation.scene import Event, Room, Scene, Trajectory

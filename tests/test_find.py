@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dataset.check import check_path
 from dataset.layouts import DataRoot
 from dataset.lists import list_file, read_list, write_lists
 from dataset.recordings import recordings_from_list
+from doctor.check import check_path
 from job.inputs import find_items
 from object_detection import videos_of_root
 from tests.small_data import make_root

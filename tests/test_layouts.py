@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dataset.check import check_path
 from dataset.layouts import LAYOUTS, DataRoot, ListNames
 from dataset.lists import list_file, write_lists
 from dataset.recordings import Labels, recording_of_file, recordings_from_list
+from doctor.check import check_path
 from tests.small_data import make_root
 from tests.small_sets import make_set
 from util.audio import write_audio

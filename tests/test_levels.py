@@ -11,10 +11,10 @@ import soundfile
 
 import seld
 from dataset.__main__ import main as dataset_main
-from dataset.check import are_capsules
-from dataset.check_sound import level_dbfs, scan
-from dataset.levels import FAR_DB, gain_to_level_db, level_remark, training_level_dbfs
 from dataset.recordings import recording_of_file
+from doctor.check import are_capsules
+from doctor.levels import FAR_DB, gain_to_level_db, level_remark, training_level_dbfs
+from doctor.sound import level_dbfs, scan
 from seld_predictor import load
 from system.checkpoint import load_checkpoint, save_checkpoint
 from tests.checkpoints import RATE_HZ, bursts, thresholds, untrained

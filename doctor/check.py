@@ -14,7 +14,9 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from dataset.check_directions import (
+from dataset.layouts import LAYOUTS, DataRoot
+from dataset.recordings import Labels, Recording, recording_of_file
+from doctor.directions import (
     LEAST_FRAMES,
     Truth,
     Verdict,
@@ -26,11 +28,9 @@ from dataset.check_directions import (
     truth_of_boxes,
     truth_of_labels,
 )
-from dataset.check_labels import suspicions
-from dataset.check_sound import CHANNEL_NAMES, FRAME_S, Directions, Intensity, Levels, scan
-from dataset.layouts import LAYOUTS, DataRoot
-from dataset.levels import level_remark
-from dataset.recordings import Labels, Recording, recording_of_file
+from doctor.labels import suspicions
+from doctor.levels import level_remark
+from doctor.sound import CHANNEL_NAMES, FRAME_S, Directions, Intensity, Levels, scan
 from util import cache
 from util.arguments import add_flags
 from util.audio import FILM_SUFFIXES, audio_info

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from dataset.check_sound import level_dbfs
 from dataset.recordings import Recording
+from doctor.sound import level_dbfs
 from util.errors import InputError
 
 FAR_DB = 10.0  # from the training recordings; their own levels differ by less from clip to clip

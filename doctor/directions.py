@@ -9,7 +9,7 @@ from itertools import permutations, product
 
 import numpy as np
 
-from dataset.check_sound import CHANNEL_NAMES, Delays, Directions, Intensity, lag_index, pair_delays_s
+from doctor.sound import CHANNEL_NAMES, Delays, Directions, Intensity, lag_index, pair_delays_s
 from util.angles import angle_between_deg, direction_from_degrees, wrap_azimuth_deg
 from util.boxes import BoxTrack
 from util.microphone_arrays import Array
