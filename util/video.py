@@ -314,7 +314,7 @@ def decoded_frames(path: str | os.PathLike[str], *, threads: int = 0) -> Iterato
                     if frame.is_corrupt:
                         raise InputError("breaks off: damaged picture data", path=path, place=f"frame {index}")
                     time_s = float(index / fps)
-                    if frame.pts is not None:
+                    if frame.pts is not None and frame.time_base is not None:
                         stamp_s = float(frame.pts * frame.time_base)
                         first_s = stamp_s if index == 0 else first_s
                         end_s = stamp_s - first_s + float(1 / fps)
@@ -330,7 +330,7 @@ def decoded_frames(path: str | os.PathLike[str], *, threads: int = 0) -> Iterato
         except (av.error.FFmpegError, OSError) as error:
             raise InputError(f"breaks off ({error.strerror})", path=path, place=f"frame {index}") from error
         # A file cut short ends without an error. Fewer frames than stated alone prove nothing: edit lists hide some.
-        stated_s = float(stream.duration * stream.time_base) if stream.duration else 0.0
+        stated_s = float(stream.duration * stream.time_base) if stream.duration and stream.time_base else 0.0
         if packets < stream.frames and end_s + 0.5 / float(fps) < stated_s:
             raise InputError(
                 f"breaks off after {index} of {stream.frames} frames, cut short", path=path, place=f"frame {index}"
@@ -386,13 +386,9 @@ def fitted_size(
     def rounded(length: float) -> int:
         return max(multiple, multiple * math.floor(length / multiple + 0.5))
 
-    if new_width is None and new_height is None:
-        return width, height
     if new_width is None:
-        new_width = rounded(width * new_height / height)
-    if new_height is None:
-        new_height = rounded(height * new_width / width)
-    return new_width, new_height
+        return (width, height) if new_height is None else (rounded(width * new_height / height), new_height)
+    return new_width, rounded(height * new_width / width) if new_height is None else new_height
 
 
 class VideoWriter:
