@@ -212,7 +212,7 @@ def _row(
 ) -> dict[str, float | int]:
     """The fields of one line -> a value per column of the table."""
     place = f"line {line}"
-    if not max(places) < len(row) <= len(found.header):
+    if not max(places) < len(row) <= len(found.header or ()):
         rule = f"has {len(row)} columns, a row of dialect {dialect.name} has {len(dialect.columns)}"
         raise InputError(f"{rule}: {dialect.header}", path=path, place=place)
     fields = [row[at].strip() for at in places]
