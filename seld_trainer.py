@@ -193,7 +193,9 @@ class SELDTrainer:
         """Random states of all processes (processes, bytes)."""
         if self.fabric.world_size == 1:
             return random_state[None]
-        return self.fabric.all_gather(random_state.to(self.fabric.device)).cpu()
+        gathered = self.fabric.all_gather(random_state.to(self.fabric.device))
+        assert isinstance(gathered, torch.Tensor)  # of a tensor; collections come back as what they are
+        return gathered.cpu()
 
     @contextmanager
     def _averaged(self) -> Iterator[None]:

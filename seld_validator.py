@@ -13,11 +13,11 @@ from tqdm import tqdm
 
 from dataset.recordings import Labels
 from dataset.source import Source
-from dcase2022_task3_seld_metrics import score
+from dcase2022_task3_seld_metrics import Result, score
 from dcase2022_task3_seld_metrics.arrays import seldnet2018
 from dcase2022_task3_seld_metrics.editions import DEFAULT, EDITIONS, TRAINING_EDITIONS
 from dcase2022_task3_seld_metrics.score_table import SCORES
-from output_format.contract import OutputFormat
+from output_format.contract import BranchedFormat, OutputFormat
 from output_format.rows import events_in_file
 from seld_predictor import Prediction, SELDPredictor
 from util.dialects import dialect_named, write_events
@@ -43,7 +43,7 @@ def check_edition(edition: str, output_format: OutputFormat) -> None:
         frame_s = output_format.label_frame_s
         rule = f"scores frames of {1000 * row.frame_s:g} ms, the system's are {1000 * frame_s:g} ms"
         raise InputError(f"--edition {edition}: {rule}; --edition {fitting[-1] if fitting else '2018'} fits")
-    if not row.tables and not hasattr(output_format, "detections"):
+    if not row.tables and not isinstance(output_format, BranchedFormat):
         raise InputError(f"--edition {edition}: scores detection and direction branches, which the system has not")
 
 
@@ -55,7 +55,8 @@ class FrameScores:
     classwise: dict[str, np.ndarray]
     occurs: np.ndarray
     occurring: dict[str, float]
-    frames: tuple[Any, np.ndarray, np.ndarray]  # output format, encoded labels, raw output (1 + axes, classes, frames)
+    # output format, encoded labels, raw output (1 + axes, classes, frames)
+    frames: tuple[BranchedFormat, np.ndarray, np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ class Validation:
     reference, estimated : events by clip name
     """
 
-    scores: Any | None
+    scores: Result | FrameScores | None
     loss: float | None
     reference: dict[str, EventTable]
     estimated: dict[str, EventTable]
@@ -98,6 +99,9 @@ class SELDValidator:
         self.source, self.classes = source, list(classes)
         self.edition, self.average = EDITIONS[edition], average
         self.raw_description = raw_description or {}
+        if self.edition.dialect is None:
+            raise InputError(f"--edition {edition}: training and evaluation do not score by it")
+        self.dialect = dialect_named(self.edition.dialect)
 
     def validate(
         self, predictor: SELDPredictor, *, csv_dir: Path, raw_dir: Path | None = None, description: str = "validating"
@@ -113,8 +117,9 @@ class SELDValidator:
 
     def _validate(self, predictor: SELDPredictor, csv_dir: Path, raw_dir: Path | None, description: str) -> Validation:
         reference, estimated, losses = {}, {}, []
-        labels, dialect = self.source.labels, dialect_named(self.edition.dialect)
-        frames = None if self.edition.tables or labels is None else _FrameByFrame(predictor.model.output_format, labels)
+        labels, dialect, frames = self.source.labels, self.dialect, None
+        if not self.edition.tables and labels is not None:
+            frames = _FrameByFrame(predictor.model.output_format, labels)
         seconds = sum(recording.duration_s for recording in self.source.recordings)
         with tqdm(total=round(seconds), desc=description, unit="s", mininterval=0.5, leave=False) as progress:
             for prediction in predictor.predict(self.source):
@@ -134,7 +139,7 @@ class SELDValidator:
                     if prediction.loss is not None:
                         losses.append(prediction.loss)
                 progress.update(round(recording.duration_s))
-        scores = None
+        scores: Result | FrameScores | None = None
         if frames is not None:
             scores = frames.scores()
         elif reference:
@@ -161,7 +166,9 @@ class SELDValidator:
 class _FrameByFrame:
     """Detection and direction of all recordings, frame by frame behind each other, scored as SELDnet 2018 does."""
 
-    def __init__(self, output_format: Any, labels: Labels):
+    def __init__(self, output_format: OutputFormat, labels: Labels):
+        if not isinstance(output_format, BranchedFormat):
+            raise TypeError(f"output format {output_format.name} has no branches")
         self.output_format, self.labels = output_format, labels
         self.truth: list[np.ndarray] = []
         self.found: list[np.ndarray] = []
@@ -180,7 +187,7 @@ class _FrameByFrame:
         return _frame_scores(self.output_format, truth, found)
 
 
-def _frame_scores(output_format: Any, truth: np.ndarray, found: np.ndarray) -> FrameScores:
+def _frame_scores(output_format: BranchedFormat, truth: np.ndarray, found: np.ndarray) -> FrameScores:
     """Scores of encoded labels and raw output (1 + axes, classes, frames)."""
     (truth_sed, truth_doa), (found_sed, found_doa) = map(output_format.detections, (truth, found))
     made = seldnet2018(truth_sed, found_sed, truth_doa, found_doa, block=int(1 / output_format.frame_s))
@@ -193,16 +200,17 @@ def _frame_scores(output_format: Any, truth: np.ndarray, found: np.ndarray) -> F
         "frame_recall": made.frame_recall,
         "SELD": (made.er + 1 - made.f1 + angle_rad / np.pi + 1 - made.frame_recall) / 4,
     }
-    return FrameScores(overall, {}, truth_sed.any(axis=0), {}, (output_format, truth, found))
+    return FrameScores(overall, {}, np.any(truth_sed, axis=0), {}, (output_format, truth, found))
 
 
-def pooled(found: Sequence[Validation]) -> Any:
+def pooled(found: Sequence[Validation]) -> Result | FrameScores:
     """Scores of several validations together, as if their recordings had been one list."""
-    scores = [one.scores for one in found if one.scores is not None]
-    if not isinstance(scores[0], FrameScores):
-        return sum(scores[1:], scores[0])
-    truth, output = (np.concatenate([one.frames[part] for one in scores], axis=-1) for part in (1, 2))
-    return _frame_scores(scores[0].frames[0], truth, output)
+    counted = [one.scores for one in found if isinstance(one.scores, Result)]
+    if counted:
+        return sum(counted[1:], counted[0])
+    frames = [one.scores.frames for one in found if isinstance(one.scores, FrameScores)]
+    truth, output = (np.concatenate([one[part] for one in frames], axis=-1) for part in (1, 2))
+    return _frame_scores(frames[0][0], truth, output)
 
 
 def write_result(path: Path, validation: Validation, classes: Sequence[str], remarks: Sequence[str]) -> str:

@@ -106,11 +106,13 @@ def _run(args: argparse.Namespace, folder: Path) -> int:
     with batches(3, workers=0) as loader:
         for batch in loader:
             whole(batch)
+    box_vectors = front.visual
+    assert box_vectors is not None  # the front was made with pictures
     with torch.inference_mode():
         parts = {
             "read, labels, boxes": rate(lambda _: None),
             "feature": rate(lambda b: front.audio(b["waveform"].to(device)), batch),
-            "box vectors": rate(lambda b: front.visual(b["visual"].to(device)), batch),
+            "box vectors": rate(lambda b: box_vectors(b["visual"].to(device)), batch),
             "labels expanded": rate(lambda b: output_format.target(b["labels"], device), batch),
         }
     total = rate(whole)

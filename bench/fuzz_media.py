@@ -18,6 +18,7 @@ import traceback
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import IO, Any
 
 import numpy as np
 
@@ -48,7 +49,7 @@ def originals(folder: Path) -> list[Path]:
         paths.append(path)
     paths.append(amb(folder / "b.amb", sound))
     times_s = [index / 10 for index in range(6)]
-    made = {
+    made: dict[str, dict[str, Any]] = {
         "plain.mp4": {"bframes": 2},
         "turned.mp4": {"rotation": 90},
         "late.mp4": {"sound": sound[:1]},
@@ -136,7 +137,7 @@ def examine(path: Path) -> None:
 def file_of(number: int, seed: int, paths: Sequence[Path], folder: Path) -> Path:
     """The damaged file of a number."""
     rng = np.random.default_rng([seed, number])
-    original = paths[rng.integers(0, len(paths))]
+    original = paths[int(rng.integers(0, len(paths)))]
     path = folder / f"damaged{original.suffix}"
     path.write_bytes(mutated(original.read_bytes(), rng))
     return path
@@ -198,26 +199,26 @@ class _Share:
 
     def __init__(self, first: int, last: int, args: argparse.Namespace, folder: str):
         self._next, self._last, self._args, self._folder = first, last, args, folder
-        self._process = self._started()
+        self._process, self._log = self._started()
 
-    def _started(self) -> subprocess.Popen:
+    def _started(self) -> tuple[subprocess.Popen, IO[str]]:
         command = [sys.executable, "-m", "bench.fuzz_media", "--seed", str(self._args.seed)]
         command += ["--worker", str(self._next), str(self._last), self._folder]
         if self._args.keep is not None:
             command += ["--keep", str(self._args.keep)]
         log = tempfile.TemporaryFile("w+")
         process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, text=True)
-        process.log = log
-        return process
+        return process, log
 
     def outcomes(self) -> list[str]:
         """What happened to each file, when all are done; trouble is printed as it is found."""
         found: list[str] = []
         while self._next < self._last:
             status = self._process.wait()
-            self._process.log.seek(0)
-            begun, other = None, []
-            for line in self._process.log:
+            self._log.seek(0)
+            begun: int | None = None
+            other: list[str] = []
+            for line in self._log:
                 words = line.split()
                 if len(words) == 3 and words[0].isdigit() and words[1] in ("read", "refused", "failed", "long"):
                     found.append(words[1])
@@ -228,7 +229,7 @@ class _Share:
                     begun, other = int(words[0]), []
                 else:
                     other.append(line)
-            self._process.log.close()
+            self._log.close()
             if status == 0 and begun is None:
                 break
             what = "died" if begun is not None else "lost"
@@ -238,7 +239,7 @@ class _Share:
                 break
             self._next = begun + 1
             if self._next < self._last:
-                self._process = self._started()
+                self._process, self._log = self._started()
         return found
 
 

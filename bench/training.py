@@ -16,12 +16,19 @@ import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import util.cli  # noqa: F401  as every command line: how PyTorch's threads wait
 from bench.machine import machine, peak_mb
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
+    from dataset.loader import Loader
+    from dataset.source import Source
+    from system.model import Model
 
 FASTER = 1.1  # a gain in speed that is worth another precision
 
@@ -60,7 +67,9 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
-def _prepared(args: argparse.Namespace, folder: Path, precision: str, *, clips: int = 20, training: bool = True):
+def _prepared(
+    args: argparse.Namespace, folder: Path, precision: str, *, clips: int = 20, training: bool = True
+) -> tuple[Fabric, Model, Source, Callable[[int], Loader]]:
     """Fabric, model and source for clips of noise with labels and boxes, and (first step -> loader) of its training."""
     import torch
 
@@ -86,7 +95,7 @@ def _prepared(args: argparse.Namespace, folder: Path, precision: str, *, clips: 
     model = Model(system_named(system), array, roots[0].classes, {"main": stage}, visual=True).to(fabric.device)
     source = source_of(options, recordings, roots[0].classes, Boxes("builtin"))
     plan = training_plan(options, source, roots, stage.plans)
-    return fabric, model, source, lambda step=0: training_loader(options, source, plan, stage, array, first_step=step)
+    return fabric, model, source, lambda step: training_loader(options, source, plan, stage, array, first_step=step)
 
 
 def _training_step(args: argparse.Namespace, folder: Path, precision: str) -> float:
@@ -103,7 +112,7 @@ def _training_step(args: argparse.Namespace, folder: Path, precision: str) -> fl
     trainer = SELDTrainer(fabric, model, TrainingSettings(10**6, 10**6, 1e-3, 1e-6), make_loader=make_loader)
     model.train()
     output_format, device = model.output_format, fabric.device
-    with make_loader() as loader:
+    with make_loader(0) as loader:
         batches = iter(loader)
         batch = next(batches)
         features, visual = model.front(on_device(batch, device))
@@ -190,7 +199,7 @@ def _memory_child(args: argparse.Namespace, folder: Path) -> int:
     fabric, model, _, make_loader = _prepared(args, folder, "bf16", clips=args.memory_clips)
     trainer = SELDTrainer(fabric, model.last, TrainingSettings(10**6, 10**6, 1e-3, 1e-6), make_loader=make_loader)
     model.train()
-    with make_loader() as loader:
+    with make_loader(0) as loader:
         for _, batch in zip(range(args.steps), loader):
             trainer.step(batch)
     print(

@@ -15,11 +15,15 @@ import time
 from collections.abc import Callable
 from itertools import combinations
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import util.cli
 from bench.machine import machine
+
+if TYPE_CHECKING:
+    import numpy as np
 
 FRAMES = 200  # of a training item
 LEAST = 8.0  # times as fast as the plain loop that the feature must be
@@ -80,7 +84,7 @@ def _features(args: argparse.Namespace) -> bool:
     return fast
 
 
-def plain_logmel_gcc(waveform):
+def plain_logmel_gcc(waveform: np.ndarray) -> np.ndarray:
     """The feature as one writes it down with librosa: two transforms per pair, a Python loop over the frames."""
     import librosa
     import numpy as np

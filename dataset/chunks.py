@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from dataset.framing import Framing
-from dataset.plans import Item, Piece, Plan, whole_frames
+from dataset.plans import Item, Lengths, Piece, Plan, whole_frames
 from util.errors import InputError
 
 
@@ -66,10 +66,13 @@ class Chunks(Plan):
     InputError : no recordings
     """
 
+    frames: int
+    steps_per_pass: int
+
     def __init__(
         self,
         framing: Framing,
-        lengths: Sequence[int],
+        lengths: Lengths,
         *,
         frames: int = 200,
         hop: int = 50,
@@ -100,7 +103,7 @@ class Chunks(Plan):
     @property
     def item_frames_out(self) -> int:
         """Frames of the output of a chunk."""
-        return (self.frames or 0) // self.framing.frames_per_output
+        return self.frames // self.framing.frames_per_output
 
     def _piece(self, number: int) -> Piece:
         step, item = divmod(number, self.batch_size)
@@ -108,7 +111,7 @@ class Chunks(Plan):
         order = self._order(passed)
         chosen = order[(inside * self.batch_size + item) % len(order)]
         recording, first = int(self.recording[chosen]), int(self.first[chosen])
-        return whole_frames(self, recording, first, min(self.frames or 0, int(self._frames[recording]) - first))
+        return whole_frames(self, recording, first, min(self.frames, int(self._frames[recording]) - first))
 
     def _order(self, number: int) -> np.ndarray:
         """Order of the chunks in a pass, from the last one that was asked for or from the beginning."""

@@ -28,10 +28,10 @@ from util.text import parse_csv, read_text
 
 __all__ = ["LAYOUTS", "DataRoot", "Layout", "ListNames", "layout_of_file"]
 
-_TUT = {"classes": TUT_CLASSES, "dialect": "tut2018", "folds": (1, 2, 3)}
-_STREET = {"classes": URBAN_CLASSES, "folds": (1, 8, 9)}
-_2018 = {"rate_hz": 44100, "clip_s": 30.0, "edition": "2018", "overlaps": (1, 2, 3)}
-_CIRCULAR = {"audio": {"circular8": "circular8"}, "list_formats": ("circular8",)}
+_TUT: dict[str, Any] = {"classes": TUT_CLASSES, "dialect": "tut2018", "folds": (1, 2, 3)}
+_STREET: dict[str, Any] = {"classes": URBAN_CLASSES, "folds": (1, 8, 9)}
+_2018: dict[str, Any] = {"rate_hz": 44100, "clip_s": 30.0, "edition": "2018", "overlaps": (1, 2, 3)}
+_CIRCULAR: dict[str, Any] = {"audio": {"circular8": "circular8"}, "list_formats": ("circular8",)}
 LAYOUTS: dict[str, Layout] = {
     layout.name: layout
     for layout in (

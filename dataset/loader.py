@@ -13,7 +13,7 @@ import torch
 
 from dataset.plans import Grid, Item, Piece, Plan, numbers_of
 from dataset.recordings import Recording
-from dataset.source import ClipLabels, Source
+from dataset.source import ClipLabels, Source, Visual
 
 Encode = Callable[[Sequence[ClipLabels], Grid], Any]
 Augment = Callable[
@@ -135,7 +135,7 @@ class Loader(Prefetching):
         items = plan.items(numbers)
         samples, frames = self._waveforms(items)
         waveform = samples.numpy()
-        looks = None if source.visual is None else [self._look(item) for item in items]
+        looks = None if source.visual is None else [self._look(item, source.visual) for item in items]
         labels = None
         if source.labels is not None and self.encode is not None:
             labels = [[ClipLabels(source.labels, recordings[p.recording]) for p in item.pieces] for item in items]
@@ -145,7 +145,7 @@ class Loader(Prefetching):
                 waveform[row], clips, seen = self.augment(waveform[row], clips, seen, item.number)
                 if labels:
                     labels[row] = clips
-                if looks is not None:
+                if looks is not None and seen is not None:
                     looks[row] = seen
         first = [item.pieces[0].recording for item in items]
         batch: dict[str, Any] = {
@@ -169,7 +169,7 @@ class Loader(Prefetching):
     def _waveforms(self, items: Sequence[Item]) -> tuple[torch.Tensor, np.ndarray | None]:
         """The pieces of each item behind each other, and which of their frames the item's frames are."""
         framing, gap = self.plan.framing, self.plan.framing.gap_frames
-        held = max(sum(piece.count for piece in item.pieces) + gap * (len(item.pieces) - 1) for item in items)
+        held = max(sum(piece.frames for piece in item.pieces) + gap * (len(item.pieces) - 1) for item in items)
         samples = torch.zeros((len(items), self.source.channel_count, framing.samples_of(held)))
         waveform = samples.numpy()
         index = np.full((len(items), max(map(self.plan.item_frames, items))), -1, dtype=np.int64)
@@ -177,10 +177,10 @@ class Loader(Prefetching):
             place = done = 0
             for piece in item.pieces:
                 begin = place * framing.hop
-                self._stretch(piece, waveform[row, :, begin : begin + framing.samples_of(piece.count)])
+                self._stretch(piece, waveform[row, :, begin : begin + framing.samples_of(piece.frames)])
                 low, high = piece.inside
                 index[row, done + low : done + high] = np.arange(place + low, place + high)
-                place, done = place + piece.count + gap, done + piece.count
+                place, done = place + piece.frames + gap, done + piece.frames
         whole = index.shape[1] == held and bool((index == np.arange(held)).all())
         return samples, None if whole else index
 
@@ -213,8 +213,8 @@ class Loader(Prefetching):
             samples = self.source.read(recording, low, high - low, framing.rate_hz)
             out[:, places.start - piece.start : places.stop - piece.start] = samples[:, place - low]
 
-    def _look(self, item: Item) -> np.ndarray:
+    def _look(self, item: Item, visual: Visual) -> np.ndarray:
         """What is seen during an item: (looks, ...)."""
         looks = self.plan.looks(item)
-        seen = [self.source.visual(self.source.recordings[index], times_s) for index, times_s in looks if len(times_s)]
+        seen = [visual(self.source.recordings[index], times_s) for index, times_s in looks if len(times_s)]
         return seen[0] if len(seen) == 1 else np.concatenate(seen)

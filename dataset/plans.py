@@ -18,6 +18,8 @@ from dataset.framing import Framing
 from util.errors import InputError
 from util.intervals import frames_per_second
 
+Lengths = Sequence[int] | np.ndarray  # samples of each recording
+
 _RECORDING, _START, _GROUP = 0, 1, 2  # streams of random numbers
 
 
@@ -28,7 +30,7 @@ class Piece(NamedTuple):
     ----------
     recording : its index
     start : first sample of the first frame; may lie before the recording
-    count : frames
+    frames : how many
     first : number of the first frame inside the recording (0 of windows that begin between frames)
     inside : frames of it [from, to) that count, the others are padding
     begin, end : samples outside of [begin, end) are not read, they are zeros (or a mirror image, see the framing)
@@ -36,7 +38,7 @@ class Piece(NamedTuple):
 
     recording: int
     start: int
-    count: int
+    frames: int
     first: int
     inside: tuple[int, int]
     begin: int
@@ -102,7 +104,7 @@ class Plan:
     steps_per_pass: int | None = None
     max_batch: int | None = None
 
-    def __init__(self, framing: Framing, lengths: Sequence[int], frames: int | None, *, visual_hop: int | None = None):
+    def __init__(self, framing: Framing, lengths: Lengths, frames: int | None, *, visual_hop: int | None = None):
         self.framing, self.frames, self.visual_hop = framing, frames, visual_hop
         self.lengths = np.asarray(lengths, dtype=np.int64)
 
@@ -112,7 +114,7 @@ class Plan:
 
     def item_frames(self, item: Item) -> int:
         """Frames of one item, padding included."""
-        return self.frames if self.frames is not None else sum(piece.count for piece in item.pieces)
+        return self.frames if self.frames is not None else sum(piece.frames for piece in item.pieces)
 
     def piece_time_s(self, piece: Piece) -> float:
         """Time in its recording at which a piece begins."""
@@ -128,10 +130,10 @@ class Plan:
             return [(item.pieces[0].recording, np.array([self.time_s(item)]))]
         looks, done, hop_s = [], 0, self.framing.hop / self.framing.rate_hz
         for piece in item.pieces:
-            end = self.item_frames(item) if piece is item.pieces[-1] else done + piece.count
+            end = self.item_frames(item) if piece is item.pieces[-1] else done + piece.frames
             frame = np.arange(-(-done // self.visual_hop) * self.visual_hop, end, self.visual_hop) - done
             looks.append((piece.recording, np.maximum(self.piece_time_s(piece) + frame * hop_s, 0.0)))
-            done += piece.count
+            done += piece.frames
         return looks
 
     def grid(self, items: Sequence[Item], frame_s: float) -> Grid:
@@ -143,12 +145,12 @@ class Plan:
         for row, item in enumerate(items):
             done = 0
             for index, piece in enumerate(item.pieces):
-                first, end = -(-done // ratio), min(-(-(done + piece.count) // ratio), steps)
+                first, end = -(-done // ratio), min(-(-(done + piece.frames) // ratio), steps)
                 if end > first:
                     at = self._label_frames(piece, np.arange(first, end) * ratio - done, frame_s)
                     frame[row, first:end] = at
                     spans.append(Span(row, index, first, end, self._clip_label_frames(piece, frame_s)))
-                done += piece.count
+                done += piece.frames
         return Grid(frame, tuple(spans), frame_s)
 
     def output_frames(self, recording: int) -> int:
@@ -169,6 +171,29 @@ class Plan:
         frame = _coarser(place, self.framing.hop_s, frame_s)
         inside = (step >= piece.inside[0]) & (step < piece.inside[1])
         return np.where(inside & (frame < self._clip_label_frames(piece, frame_s)), frame, -1)
+
+
+class EvaluationPlan(Plan):
+    """A plan with an end: an item is a window (or a sequence) of one recording, recording by recording.
+
+    Attributes
+    ----------
+    count : windows of all recordings
+    """
+
+    count: int
+
+    def _number(self, windows: np.ndarray) -> None:
+        """Recording and window inside it of each item, from the number of windows of each recording."""
+        self._windows = windows
+        self._recording = np.repeat(np.arange(len(windows)), windows)
+        self.count = len(self._recording)
+        first = np.cumsum(windows) - windows
+        self._window = np.arange(self.count) - np.repeat(first, windows)
+
+    def windows_of(self, recording: int) -> int:
+        """Number of windows of a recording."""
+        return int(self._windows[recording])
 
 
 def numbers_of(step: int, batch_size: int, rank: int = 0, world: int = 1) -> np.ndarray:
@@ -192,10 +217,12 @@ class RandomWindows(Plan):
     members : indices of the recordings to draw from; None: all
     """
 
+    frames: int
+
     def __init__(
         self,
         framing: Framing,
-        lengths: Sequence[int],
+        lengths: Lengths,
         *,
         frames: int,
         seed: int = 0,
@@ -239,7 +266,7 @@ class RandomWindows(Plan):
         return Grid(frame, spans, frame_s)
 
 
-class WindowGrid(Plan):
+class WindowGrid(EvaluationPlan):
     """Evaluation windows, `hop` frames apart; of each the middle is kept, `lead` frames behind its begin.
 
     The last samples of a recording that make no whole hop are dropped. Recording r has ceil(frames / hop) windows, one
@@ -247,10 +274,12 @@ class WindowGrid(Plan):
     it ends with the last window, as the reference's does.
     """
 
+    frames: int
+
     def __init__(
         self,
         framing: Framing,
-        lengths: Sequence[int],
+        lengths: Lengths,
         *,
         frames: int,
         hop: int,
@@ -262,13 +291,7 @@ class WindowGrid(Plan):
         self.hop, self.lead = hop, (frames - hop) // 2
         self.label_frame_s, self.whole_windows = label_frame_s, whole_windows
         self._frames = self.lengths // framing.hop
-        self._windows = np.maximum(-(-self._frames // hop), 1)
-        self._recording, self._window = _numbered(self._windows)
-        self.count = len(self._recording)
-
-    def windows_of(self, recording: int) -> int:
-        """Number of windows of a recording."""
-        return int(self._windows[recording])
+        self._number(np.maximum(-(-self._frames // hop), 1))
 
     def window_start(self, window: int) -> int:
         """First sample that a window needs; negative at the recording's start."""
@@ -332,10 +355,13 @@ class Stream(Plan):
     InputError : the recordings do not fill one batch
     """
 
+    frames: int
+    steps_per_pass: int
+
     def __init__(
         self,
         framing: Framing,
-        lengths: Sequence[int],
+        lengths: Lengths,
         *,
         frames: int,
         batch_size: int,
@@ -385,7 +411,7 @@ class Stream(Plan):
         return held[1], held[2]
 
 
-class Clips(Plan):
+class Clips(EvaluationPlan):
     """Evaluation sequences: each recording by itself from its first frame on, the last sequence padded.
 
     Parameters
@@ -397,7 +423,7 @@ class Clips(Plan):
     def __init__(
         self,
         framing: Framing,
-        lengths: Sequence[int],
+        lengths: Lengths,
         *,
         frames: int | None,
         limit: int = 12000,
@@ -407,13 +433,8 @@ class Clips(Plan):
         self._frames = framing.clip_frames(self.lengths)
         parts = -(-self._frames // limit)
         self._length = -(-self._frames // parts) if frames is None else np.full(len(self._frames), frames)
-        self._windows = -(-self._frames // self._length)
-        self._recording, self._window = _numbered(self._windows)
-        self.count, self.max_batch = len(self._recording), 1 if frames is None else None
-
-    def windows_of(self, recording: int) -> int:
-        """Number of sequences of a recording."""
-        return int(self._windows[recording])
+        self._number(-(-self._frames // self._length))
+        self.max_batch = 1 if frames is None else None
 
     def items(self, numbers: np.ndarray) -> list[Item]:
         made = []
@@ -458,7 +479,8 @@ class Mixed(Plan):
             self._first.framing, self._first.lengths, self._first.frames, visual_hop=self._first.visual_hop
         )
         passes = [plan.steps_per_pass for plan in self._plans.values()]
-        self.steps_per_pass = None if None in passes else sum(passes)
+        known = [steps for steps in passes if steps is not None]
+        self.steps_per_pass = sum(known) if len(known) == len(passes) else None
 
     def items(self, numbers: np.ndarray) -> list[Item]:
         numbers = np.asarray(numbers, dtype=np.int64)
@@ -501,13 +523,6 @@ def label_grid(
     else:
         frame = np.floor((start_s + np.arange(steps) * step_s) * per_second + 1e-9).astype(np.int64)
     return np.where(frame < np.ceil(per_second * (start_s + length_s)), frame, -1)
-
-
-def _numbered(windows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Recording and window inside it of all windows, from the number of windows of each recording."""
-    recording = np.repeat(np.arange(len(windows)), windows)
-    first = np.cumsum(windows) - windows
-    return recording, np.arange(len(recording)) - np.repeat(first, windows)
 
 
 def whole_frames(plan: Plan, recording: int, first: int, count: int) -> Piece:

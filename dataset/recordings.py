@@ -152,7 +152,7 @@ def recording_of_file(
         if given is not None:
             if not Path(given).is_file():
                 raise InputError("no such file", path=given)
-            found = replace(found, **{kind: Path(given)})
+            found = replace(found, labels=Path(given)) if kind == "labels" else replace(found, video=Path(given))
     return found
 
 
@@ -177,7 +177,8 @@ def split_by_room(
         raise InputError(f"recordings of one room ({rooms[0][1] if rooms else 'none'}) cannot be split by room")
     order = [rooms[index] for index in np.random.default_rng(seed).permutation(len(rooms))]
     due_s = share * sum(duration_s.values())
-    chosen, total_s = set(), 0.0
+    chosen: set[tuple[Path | None, str]] = set()
+    total_s = 0.0
     for room in order:
         if len(chosen) < len(rooms) - 1 and total_s + duration_s[room] / 2 <= due_s:
             chosen.add(room)
@@ -228,8 +229,8 @@ class Labels:
         """The same for frames of another length in seconds."""
         if recording.labels is None:
             return EventTable.make(frame_s=frame_s)
-        key = recording.labels, round(frame_s * 1e9)
-        return self._cache.get(key, lambda: self._read(recording, frame_s)).unpacked()
+        path, key = recording.labels, (recording.labels, round(frame_s * 1e9))
+        return self._cache.get(key, lambda: self._read(path, recording, frame_s)).unpacked()
 
     def intervals(self, recording: Recording) -> IntervalTable:
         """Events with start and end, in the order of the file, of labels of frames by start; none without labels.
@@ -240,12 +241,13 @@ class Labels:
         """
         if recording.labels is None:
             return IntervalTable.make()
-        return self._intervals.get(recording.labels, lambda: self._read_intervals(recording))
+        path = recording.labels
+        return self._intervals.get(path, lambda: self._read_intervals(path, recording))
 
-    def _read(self, recording: Recording, frame_s: float) -> tuple[_PackedEvents, int]:
+    def _read(self, path: Path, recording: Recording, frame_s: float) -> tuple[_PackedEvents, int]:
         packed = _PackedEvents(
             read_label_events(
-                recording.labels,
+                path,
                 recording.dialect,
                 self._classes(recording),
                 frame_s=frame_s,
@@ -254,8 +256,8 @@ class Labels:
         )
         return packed, packed.nbytes
 
-    def _read_intervals(self, recording: Recording) -> tuple[IntervalTable, int]:
-        table = read_label_intervals(recording.labels, recording.dialect, self._classes(recording))
+    def _read_intervals(self, path: Path, recording: Recording) -> tuple[IntervalTable, int]:
+        table = read_label_intervals(path, recording.dialect, self._classes(recording))
         return table, sum(getattr(table, name).nbytes for name in table.COLUMNS)
 
     def _classes(self, recording: Recording) -> Sequence[str] | int | None:

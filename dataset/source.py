@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
@@ -60,18 +61,26 @@ class Source:
         return self.recordings[0].array.channels if self.channels is None else self.channels
 
 
+class Turn(Protocol):
+    """A change of the labels that goes with one of the sound."""
+
+    def events(self, table: EventTable) -> EventTable: ...
+
+    def intervals(self, table: IntervalTable) -> IntervalTable: ...
+
+
 @dataclass(frozen=True)
 class ClipLabels:
     """The labels of one recording, for the encoders of the output formats.
 
     Attributes
     ----------
-    turns : changes of the events made by augmentation, one after the other; each with `events` and `intervals`
+    turns : changes of the events made by augmentation, one after the other
     """
 
     labels: Labels
     recording: Recording
-    turns: tuple = ()
+    turns: tuple[Turn, ...] = ()
 
     def events(self, frame_s: float, first: int = 0, end: int | None = None) -> EventTable:
         """The events of label frames first <= frame < end, of frames of a length, sorted by frame."""
@@ -90,6 +99,6 @@ class ClipLabels:
             table = turn.intervals(table)
         return table
 
-    def turned(self, turn: object) -> ClipLabels:
+    def turned(self, turn: Turn) -> ClipLabels:
         """The labels with one more change."""
         return ClipLabels(self.labels, self.recording, (*self.turns, turn))

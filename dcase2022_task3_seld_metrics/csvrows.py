@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import io
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -126,8 +126,9 @@ def read_csv_rows(paths: Sequence[Path], grammar: Grammar, notices: Notices) -> 
             )
     in_order = [blocks[index] for index in range(len(paths))]
     joined = [np.concatenate(column) for column in zip(*in_order)] if in_order else list(_no_rows())
+    lines, widths, frames, classes, sources, values = joined
     file = np.repeat(np.arange(len(paths)), [len(block[0]) for block in in_order])
-    rows = replace(CsvRows(tuple(paths), file, *joined, *last), columns=columns)
+    rows = CsvRows(tuple(paths), file, lines, widths, frames, classes, sources, values, last[0], last[1], columns)
     if columns is not None:
         named_here = np.array([one.columns is not None for one in opened])
         due = f"is not as wide as the header, which names {len(columns[0])} columns"

@@ -86,7 +86,7 @@ class Detector:
         self._read_shapes(size)
         self._probe()
         self._person = self._person_class(person_class)
-        self.settings = {} if person_class is None else {"person_class": person_class}
+        self.settings: dict[str, int | list[int]] = {} if person_class is None else {"person_class": person_class}
         if size is not None:
             self.settings["input_size"] = list(size)
 

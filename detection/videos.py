@@ -165,6 +165,7 @@ def detect_video(
 
     inputs = detector.empty_batch(batch)
     scales: list[float] = []
+    sizes: list[tuple[int, int]] = []
 
     def launch() -> None:
         nonlocal inputs, scales, sizes

@@ -370,6 +370,8 @@ def of_length(recording: Recording) -> Iterator[Finding]:
     from util.video import video_info  # PyAV, only where there is a video
 
     video = recording.video
+    if video is None:
+        return
     try:
         info = video_info(video)
     except InputError as error:

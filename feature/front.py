@@ -7,6 +7,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from feature.audio import AudioFeature
+
 Batch = dict[str, Tensor]
 PADDING = 1e-6  # of every standardised feature behind the end of a recording, as in the SELDnet references
 
@@ -33,7 +35,7 @@ class Front(nn.Module):
 
     def __init__(
         self,
-        audio: nn.Module,
+        audio: AudioFeature,
         standardise: nn.Module | None = None,
         *,
         padding: float = 0.0,

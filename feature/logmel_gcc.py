@@ -34,6 +34,9 @@ class Logmel(SpectralFeature):
     precision : of the transforms; what follows them is float32
     """
 
+    mel_weights: Tensor
+    mel_hann: Tensor
+
     def __init__(
         self,
         channels: int,

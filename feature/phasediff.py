@@ -5,15 +5,17 @@ from __future__ import annotations
 import math
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
+
+from feature.audio import AudioFeature
 
 LEADING_FRAMES = 4  # zero frames before a clip in evaluation: half of the 8 frames by which a window exceeds its hop
 TRAILING_FRAMES = 128  # zero frames behind it: the last window is always whole
 _CPU_BLOCK_FRAMES = 512
 
 
-class AmplitudePhaseDifference(nn.Module):
+class AmplitudePhaseDifference(AudioFeature):
     """Waveform -> M linear amplitude maps, then M - 1 phase differences to the base channel in [0, 2 pi] rad.
 
     Reference: the 'amp_phasediff' feature of sony/audio-visual-seld-dcase2023; STFT with a periodic Hann window, no

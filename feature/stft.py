@@ -5,13 +5,15 @@ from __future__ import annotations
 from typing import Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
+
+from feature.audio import AudioFeature
 
 _CPU_BLOCK_SAMPLES = 2**17  # frames of a block times n_fft: blocks stay in the processor's cache
 
 
-class SpectralFeature(nn.Module):
+class SpectralFeature(AudioFeature):
     """Waveform -> feature computed from the short-time spectrum of each frame by itself; subclasses give `_block`.
 
     Parameters

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -78,9 +79,11 @@ def check_framing(args: Mapping[str, Any], plans: Plans, checkpoint: Path) -> No
     """
     for name in FRAMING:
         flag, trained = FLAGS[name].option, plans.flags.get(name)
-        if name in args and trained is None:
+        if name not in args:
+            continue
+        if trained is None:
             raise InputError(f"{flag} means nothing to its system", path=checkpoint)
-        if name in args and not math.isclose(args[name], trained):
+        if not math.isclose(args[name], trained):
             raise InputError(f"was trained with {flag} {trained:g}, {args[name]:g} does not fit", path=checkpoint)
 
 
@@ -103,27 +106,25 @@ def training_data(args: dict[str, Any], roots: Sequence[DataRoot]) -> TrainingDa
     # one default list per root, or the one list that the user names
     name = args["train_wav_txt"]
     lists = [list_file(due.train, [root]) for root in roots] if name is None else [list_file(name, roots)]
-    options = {"need_labels": True, "mixed": mixed, "array": array_of_flag(args["format"])}
-    train = [
-        recording
-        for path in lists
-        for recording in recordings_from_list(path, roots, need_video=not args["no_video"], **options)
-    ]
+    labelled = partial(recordings_from_list, need_labels=True, mixed=mixed, array=array_of_flag(args["format"]))
+    train = [recording for path in lists for recording in labelled(path, roots, need_video=not args["no_video"])]
     arrays = sorted({recording.array.name for recording in train})
     if len(arrays) > 1:
         raise InputError(f"holds recordings of several formats ({', '.join(arrays)})", path=lists[0])
-    selection, selection_name = [], TrainingData.selection_name
+    selection: list[Recording] = []
+    selection_name = TrainingData.selection_name
     if args["select"] == "val" and due.selection is not None and name is None:
-        selection = recordings_from_list(list_file(due.selection, roots[:1]), roots, **options)
+        selection = labelled(list_file(due.selection, roots[:1]), roots)
         selection_name = f"the list {Path(due.selection).stem}"
     elif args["select"] == "val":
         train, selection = split_by_room(train, seed=args["random_seed"])
-    validation, validation_name = [], ""
+    validation: list[Recording] = []
+    validation_name = ""
     if args["val"]:
         # of the format that is trained, also where the user names the training list
         due = default_lists({**args, "format": FLAG_OF_ARRAY.get(arrays[0], args["format"])}, roots[0])
         path = list_file(args["val_wav_txt"] or due.test, roots[:1])
-        validation, validation_name = recordings_from_list(path, roots, **options), path.stem
+        validation, validation_name = labelled(path, roots), path.stem
     return TrainingData(train, selection, validation, lists[0].stem, validation_name, selection_name)
 
 
@@ -151,8 +152,8 @@ def training_plan(args: Mapping[str, Any], source: Source, roots: Sequence[DataR
     lengths, seed = source.lengths(plans.framing.rate_hz), args["random_seed"]
     if args["mix"] is None:
         return plans.training(lengths, args["batch_size"], seed, None)
-    paths = [Path(root.path) for root in roots]
-    groups = [paths.index(Path(recording.root)) for recording in source.recordings]
+    paths: list[Path | None] = [root.path for root in roots]
+    groups = [paths.index(recording.root) for recording in source.recordings]
     return Mixed(
         lambda members: plans.training(lengths, 1, seed, members),
         groups=groups,

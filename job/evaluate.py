@@ -15,6 +15,7 @@ from dataset.lists import list_file
 from dataset.recordings import Boxes, Recording, no_boxes, recordings_from_list
 from dataset.source import Visual
 from dataset.true_boxes import TrueBoxes
+from dcase2022_task3_seld_metrics import Result
 from dcase2022_task3_seld_metrics.editions import EDITIONS
 from job.data import (
     FLAG_OF_ARRAY,
@@ -151,7 +152,7 @@ class Evaluation:
 def occurring_remarks(validation: Validation) -> list[str]:
     """The averages that the official macro average hides: over the classes that occur, and over those matched."""
     scores = validation.scores
-    if scores is None or not scores.occurring:
+    if not isinstance(scores, Result) or not scores.occurring:
         return []
     mean, occurs, matched = scores.occurring, int(scores.occurs.sum()), int((scores.counts["DE_TP"] > 0).sum())
     lines = []

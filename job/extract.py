@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -16,17 +16,26 @@ from dataset.lists import list_file
 from dataset.loader import Loader
 from dataset.recordings import Recording, recordings_from_list
 from dataset.source import Source
-from feature.front import Front
 from job.data import TrainingData, default_lists, labels_of, open_roots
 from job.machine import make_fabric
 from job.statistics import gather_statistics
-from system.row import Plans, Stage, System
+from output_format.sed_doa import SedDoa
+from system.row import Stage, System
 from system.table import SYSTEMS, system_named
 from util.errors import InputError
 from util.files import read_json, write_json, written_whole
 from util.flags import DEFAULTS
 
 MARKER = "extract.json"
+
+
+@runtime_checkable
+class _Columns(Protocol):
+    """An audio feature whose publication says in what order files have it."""
+
+    def columns(self, features: torch.Tensor) -> torch.Tensor:
+        """Features (batch, maps, T, bins) as rows (batch, T, columns)."""
+        ...
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -74,6 +83,10 @@ def run(options: argparse.Namespace) -> int:
     data = TrainingData(parts[0], [one for part in parts[1:-1] for one in part], parts[-1], names[0], names[-1])
     stage, array = _with_statistics(system)[0], recordings[0].array
     settings = stage.settings(args, array)
+    output_format, labels = stage.output_format(settings, len(classes)), labels_of(classes, args)
+    unpublished = InputError(f"--system {system.name}: its publication has no such files")
+    if not isinstance(output_format, SedDoa):
+        raise unpublished
     about = {
         "system": options.system,
         "settings": settings,
@@ -96,16 +109,27 @@ def run(options: argparse.Namespace) -> int:
         with written_whole(scaler) as temporary, open(temporary, "wb") as file:
             np.savez(file, mean=statistics["mean"].numpy(), scale=statistics["scale"].numpy())
     front, plans = stage.front(settings, array, False, statistics), stage.plans(settings)
-    output_format, labels = stage.output_format(settings, len(classes)), labels_of(classes, args)
+    audio, standardise = front.audio, front.standardise
+    if not isinstance(audio, _Columns) or standardise is None:
+        raise unpublished
     todo = [one for one in recordings if not _files(out, one)[1].is_file()]
     if len(todo) < len(recordings):
         print(f"{len(recordings) - len(todo)} of {len(recordings)} recordings are there already")
+
+    def rows(source: Source) -> Iterator[np.ndarray]:
+        """Standardised rows (frames, columns) of a recording, sequence by sequence."""
+        plan = plans.evaluation(source.lengths(plans.framing.rate_hz))
+        with torch.inference_mode():
+            for batch in Loader(source, plan, batch_size=4, workers=0):
+                features, padding = front.raw_features(batch)
+                made = audio.columns(standardise(features))
+                yield (made.flatten(0, 1) if padding is None else made[~padding]).numpy()
 
     def extract(recording: Recording) -> None:
         features, label = _files(out, recording)
         source = Source([recording], clip_s=args["clip_s"])
         frames = int(plans.framing.clip_frames(source.lengths(plans.framing.rate_hz))[0])
-        _write(features, np.concatenate(list(_rows(front, plans, source))))
+        _write(features, np.concatenate(list(rows(source))))
         matrix = output_format.label_matrix(labels.intervals(recording), frames)
         _write(label, matrix.astype(np.float32))  # the last: it says that the recording is done
 
@@ -138,22 +162,13 @@ def _claim(out: Path, about: dict[str, Any]) -> None:
 
 def _files(out: Path, recording: Recording) -> tuple[Path, Path]:
     kind = f"{recording.array.name}_{'eval' if recording.split == 'eval' else 'dev'}"
-    return tuple(out / f"{kind}_{what}" / f"{recording.name}.npy" for what in ("norm", "label"))
+    feature, label = (out / f"{kind}_{what}" / f"{recording.name}.npy" for what in ("norm", "label"))
+    return feature, label
 
 
 def _with_statistics(system: System) -> list[Stage]:
     """The stages of a system whose features are standardised."""
     return [stage for stage in system.stages if stage.statistics]
-
-
-def _rows(front: Front, plans: Plans, source: Source) -> Iterator[np.ndarray]:
-    """Standardised rows (frames, columns) of a recording, sequence by sequence."""
-    loader = Loader(source, plans.evaluation(source.lengths(plans.framing.rate_hz)), batch_size=4, workers=0)
-    with torch.inference_mode():
-        for batch in loader:
-            features, padding = front.raw_features(batch)
-            rows = front.audio.columns(front.standardise(features))
-            yield (rows.flatten(0, 1) if padding is None else rows[~padding]).numpy()
 
 
 def _write(path: Path, array: np.ndarray) -> None:

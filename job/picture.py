@@ -36,7 +36,7 @@ class Placement:
     yaw_deg: float = 0.0
     offset_s: float = 0.0
 
-    def video_times_s(self, time_s: np.ndarray) -> np.ndarray:
+    def video_times_s(self, time_s: np.ndarray | float) -> np.ndarray:
         """Times of the sound -> times of the video, negative before its start."""
         return np.asarray(time_s, dtype=np.float64) - self.offset_s
 

@@ -14,6 +14,7 @@ from typing import Any, TextIO
 import numpy as np
 import torch
 
+from dataset.plans import WindowGrid
 from doctor.levels import gain_to_level_db
 from doctor.sound import level_dbfs
 from job.inputs import Item, find_items, open_checkpoint
@@ -80,11 +81,8 @@ class StreamPredictor:
         matrix: np.ndarray | None = None,
         boxes: Iterator[np.ndarray] | None = None,
     ):
-        if not inference.model.system.streams:
-            name = inference.model.system.name
-            raise InputError(f"--stream: {name} needs the whole recording; run it without --stream")
         self.inference, self.framing = inference, inference.model.last.plans.framing
-        self.plan = inference.model.evaluation_plan([1])  # its windows are those of every recording
+        self.plan = _windows_of(inference)
         self.boxes, self.matrix = boxes, matrix
         self.rate_hz = rate_hz or inference.rate_hz
         self.windows, self.busy_s = 0, 0.0
@@ -212,6 +210,20 @@ class StreamPredictor:
         return table
 
 
+def _windows_of(inference: Inference) -> WindowGrid:
+    """The windows that come one after the other, those of every recording.
+
+    Raises
+    ------
+    InputError : the system's feature needs the whole clip
+    """
+    plan = inference.model.evaluation_plan([1])
+    if not inference.model.system.streams or not isinstance(plan, WindowGrid):
+        name = inference.model.system.name
+        raise InputError(f"--stream: {name} needs the whole recording; run it without --stream")
+    return plan
+
+
 def stream(args: dict[str, Any], given: dict[str, Any]) -> int:
     """Print the rows of a recording (or of standard input) as they come; the exit status."""
     if args["overlay"] or args["player"] == "always":
@@ -272,7 +284,7 @@ def _of_file(inference: Inference, item: Item, args: dict[str, Any]) -> tuple[St
             print(f"{item.audio}: no video: the system runs with empty boxes", file=sys.stderr)
         else:
             placement = Placement(args["video_yaw_deg"], args["video_offset_s"])
-            plan = inference.model.evaluation_plan([1])
+            plan = _windows_of(inference)
             hop_s = plan.hop * plan.framing.hop_s
             boxes = boxes_as_needed(item.video, inference.open_detector(), placement, hop_s)
     channels = channels_of(audio_info(item.audio), inference.model.array, wanted(args))

@@ -295,7 +295,7 @@ class _Run:
         """The stage with the weights that it begins with."""
         settings, statistics = self.settings[stage.name], None
         if stage.statistics:
-            statistics = before and before.statistics
+            statistics = None if before is None else before.statistics
             statistics = statistics or gather_statistics(
                 stage, settings, self.array, self.data, self.args, self.fabric
             )
@@ -317,7 +317,7 @@ class _Run:
 
     def _stages(self, model: StageModel) -> dict[str, StageModel]:
         """The stage that is trained, and those before it."""
-        made = {}
+        made: dict[str, StageModel] = {}
         for stage in self.system.stages:
             if stage is model.stage:
                 return {**made, stage.name: model}
@@ -488,7 +488,7 @@ class _Results:
         if patience is None or not selected.is_file():
             return False
         best = iteration_of(Path(read_json(selected)["checkpoint"]))
-        since = (iteration - best) // self.args["model_save_interval"]
+        since = 0 if best is None else (iteration - best) // self.args["model_save_interval"]
         if since > patience:
             tqdm.write(f"stopped: no better {self.score.label} since iteration {best} (--patience {patience})")
         return since > patience
@@ -520,13 +520,13 @@ class _Results:
             reference, estimated = validation.reference[name], validation.estimated[name]
             self.monitor.azimuth_figure(iteration, name, reference, estimated, self.classes)
         seen = next((one for one in self.validated if one.video and one.name in validation.reference), None)
-        if seen is not None:
+        if seen is not None and seen.video is not None:
             tables = validation.reference[seen.name], validation.estimated[seen.name]
             detector = self.args["detector"]
             self.monitor.clip_frame(iteration, seen.name, seen.video, *tables, self.classes, detector=detector)
         tqdm.write(f"{iteration:7d}  val loss {validation.loss:.4f}  {score_line(s)}")
 
-    def _remember(self, iteration: int, values: dict[str, float]) -> None:
+    def _remember(self, iteration: int, values: dict[str, float | None]) -> None:
         """One line of the history, which the curves are drawn from."""
         line = {"iteration": iteration, "train_loss": self.train_loss, **values}
         with open(self.run_dir / "history.jsonl", "a", encoding="utf-8") as file:
@@ -534,15 +534,16 @@ class _Results:
 
     def _offer(self, path: Path, validation: Validation) -> None:
         """Remember the checkpoint if it is the best one so far, by the score of its stage or of the edition."""
+        if validation.scores is None:
+            return
         score, selected = self.score, self.run_dir / SELECTED
         value = validation.scores.overall[score.name]
         best = read_json(selected)[score.key] if selected.is_file() else None
         # 2019 gives no error where nothing is predicted: that is worse than any
         if best is None or score.beats(value, best):
-            value = value if math.isfinite(value) else None
-            rule = self.args["select"]
+            stored, rule = value if math.isfinite(value) else None, self.args["select"]
             apart = self.data.selection_name if rule == "val" else self.data.validation_name
-            about = {"checkpoint": path.name, score.key: value, "selected_on": rule, "recordings": apart}
+            about = {"checkpoint": path.name, score.key: stored, "selected_on": rule, "recordings": apart}
             write_json(selected, about)
 
     def print_end(self) -> None:

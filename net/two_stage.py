@@ -152,8 +152,8 @@ class CRNN10(VGG9):
                     gate.uniform_(-bound, bound)
                 if name == "weight_hh_l0":
                     nn.init.orthogonal_(new)
-            self.gru.bias_ih_l0.zero_()
-            self.gru.bias_hh_l0.zero_()
+            for name in ("bias_ih_l0", "bias_hh_l0"):
+                getattr(self.gru, name).zero_()
 
     def _recurrent(self, x: Tensor) -> Tensor:
         return self.gru(x)[0]

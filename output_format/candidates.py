@@ -33,11 +33,18 @@ class Candidates:
     @classmethod
     def joined(cls, parts: Sequence[Candidates]) -> Candidates:
         """Candidates of successive stretches behind each other."""
-        columns = {}
-        for name in ("activity", "azimuth_deg", "elevation_deg", "distance_m", "onscreen"):
-            values = [getattr(part, name) for part in parts]
-            columns[name] = None if values[0] is None else np.concatenate(values)
-        return cls(**columns, frame_s=parts[0].frame_s)
+
+        def column(name: str) -> np.ndarray:
+            return np.concatenate([getattr(part, name) for part in parts])
+
+        return cls(
+            column("activity"),
+            column("azimuth_deg"),
+            column("elevation_deg"),
+            parts[0].frame_s,
+            None if parts[0].distance_m is None else column("distance_m"),
+            None if parts[0].onscreen is None else column("onscreen"),
+        )
 
 
 def label_frame_of(frame: np.ndarray, frame_s: float, label_frame_s: float) -> np.ndarray:
@@ -82,22 +89,21 @@ def merge(
     if not 1 <= tracks <= 3:
         raise ValueError(f"merging is defined for 1 to 3 tracks, found {tracks}")
     thresholds = np.broadcast_to(np.asarray(thresholds, dtype=np.float64), (classes,))
-    active = candidates.activity > thresholds[None, :, None]
+    above = candidates.activity > thresholds[None, :, None]
     # Only the cells (frame, class) with something active are worked on: few of them, usually.
-    cell_frame, cell_class = np.nonzero(active.any(axis=2))
+    cell_frame, cell_class = np.nonzero(above.any(axis=2))
 
-    def cells(values: np.ndarray | None) -> np.ndarray | None:
+    def cells(values: np.ndarray) -> np.ndarray:
         """(frames, classes, tracks) -> (cells, 3), absent tracks 0."""
-        if values is None:
-            return None
         picked = values[cell_frame, cell_class]
         return np.pad(picked, ((0, 0), (0, 3 - tracks))) if tracks < 3 else picked
 
-    active = cells(active)
-    activity, azimuth, elevation = map(cells, (candidates.activity, candidates.azimuth_deg, candidates.elevation_deg))
+    active, activity = cells(above), cells(candidates.activity)
+    azimuth, elevation = cells(candidates.azimuth_deg), cells(candidates.elevation_deg)
     values = {"azimuth_deg": azimuth, "elevation_deg": elevation}
-    values |= {"distance_m": cells(candidates.distance_m), "onscreen": cells(candidates.onscreen)}
-    values = {name: value for name, value in values.items() if value is not None}
+    for name, column in (("distance_m", candidates.distance_m), ("onscreen", candidates.onscreen)):
+        if column is not None:
+            values[name] = cells(column)
 
     following = [1, 2, 0]  # pair p joins the tracks p and following[p]: 01, 12, 20
     third = [2, 0, 1]  # the track that pair p leaves out
@@ -132,10 +138,10 @@ def merge(
             anchor = value[rows, strongest][:, None]
             summed = anchor + _nearest_turn_deg(value - anchor)
         mean = np.where(members > 0, members * summed, 0.0).sum(axis=1) / weight
-        column = value.copy()
-        column[one_pair, 0] = value[rows, left_out][one_pair]
-        column[rows[unified], place[unified]] = mean[unified]
-        columns[name] = column[used]
+        merged = value.copy()
+        merged[one_pair, 0] = value[rows, left_out][one_pair]
+        merged[rows[unified], place[unified]] = mean[unified]
+        columns[name] = merged[used]
     columns["azimuth_deg"] = wrap_azimuth_deg(columns["azimuth_deg"])
     peak = activity.copy()
     peak[one_pair, 0] = activity[rows, left_out][one_pair]
@@ -155,7 +161,9 @@ def _nearest_turn_deg(difference_deg: np.ndarray) -> np.ndarray:
     return difference_deg - 360.0 * np.rint(difference_deg / 360.0)
 
 
-def _great_circle_deg(azimuth: np.ndarray, elevation: np.ndarray, azimuth2: np.ndarray, elevation2: np.ndarray):
+def _great_circle_deg(
+    azimuth: np.ndarray, elevation: np.ndarray, azimuth2: np.ndarray, elevation2: np.ndarray
+) -> np.ndarray:
     """Great-circle distance in degrees, by the reference's formula (it decides at the unification angle)."""
     azimuth, elevation, azimuth2, elevation2 = map(np.deg2rad, (azimuth, elevation, azimuth2, elevation2))
     cosine = np.sin(elevation) * np.sin(elevation2)

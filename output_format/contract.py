@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -101,4 +101,19 @@ class OutputFormat(Protocol):
 
     def candidates(self, raw: np.ndarray, *, frame_s: float | None = None, first: int = 0) -> Candidates:
         """Raw output of a clip, or of a stretch that begins with frame `first`, -> candidates per label frame."""
+        ...
+
+
+@runtime_checkable
+class BranchedFormat(Protocol):
+    """What the output format of a detection and a direction branch offers besides: 2018 scores the branches."""
+
+    frame_s: float
+
+    def encode_clip(self, table: IntervalTable, frames: int) -> np.ndarray:
+        """Labels of a whole clip, shaped as its raw output."""
+        ...
+
+    def detections(self, raw: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Raw output or encoded labels -> activity (frames, classes) bool, vectors (frames, axes classes)."""
         ...

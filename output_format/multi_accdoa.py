@@ -173,7 +173,7 @@ class MultiAccdoa:
     """
 
     name = "multi_accdoa"
-    axes = ("track", "axis", "class", "frame")
+    axes: tuple[str, ...] = ("track", "axis", "class", "frame")
     threshold: float | None = None  # default activity threshold; None: that of util/threshold.json
     label_frame_s = LABEL_FRAME_S
 

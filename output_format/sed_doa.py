@@ -369,7 +369,7 @@ class SedDoa:
     """
 
     name = "sed_doa"
-    axes = ("output", "class", "frame")
+    axes: tuple[str, ...] = ("output", "class", "frame")
     threshold: float | None = 0.5
 
     def __init__(

@@ -323,7 +323,7 @@ class TwoStage:
     """
 
     name = "two_stage"
-    axes = ("output", "class", "frame")
+    axes: tuple[str, ...] = ("output", "class", "frame")
     threshold: float | None = THRESHOLD
 
     def __init__(

@@ -126,7 +126,9 @@ def _copied(out: av.container.OutputContainer, path: str | os.PathLike[str]) -> 
             return None
         if "mp4" not in source.format.name:  # others need not say in which order packets are decoded
             return None
-        begins_at_0 = not stream.start_time or abs(stream.start_time * stream.time_base) < 0.002
+        begins_at_0 = not stream.start_time or (
+            stream.time_base is not None and abs(float(stream.start_time * stream.time_base)) < 0.002
+        )
         if not info.upright or info.start_s or not begins_at_0:
             return None
 

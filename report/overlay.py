@@ -130,9 +130,10 @@ def _scaled(camera: Camera | None, height: int) -> Camera:
 
 def _video_pictures(video: str | os.PathLike[str], height: int, times_s: Sequence[float]) -> Iterator[np.ndarray]:
     """The pictures at these times at the size of the overlay; black before the first one, the last one stays."""
-    held, picture = None, np.zeros((height, _WIDTH, 3), np.uint8)
+    held = None
+    picture: np.ndarray = np.zeros((height, _WIDTH, 3), np.uint8)
     for frame in pictures_at(video, times_s):
-        if frame is not held:
+        if frame is not None and frame is not held:
             held = frame
             picture = cv2.resize(frame.to_ndarray(format="bgr24"), (_WIDTH, height), interpolation=cv2.INTER_CUBIC)
         yield picture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -96,19 +97,30 @@ def draw_rigid_sphere(path: Path) -> None:
     frequency_hz = np.geomspace(100.0, 12000.0, 240)
     angle_deg = np.linspace(0.0, 180.0, 181)
     decades = np.log10(frequency_hz)
-    log_hz = {"x_ticks": [2, 3, 4], "x_texts": ["100", "1000", "10000"], "x_label": "frequency (Hz)"}
+
+    def framed(axes: Axes, y_ticks: Sequence[float], y_label: str, title: str, *, grid: bool = True) -> None:
+        axes.frame(
+            x_ticks=(2, 3, 4),
+            y_ticks=y_ticks,
+            x_label="frequency (Hz)",
+            y_label=y_label,
+            title=title,
+            x_texts=("100", "1000", "10000"),
+            grid=grid,
+        )
+
     for row, (name, radius_m, limit_ms) in enumerate((("MIC", 0.042, 0.22), ("binaural head", 0.0875, 0.44))):
         top = 40 + 360 * row
         response = sphere_response(frequency_hz, np.deg2rad(angle_deg), radius_m)
         level = Axes(canvas, 70, top, 470, top + 270, (decades[0], decades[-1]), (0.0, 180.0))
-        words = {"y_label": "angle to the source (degrees)", "title": f"level, {name}: radius {100 * radius_m:g} cm"}
-        level.frame(y_ticks=(0, 45, 90, 135, 180), grid=False, **words, **log_hz)
+        title = f"level, {name}: radius {100 * radius_m:g} cm"
+        framed(level, (0, 45, 90, 135, 180), "angle to the source (degrees)", title, grid=False)
         level_db = 20 * np.log10(np.abs(response))
         canvas.picture(level.left, top, level.right, level.bottom, coloured(level_db[::-1], *LEVELS_DB, _MAP))
         _level_bar(canvas, 486, top, top + 270)
         delay = Axes(canvas, 640, top, 1040, top + 270, (decades[0], decades[-1]), (-limit_ms, limit_ms))
-        words = {"y_label": "ms after the middle", "title": "phase delay (dotted: ray around the sphere)"}
-        delay.frame(y_ticks=[limit_ms * share for share in (-10 / 11, -5 / 11, 0, 5 / 11, 10 / 11)], **words, **log_hz)
+        delays_ms = [limit_ms * share for share in (-10 / 11, -5 / 11, 0, 5 / 11, 10 / 11)]
+        framed(delay, delays_ms, "ms after the middle", "phase delay (dotted: ray around the sphere)")
         phase = np.unwrap(np.angle(response), axis=1)
         phase -= 2 * np.pi * np.round(phase[:, :1] / (2 * np.pi))
         for angle, colour in zip((0, 45, 90, 135, 180), ANGLES):

@@ -130,13 +130,15 @@ def draw_scene(path: Path) -> None:
     sound = render(scene, [ARRAYS["foa"]], seed=scene.seed)["foa"][0]
     frequency_hz, _, level = levels_db(sound)
     limits_s = (0.0, float(scene.duration_s))
-    times = {"x_ticks": ticks(*limits_s), "size": 12}
+    times_s = ticks(*limits_s)
     middle = Axes(canvas, left, 390, right, 500, limits_s, (0.0, float(frequency_hz[-1]) / 1000))
-    middle.frame(y_ticks=(0, 4, 8, 12), y_label="kHz", title="first channel (W)", grid=False, **times)
+    middle.frame(x_ticks=times_s, y_ticks=(0, 4, 8, 12), y_label="kHz", title="first channel (W)", grid=False)
     step = 3  # a picture has fewer columns than a clip has spectra
     _spectrogram(middle, level[:, ::step], -75.0)
     below = Axes(canvas, left, 550, right, 700, limits_s, (-180.0, 180.0))
-    below.frame(y_ticks=(-180, -90, 0, 90, 180), y_label="azimuth (degrees)", x_label="time (s)", **times)
+    below.frame(
+        x_ticks=times_s, y_ticks=(-180, -90, 0, 90, 180), y_label="azimuth (degrees)", x_label="time (s)"
+    )
     for place, index in enumerate(np.unique(table.class_index)):
         rows = table.class_index == index
         for frame, azimuth in zip(table.frame[rows], table.azimuth_deg[rows]):

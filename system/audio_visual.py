@@ -19,7 +19,7 @@ from net.crnn import AudioVisualCRNN
 from net.vis_transformer import VisTransformer
 from net.vit import VisionTransformer
 from output_format.multi_accdoa import MultiAccdoa
-from system.row import Plans, Settings, Stage, System
+from system.row import Plans, Settings, Stage, Statistics, System
 from util.errors import InputError
 from util.files import read_json
 from util.microphone_arrays import Array
@@ -129,7 +129,7 @@ def _check_bins(args: Mapping[str, Any], network: Callable[..., nn.Module], maps
         raise InputError(f"--fft-size {args['fft_size']}: {rule}")
 
 
-def front_of(settings: Settings, array: Array, visual: bool, statistics: None) -> nn.Module:
+def front_of(settings: Settings, array: Array, visual: bool, statistics: Statistics | None) -> Front:
     """Amplitudes and phase differences, and the boxes of one look as Gaussian-like vectors."""
     audio = AmplitudePhaseDifference(
         array.channels,

@@ -12,7 +12,7 @@ from torch import nn
 
 from net.weights import load_weights
 from system.model import Model, StageModel
-from system.row import System
+from system.row import Statistics, System
 from system.table import SYSTEMS, system_named
 from util.checkpoint import read_weights_file, write_weights_file
 from util.errors import InputError
@@ -38,7 +38,7 @@ class StageState:
 
     settings: dict[str, Any]
     weights: Weights
-    statistics: dict[str, Any] | None = None
+    statistics: Statistics | None = None
     trained: dict[str, Any] = field(default_factory=dict)
     iteration: int = 0
 

@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from torch import nn
 
-from dataset.plans import Plan
+from dataset.plans import EvaluationPlan, Lengths
 from feature.front import on_device
 from output_format.contract import OutputFormat
-from system.row import Stage, System, last
+from system.row import Plans, Stage, Statistics, System, last
 from util.errors import InputError
 from util.microphone_arrays import Array
 
@@ -38,17 +38,18 @@ class StageModel(nn.Module):
         class_count: int,
         *,
         visual: bool,
-        statistics: Mapping[str, Any] | None = None,
+        statistics: Statistics | None = None,
     ):
         super().__init__()
         self.stage, self.settings, self.statistics, self.visual = stage, dict(settings), statistics, visual
         self.plans = stage.plans(self.settings)
         self.front = stage.front(self.settings, array, visual, statistics)
         self.output_format = stage.output_format(self.settings, class_count)
-        if stage.network is not None:
-            self.network = stage.network(self.settings, self.front.audio, class_count, visual)
-        else:
-            self.network = _First()
+        self.network: nn.Module = (
+            _First()
+            if stage.network is None
+            else stage.network(self.settings, self.front.audio, class_count, visual)
+        )
         check_fit(self.plans, self.output_format)
 
     @property
@@ -118,12 +119,13 @@ class Model(nn.Module):
     ):
         super().__init__()
         self.system, self.array, self.classes, self.visual = system, array, tuple(classes), visual
-        self.stages = nn.ModuleDict(stages)
+        self.stages = dict(stages)
+        self._networks = nn.ModuleDict(self.stages)  # by this a device reaches all of them
 
     @property
     def last(self) -> StageModel:
         """The last stage, whose output format is that of the system."""
-        return list(self.stages.values())[-1]  # type: ignore[return-value]
+        return list(self.stages.values())[-1]
 
     @property
     def output_format(self) -> OutputFormat:
@@ -133,7 +135,7 @@ class Model(nn.Module):
     @property
     def hearing(self) -> StageModel:
         """The last stage that hears the sound itself."""
-        return [stage for stage in self.stages.values() if not stage.stage.takes][-1]  # type: ignore[misc,return-value]
+        return [stage for stage in self.stages.values() if not stage.stage.takes][-1]
 
     @property
     def rate_hz(self) -> int:
@@ -145,24 +147,24 @@ class Model(nn.Module):
         whole = len(self.stages) == len(self.system.stages)
         return self.system.join(raw) if whole else last(raw)
 
-    def evaluation_plan(self, lengths: Sequence[int]) -> Plan:
+    def evaluation_plan(self, lengths: Lengths) -> EvaluationPlan:
         """The plan by which recordings of so many samples are heard."""
         return self.hearing.plans.evaluation(np.asarray(lengths, dtype=np.int64))
 
-    def look_times_s(self, lengths: Sequence[int]) -> np.ndarray:
+    def look_times_s(self, lengths: Lengths) -> np.ndarray:
         """Times in s at which a prediction of one recording of so many samples looks at the picture, in order."""
         plan = self.evaluation_plan(lengths)
-        items = plan.items(np.arange(plan.count or 0))
+        items = plan.items(np.arange(plan.count))
         return np.concatenate([times_s for item in items for _, times_s in plan.looks(item)])
 
     @property
-    def statistics(self) -> Mapping[str, Any] | None:
+    def statistics(self) -> Statistics | None:
         """Statistics of the features of the last stage that has some."""
         found = [stage.statistics for stage in self.stages.values() if stage.statistics is not None]
         return found[-1] if found else None
 
 
-def check_fit(plans: Any, output_format: OutputFormat) -> None:
+def check_fit(plans: Plans, output_format: OutputFormat) -> None:
     """Refuse a plan and an output format that cannot be combined.
 
     Raises

@@ -11,12 +11,15 @@ import torch
 from torch import nn
 
 from dataset.framing import Framing
-from dataset.plans import Plan
+from dataset.plans import EvaluationPlan, Plan
+from feature.audio import AudioFeature
+from feature.front import Front
 from output_format.contract import OutputFormat
 from system.recipes import adam
 from util.microphone_arrays import Array
 
 Settings = dict[str, Any]  # plain values, stored in the checkpoint
+Statistics = Mapping[str, Any]  # of the features, see `feature.statistics`
 Parameters = Iterable[nn.Parameter]
 
 
@@ -69,7 +72,7 @@ class Plans:
 
     framing: Framing
     training: Callable[[np.ndarray, int, int, np.ndarray | None], Plan]
-    evaluation: Callable[[np.ndarray], Plan]
+    evaluation: Callable[[np.ndarray], EvaluationPlan]
     flags: Mapping[str, float] = field(default_factory=dict)
 
 
@@ -93,8 +96,8 @@ class Stage:
     name: str
     settings: Callable[[Mapping[str, Any], Array], Settings]
     plans: Callable[[Settings], Plans]
-    front: Callable[[Settings, Array, bool, Any], nn.Module]
-    network: Callable[[Settings, nn.Module, int, bool], nn.Module] | None
+    front: Callable[[Settings, Array, bool, Statistics | None], Front]
+    network: Callable[[Settings, AudioFeature, int, bool], nn.Module] | None
     output_format: Callable[[Settings, int], OutputFormat]
     recipe: Recipe = Recipe()
     statistics: bool = False

@@ -10,6 +10,7 @@ from torch import nn
 
 from dataset.framing import Framing
 from dataset.plans import Clips, Stream
+from feature.audio import AudioFeature
 from feature.front import PADDING, Front
 from feature.logmel_intensity import LogmelIntensity
 from feature.magnitude_phase import SELDNET2018, SELDNET2019, MagnitudePhase
@@ -17,7 +18,7 @@ from net.seldnet import SELDnet
 from output_format.sed_doa import SedDoa
 from system.presets import Preset, presets, with_changes
 from system.recipes import keras_adam
-from system.row import Plans, Recipe, Settings, Stage, System
+from system.row import Plans, Recipe, Settings, Stage, Statistics, System
 from system.standardise import standardise_by
 from util.errors import InputError
 from util.microphone_arrays import Array
@@ -99,16 +100,16 @@ def _plans(settings: Settings) -> Plans:
     )
 
 
-def _front(settings: Settings, array: Array, visual: bool, statistics: Mapping[str, Any] | None) -> nn.Module:
+def _front(settings: Settings, array: Array, visual: bool, statistics: Statistics | None) -> Front:
     analysis, _ = ANALYSIS[settings["family"]]
     if settings["feature"] == "magnitude_phase":
-        audio: nn.Module = MagnitudePhase(array.channels, layout=settings["layout"], **analysis)
+        audio: AudioFeature = MagnitudePhase(array.channels, layout=settings["layout"], **analysis)
     else:
         audio = LogmelIntensity(array.channels, rate_hz=settings["rate_hz"], layout=settings["layout"])
     return Front(audio, standardise_by(statistics, settings["feature"], audio.maps, audio.bins), padding=PADDING)
 
 
-def _network(settings: Settings, audio: nn.Module, classes: int, visual: bool) -> nn.Module:
+def _network(settings: Settings, audio: AudioFeature, classes: int, visual: bool) -> nn.Module:
     bins = audio.bins
     if math.prod(settings["pools"]) > bins:
         raise InputError(f"--set pools={settings['pools']}: nothing is left of {bins} frequency bins")

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 import torch
 
 from feature.statistics import Standardise
+from system.row import Statistics
 from util.errors import InputError
 
 
-def standardise_by(statistics: Mapping[str, Any] | None, feature: str, maps: int, bins: int) -> Standardise | None:
+def standardise_by(statistics: Statistics | None, feature: str, maps: int, bins: int) -> Standardise | None:
     """What standardises a feature of so many maps and bins; None: its statistics are still to be gathered.
 
     Raises

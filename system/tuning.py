@@ -9,7 +9,7 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from system.presets import Preset, with_changes
 from util.errors import InputError
@@ -17,10 +17,13 @@ from util.flags import DEFAULTS, FLAGS, names_of
 
 FILE = Path(__file__).with_name("tuning.toml")
 # flags that a grid may hold beside settings, and those of [search] and [final], with their types
-GRID_FLAGS = {name: FLAGS[name].kind for name in names_of(lambda flag: flag.search == "grid")}
-BUDGET = {name: FLAGS[name].kind for name in names_of(lambda flag: flag.search == "budget")}
+GRID_FLAGS: dict[str, type] = {name: FLAGS[name].kind for name in names_of(lambda flag: flag.search == "grid")}
+BUDGET: dict[str, type] = {name: FLAGS[name].kind for name in names_of(lambda flag: flag.search == "budget")}
 # Sizes of a network that are lengths of settings: name -> setting: what is added behind where it must grow.
-LENGTHS = {"layers": {"filters": "last", "pools": 1}, "rnn_layers": {"rnn_units": "last"}}
+LENGTHS: dict[str, dict[str, int | Literal["last"]]] = {
+    "layers": {"filters": "last", "pools": 1},
+    "rnn_layers": {"rnn_units": "last"},
+}
 
 
 @dataclass(frozen=True)
@@ -103,7 +106,8 @@ class _Table:
         value = self.content.get(name, default)
         if kind is float and type(value) is int:
             value = float(value)
-        if value is not None and type(value) is not kind:
+        fits = value is None or type(value) is kind
+        if not fits:
             raise self.error(f"{name} must be of type {kind.__name__}, found {value!r}")
         if kind in (int, float) and value is not None and value < (0 if name == "weight_decay" else 1e-12):
             raise self.error(f"{name} must be above 0, found {value}")

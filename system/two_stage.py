@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
-from torch import nn
 
 from dataset.chunks import Chunks
 from dataset.framing import Framing
@@ -14,11 +13,12 @@ from dataset.plans import Clips
 from feature.front import Front
 from feature.logmel_gcc import TWO_STAGE, TWO_STAGE_INTENSITY, Logmel, LogmelGCC
 from feature.logmel_intensity import LogmelIntensity
+from feature.stft import SpectralFeature
 from net.two_stage import NETWORKS, transferred
 from output_format.two_stage import TwoStage, joined
 from system.presets import Preset, presets, with_changes
 from system.recipes import amsgrad
-from system.row import Init, Plans, Recipe, Settings, Stage, System
+from system.row import Init, Plans, Recipe, Settings, Stage, Statistics, System, last
 from system.standardise import standardise_by
 from util.errors import InputError
 from util.microphone_arrays import Array
@@ -32,7 +32,7 @@ CHOICES = {
 }
 
 
-def _audio(settings: Settings, channels: int) -> nn.Module:
+def _audio(settings: Settings, channels: int) -> SpectralFeature:
     """The feature of that name."""
     if settings["feature"] == "logmeliv":
         return LogmelIntensity(channels, **TWO_STAGE, **TWO_STAGE_INTENSITY, precision=torch.float32)
@@ -90,7 +90,7 @@ def _plans(settings: Settings) -> Plans:
     )
 
 
-def _front(settings: Settings, array: Array, visual: bool, statistics: Mapping[str, Any] | None) -> nn.Module:
+def _front(settings: Settings, array: Array, visual: bool, statistics: Statistics | None) -> Front:
     audio = _audio(settings, array.channels)
     return Front(audio, standardise_by(statistics, settings["feature"], audio.maps, audio.bins))
 
@@ -119,20 +119,19 @@ def _stage(name: str, preset: Preset, beta: float | None, init: Init | None = No
 
 def _rows() -> tuple[System, ...]:
     known = presets()
-    detection = {"beta": 0.0, "choice": "F"}
     stages = {
         "two_stage": lambda preset: (
-            _stage("sed", preset, **detection),
+            _stage("sed", preset, 0.0, choice="F"),
             _stage("doa", preset, 1.0, Init("sed", transferred)),
         ),
-        "two_stage_scratch": lambda preset: (_stage("sed", preset, **detection), _stage("doa", preset, 1.0)),
+        "two_stage_scratch": lambda preset: (_stage("sed", preset, 0.0, choice="F"), _stage("doa", preset, 1.0)),
         "two_stage_joint": lambda preset: (_stage("main", preset, None),),
     }
     made = []
     for name, make in stages.items():
         own = make(known[name])
-        several = {"join": joined} if len(own) > 1 else {}
-        made.append(System(name, known[name].title, SOURCE, own, streams=False, **several))
+        join = joined if len(own) > 1 else last
+        made.append(System(name, known[name].title, SOURCE, own, join=join, streams=False))
     return tuple(made)
 
 

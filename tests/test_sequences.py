@@ -51,7 +51,7 @@ def test_stream_is_the_published_generator(name):
     plan = Stream(PLAIN, [len(rows) for rows in stored], frames=length, batch_size=batch_size, shuffle=False)
     assert plan.steps_per_pass == batches
     for item in plan.items(np.arange(batches * batch_size)):
-        rows = np.concatenate([stored[p.recording][p.first : p.first + p.count] for p in item.pieces])
+        rows = np.concatenate([stored[p.recording][p.first : p.first + p.frames] for p in item.pieces])
         tensor = rows.reshape(length, bins, planes).transpose(2, 0, 1)
         np.testing.assert_array_equal(tensor, expected[divmod(item.number, batch_size)])
 
@@ -73,9 +73,9 @@ def test_every_pass_holds_each_frame_at_most_once(frames, length, batch_size, se
         seen = []
         count = plan.steps_per_pass * batch_size
         for item in plan.items(number * count + np.arange(count)):
-            assert plan.item_frames(item) == sum(piece.count for piece in item.pieces) == length
-            assert all(piece.count > 0 for piece in item.pieces)
-            seen += [(p.recording, p.first + index) for p in item.pieces for index in range(p.count)]
+            assert plan.item_frames(item) == sum(piece.frames for piece in item.pieces) == length
+            assert all(piece.frames > 0 for piece in item.pieces)
+            seen += [(p.recording, p.first + index) for p in item.pieces for index in range(p.frames)]
         assert len(seen) == len(set(seen)) == plan.steps_per_pass * length * batch_size
         assert all(frame < frames[recording] for recording, frame in seen)
 
@@ -99,7 +99,7 @@ def test_frames_of_the_stream_are_those_of_the_whole_recording(name, recordings)
         features, _ = front(batch)
         for row, item in enumerate(plan.items(batch["number"].numpy())):
             crossing += len(item.pieces) > 1
-            expected = torch.cat([whole[p.recording][:, p.first : p.first + p.count] for p in item.pieces], dim=1)
+            expected = torch.cat([whole[p.recording][:, p.first : p.first + p.frames] for p in item.pieces], dim=1)
             torch.testing.assert_close(features[row], expected, rtol=1e-6, atol=1e-6)
     assert crossing > 0
 
@@ -121,7 +121,7 @@ def test_frames_of_the_stream_are_those_of_the_whole_recording(name, recordings)
 def test_long_recordings_are_taken_in_few_equal_parts():
     plan = Clips(PLAIN, [7, 25, 31], frames=None, limit=10)
     items = plan.items(np.arange(plan.count))
-    found = [(p.recording, p.first, p.count) for item in items for p in item.pieces]
+    found = [(p.recording, p.first, p.frames) for item in items for p in item.pieces]
     assert found == [(0, 0, 7), (1, 0, 9), (1, 9, 9), (1, 18, 7), (2, 0, 8), (2, 8, 8), (2, 16, 8), (2, 24, 7)]
     assert plan.max_batch == 1
 

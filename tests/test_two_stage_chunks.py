@@ -31,7 +31,7 @@ def plan_of(counts: list[int], **options) -> Chunks:
 def taken(plan: Chunks, step: int, rank: int = 0, world: int = 1) -> list[tuple[int, int, int]]:
     """(recording, first, count) of the chunks of a step."""
     items = plan.items(numbers_of(step, plan.batch_size // world, rank, world))
-    return [(piece.recording, piece.first, piece.count) for item in items for piece in item.pieces]
+    return [(piece.recording, piece.first, piece.frames) for item in items for piece in item.pieces]
 
 
 def golden_batches() -> tuple[dict, dict]:
@@ -166,9 +166,9 @@ def test_features_of_chunks_are_parts_of_those_of_the_recording(tmp_path) -> Non
         assert features.shape[2] == 200
         for item, made in zip(plan.items(batch["number"].numpy()), features):
             (piece,) = item.pieces
-            expected = whole[piece.recording][:, piece.first : piece.first + piece.count]
-            torch.testing.assert_close(made[:, : piece.count], expected, atol=1e-4, rtol=1e-5)
-            assert not made[:, piece.count :].any()
-            assert piece.count == (29 if piece.recording == 2 else 200)
+            expected = whole[piece.recording][:, piece.first : piece.first + piece.frames]
+            torch.testing.assert_close(made[:, : piece.frames], expected, atol=1e-4, rtol=1e-5)
+            assert not made[:, piece.frames :].any()
+            assert piece.frames == (29 if piece.recording == 2 else 200)
     for index, batch in enumerate(Loader(source, Clips(framing, lengths, frames=None), batch_size=4)):
         torch.testing.assert_close(front(batch)[0][0], whole[index], atol=1e-4, rtol=1e-5)

@@ -42,7 +42,7 @@ def capsule_corners(text: str) -> tuple[tuple[str, ...], tuple[tuple[int, int, i
         raise InputError(
             f"{text}: four capsules are needed, each Front or Back, Left or Right, Up or Down: FLU,FRD,BLD,BRU"
         )
-    corners = tuple(tuple(_SIGN[letter] for letter in name) for name in names)
+    corners = tuple((_SIGN[name[0]], _SIGN[name[1]], _SIGN[name[2]]) for name in names)
     if len(set(names)) < 4 or len({x * y * z for x, y, z in corners}) > 1:
         raise InputError(
             f"{text}: no corners of a tetrahedron: FLU, FRD, BLD, BRU in your order, or FLD, FRU, BLU, BRD"

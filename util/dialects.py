@@ -150,7 +150,7 @@ def _by_name(
         places, least = {name: place for place, name in enumerate(dialect.columns[:width])}, width
         due = f"{width} as in the rows above"
     else:
-        width, least = len(found.header), max(places.values()) + 1
+        width, least = len(found.header or ()), max(places.values()) + 1
         due = f"{width} as in the header"
     names = tuple(places)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import BinaryIO
 
@@ -203,7 +203,7 @@ def _equi(track: Track, body: bytes) -> None:
     track._boxes.append("v2")
 
 
-def _other_projection(name: str):
+def _other_projection(name: str) -> Callable[[Track, bytes], None]:
     def read(track: Track, body: bytes) -> None:
         del body
         track.sphere = replace(track.sphere or Sphere(), projection=name)

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from functools import lru_cache
 from pathlib import Path
+from typing import BinaryIO
 
 import av
 import numpy as np
@@ -36,12 +37,13 @@ def _folder() -> Path:
 def _opened(path: str | os.PathLike[str]) -> Iterator[av.container.InputContainer]:
     """A film without its box of spatial audio: PyAV 18 frees FFmpeg's layout for one twice and aborts."""
     with ExitStack() as stack:
-        file = os.fspath(path)
+        source: str | BinaryIO | Overlaid = os.fspath(path)
         if places := places_of_spatial_boxes(path):
-            file = stack.enter_context(open(path, "rb"))
+            file: BinaryIO | Overlaid = stack.enter_context(open(path, "rb"))
             for place in places:
                 file = Overlaid(file, place, b"free")
-        yield stack.enter_context(av.open(file, metadata_errors="replace"))
+            source = file
+        yield stack.enter_context(av.open(source, "r", metadata_errors="replace"))
 
 
 class FilmSound:

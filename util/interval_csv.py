@@ -168,7 +168,7 @@ def format_intervals(
     if recordings is None:
         recordings = [dialect.recording_of(classes[index]) for index in table.class_index.tolist()]
     for recording, index in zip(recordings, table.class_index.tolist()):
-        called = dialect.class_in(recording)
+        called = dialect.class_in(recording) or ""
         if "," in recording or dialect.aliases.get(called, called) != classes[index]:
             raise ValueError(f"'{recording}' does not name class '{classes[index]}' in dialect {dialect.name}")
     if table.moving.any() and "ang_vel" not in dialect.columns:
@@ -212,11 +212,11 @@ def _row(
 ) -> dict[str, float | int]:
     """The fields of one line -> a value per column of the table."""
     place = f"line {line}"
-    if not max(places) < len(row) <= len(found.header):
+    if not max(places) < len(row) <= len(found.header or ()):
         rule = f"has {len(row)} columns, a row of dialect {dialect.name} has {len(dialect.columns)}"
         raise InputError(f"{rule}: {dialect.header}", path=path, place=place)
     fields = [row[at].strip() for at in places]
-    called = dialect.class_in(fields[0])
+    called = dialect.class_in(fields[0]) or ""
     class_name = dialect.aliases.get(called, called)
     if class_name not in index_of:
         rule = f"'{shown(fields[0])}' names no known class; known are {', '.join(index_of)}"

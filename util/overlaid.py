@@ -9,7 +9,7 @@ from typing import BinaryIO
 class Overlaid:
     """An open file that reads as if other bytes stood at a place."""
 
-    def __init__(self, file: BinaryIO, place: int, other: bytes):
+    def __init__(self, file: BinaryIO | Overlaid, place: int, other: bytes):
         self._file, self._place, self._other = file, place, other
 
     def read(self, count: int = -1) -> bytes:

@@ -14,7 +14,8 @@ from types import TracebackType
 import av
 import numpy as np
 import soundfile
-from av.stream import Disposition
+from av.buffer import Buffer
+from av.stream import Disposition, Stream
 from av.video.reformatter import Interpolation
 
 from util.errors import InputError
@@ -144,6 +145,11 @@ def video_info(path: str | os.PathLike[str]) -> VideoInfo:
         return VideoInfo(Path(path), width, height, fps, count, duration_s, start_s, upright)
 
 
+def _seconds(ticks: float, stream: Stream) -> float:
+    """Ticks of a stream's clock in seconds; where it states none, of MPEG's."""
+    return float(ticks * (stream.time_base or Fraction(1, 90000)))
+
+
 def _counted(container: av.container.InputContainer, stream: av.VideoStream, frame_s: float) -> tuple[int, float]:
     """Packets of a stream, and the seconds from the first time stamp to the end of the last picture."""
     count, first, last, length_s = 0, math.inf, -math.inf, frame_s
@@ -153,8 +159,8 @@ def _counted(container: av.container.InputContainer, stream: av.VideoStream, fra
             if packet.pts is not None:
                 first = min(first, packet.pts)
                 if packet.pts > last:
-                    last, length_s = packet.pts, float((packet.duration or 0) * stream.time_base) or frame_s
-    return count, float((last - first) * stream.time_base) + length_s if last >= first else count * frame_s
+                    last, length_s = packet.pts, _seconds(packet.duration or 0, stream) or frame_s
+    return count, _seconds(last - first, stream) + length_s if last >= first else count * frame_s
 
 
 def _start_s(container: av.container.InputContainer, stream: av.VideoStream, track: Track | None) -> float:
@@ -165,8 +171,8 @@ def _start_s(container: av.container.InputContainer, stream: av.VideoStream, tra
     """
     if stream.start_time is None:
         return 0.0
-    own_s = float(stream.start_time * stream.time_base)
-    sounds = [float(one.start_time * one.time_base) for one in container.streams.audio if one.start_time is not None]
+    own_s = _seconds(stream.start_time, stream)
+    sounds = [_seconds(one.start_time, one) for one in container.streams.audio if one.start_time is not None]
     if sounds:
         start_s = own_s - min(sounds)
     elif track is not None:
@@ -247,7 +253,7 @@ def _turn(matrix: tuple[float, float, float, float], path: str | os.PathLike[str
 def _display_matrix(frame: av.VideoFrame) -> tuple[float, float, float, float] | None:
     """a, b, c, d of the display matrix of a decoded picture; None where it has none."""
     data = frame.side_data.get("DISPLAYMATRIX")
-    if data is None:
+    if not isinstance(data, Buffer):
         return None
     values = np.frombuffer(bytes(data)[:36], dtype=np.int32) / 65536
     return float(values[0]), float(values[1]), float(values[3]), float(values[4])
@@ -268,8 +274,12 @@ def _upright(
     if not steps:
         return lambda picture: picture
     graph = av.filter.Graph()
-    size = {"width": frame.width, "height": frame.height}
-    last = graph.add_buffer(**size, format=frame.format, time_base=frame.time_base or Fraction(1, 90000))
+    last = graph.add_buffer(
+        width=frame.width,
+        height=frame.height,
+        format=frame.format,
+        time_base=frame.time_base or Fraction(1, 90000),
+    )
     for name, options in steps:
         following = graph.add(name, options) if options else graph.add(name)
         last.link_to(following)
@@ -278,8 +288,8 @@ def _upright(
     graph.configure()
 
     def turned(picture: av.VideoFrame) -> av.VideoFrame:
-        graph.push(picture)
-        return graph.pull()
+        graph.vpush(picture)
+        return graph.vpull()
 
     return turned
 
@@ -314,7 +324,7 @@ def decoded_frames(path: str | os.PathLike[str], *, threads: int = 0) -> Iterato
                     if frame.is_corrupt:
                         raise InputError("breaks off: damaged picture data", path=path, place=f"frame {index}")
                     time_s = float(index / fps)
-                    if frame.pts is not None:
+                    if frame.pts is not None and frame.time_base is not None:
                         stamp_s = float(frame.pts * frame.time_base)
                         first_s = stamp_s if index == 0 else first_s
                         end_s = stamp_s - first_s + float(1 / fps)
@@ -330,7 +340,7 @@ def decoded_frames(path: str | os.PathLike[str], *, threads: int = 0) -> Iterato
         except (av.error.FFmpegError, OSError) as error:
             raise InputError(f"breaks off ({error.strerror})", path=path, place=f"frame {index}") from error
         # A file cut short ends without an error. Fewer frames than stated alone prove nothing: edit lists hide some.
-        stated_s = float(stream.duration * stream.time_base) if stream.duration else 0.0
+        stated_s = _seconds(stream.duration, stream) if stream.duration else 0.0
         if packets < stream.frames and end_s + 0.5 / float(fps) < stated_s:
             raise InputError(
                 f"breaks off after {index} of {stream.frames} frames, cut short", path=path, place=f"frame {index}"
@@ -386,13 +396,9 @@ def fitted_size(
     def rounded(length: float) -> int:
         return max(multiple, multiple * math.floor(length / multiple + 0.5))
 
-    if new_width is None and new_height is None:
-        return width, height
     if new_width is None:
-        new_width = rounded(width * new_height / height)
-    if new_height is None:
-        new_height = rounded(height * new_width / width)
-    return new_width, new_height
+        return (width, height) if new_height is None else (rounded(width * new_height / height), new_height)
+    return new_width, rounded(height * new_width / width) if new_height is None else new_height
 
 
 class VideoWriter:
