@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +30,7 @@ from util.microphone_arrays import Array
 from util.runs import result_checkpoint
 from util.thresholds import Thresholds, read_thresholds
 
+Change = Callable[[Recording, np.ndarray], np.ndarray]  # raw output of a recording -> another one
 Frames = str | os.PathLike[str] | Iterable[tuple[float, np.ndarray]]
 
 
@@ -73,6 +74,7 @@ class SELDPredictor:
     frame_s : length of the frames of the events; None: that of the output format
     batch_size : items at a time
     workers : threads that read ahead
+    change : made to the raw output of every recording before it is decoded
     """
 
     def __init__(
@@ -85,8 +87,9 @@ class SELDPredictor:
         frame_s: float | None = None,
         batch_size: int = 16,
         workers: int = 1,
+        change: Change | None = None,
     ):
-        self.fabric, self.model, self.frame_s = fabric, model, frame_s
+        self.fabric, self.model, self.frame_s, self.change = fabric, model, frame_s, change
         self.thresholds, self.unification_deg = np.asarray(thresholds, dtype=np.float64), unification_deg
         self.batch_size, self.workers = batch_size, workers
 
@@ -97,6 +100,8 @@ class SELDPredictor:
         """
         for index, raw, losses in _whole(self.blocks(source)):
             recording = source.recordings[index]
+            if self.change is not None:
+                raw = self.change(recording, raw)
             candidates = self.model.output_format.candidates(raw, frame_s=self.frame_s)
             events = merge(candidates, self.thresholds, self.unification_deg)
             loss = float(np.mean(losses)) if recording.labels is not None and source.labels is not None else None

@@ -392,6 +392,8 @@ class Clips(Plan):
     ----------
     frames : of a sequence; None: a recording is one sequence, and those longer than `limit` frames are as few parts of
         one length as keep the limit
+    multiple : the length of such parts is one of it, that of frames which a network makes one step of: what it leaves
+        over at the end of a part would be missing in the middle of the recording
     """
 
     def __init__(
@@ -401,12 +403,14 @@ class Clips(Plan):
         *,
         frames: int | None,
         limit: int = 12000,
+        multiple: int = 1,
         visual_hop: int | None = None,
     ):
         super().__init__(framing, lengths, frames, visual_hop=visual_hop)
         self._frames = framing.clip_frames(self.lengths)
-        parts = -(-self._frames // limit)
-        self._length = -(-self._frames // parts) if frames is None else np.full(len(self._frames), frames)
+        part = -(-self._frames // -(-self._frames // limit))
+        part = -(-part // multiple) * multiple
+        self._length = part if frames is None else np.full(len(self._frames), frames)
         self._windows = -(-self._frames // self._length)
         self._recording, self._window = _numbered(self._windows)
         self.count, self.max_batch = len(self._recording), 1 if frames is None else None

@@ -509,6 +509,7 @@ class _Results:
             return
         s = validation.scores.overall
         scores = {SCORES[name].key: value for name, value in s.items()}
+        scores |= validation.precision
         self._remember(iteration, {"val_loss": validation.loss, **scores})
         occurs = validation.scores.occurs
         self.monitor.validation(iteration, scores, validation.scores.classwise, self.classes, occurs=occurs)

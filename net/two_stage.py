@@ -120,7 +120,7 @@ class VGG9(nn.Module):
     def steps(self, audio: Tensor) -> Tensor:
         """The output before each step is repeated: (batch, 3, classes, T // 16)."""
         if audio.shape[2] < self.step_frames:
-            raise ValueError(f"{audio.shape[2]} frames, the network takes {self.step_frames} or more")
+            raise InputError(f"{audio.shape[2]} frames of sound, the network takes {self.step_frames} or more")
         x = audio
         for number in range(1, len(FILTERS) + 1):
             x = getattr(self, f"{_BLOCKS}{number}")(x)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -101,4 +102,62 @@ class OutputFormat(Protocol):
 
     def candidates(self, raw: np.ndarray, *, frame_s: float | None = None, first: int = 0) -> Candidates:
         """Raw output of a clip, or of a stretch that begins with frame `first`, -> candidates per label frame."""
+        ...
+
+
+@dataclass(frozen=True)
+class Frames:
+    """What an output, or its labels, say of every class in every frame of the network.
+
+    Attributes
+    ----------
+    activity : (classes, frames), in [0, 1]
+    azimuth_deg, elevation_deg : (classes, frames), NaN where no direction is said
+    vectors : (2 or 3, classes, frames), x, y (and z) of the direction, as long as the network makes them
+    """
+
+    activity: np.ndarray
+    azimuth_deg: np.ndarray
+    elevation_deg: np.ndarray
+    vectors: np.ndarray
+
+
+@runtime_checkable
+class ActivityApart(OutputFormat, Protocol):
+    """An output format whose activity stands apart from its directions, so that each can be looked at by itself.
+
+    Attributes
+    ----------
+    figure_style : how its publication draws it, one of `report.seldnet_figures.STYLES`
+    """
+
+    @property
+    def figure_style(self) -> str: ...
+
+    def encode_clip(self, table: IntervalTable, frames: int) -> np.ndarray:
+        """Labels of a whole clip in the form of a raw output."""
+        ...
+
+    def label_matrix(self, table: IntervalTable, clip_frames: int) -> np.ndarray:
+        """Labels of a whole clip: (frames, 3 classes), activity, azimuth, elevation in degrees."""
+        ...
+
+    def probabilities(self, raw: np.ndarray) -> np.ndarray:
+        """Activity of a raw output or of encoded labels: (frames, classes)."""
+        ...
+
+    def with_activity(self, raw: np.ndarray, labels: np.ndarray) -> np.ndarray:
+        """The raw output with the activity of encoded labels in place of its own."""
+        ...
+
+    def frames_of(self, raw: np.ndarray) -> Frames:
+        """A raw output frame by frame, nothing pooled."""
+        ...
+
+    def taught(self, table: IntervalTable, frames: int) -> Frames:
+        """Labels of a whole clip as the network is taught them."""
+        ...
+
+    def detections(self, raw: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Raw output or encoded labels as SELDnet 2018 scores them: active (frames, classes), vectors (frames, axes)."""
         ...
