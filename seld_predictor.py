@@ -292,17 +292,8 @@ class Inference:
         ------
         first frame of the block, raw output (..., frames)
         """
-        predictor = SELDPredictor(
-            self.fabric,
-            self.model,
-            thresholds=self.thresholds.presence,
-            unification_deg=self.thresholds.unification_deg,
-            frame_s=self.label_frame_s,
-            batch_size=self.batch_size,
-            workers=self.workers,
-        )
         first, held = 0, None
-        for block in predictor.blocks(self._source(recording, visual, read)):
+        for block in self._predictor(self.label_frame_s).blocks(self._source(recording, visual, read)):
             held = block.raw if held is None else np.concatenate([held, block.raw], axis=-1)
             end = held.shape[-1]
             if not block.last:  # up to the last frame that begins a label frame
@@ -311,6 +302,24 @@ class Inference:
             if end:
                 yield first, held[..., :end]
             first, held = first + end, held[..., end:]
+
+    def prediction(
+        self, recording: Recording, *, visual: Visual | None = None, frame_s: float | None = None
+    ) -> Prediction:
+        """What is said of a recording as a whole, events in frames of a length; None: that of the output format."""
+        (made,) = self._predictor(frame_s).predict(self._source(recording, visual))
+        return made
+
+    def _predictor(self, frame_s: float | None) -> SELDPredictor:
+        return SELDPredictor(
+            self.fabric,
+            self.model,
+            thresholds=self.thresholds.presence,
+            unification_deg=self.thresholds.unification_deg,
+            frame_s=frame_s,
+            batch_size=self.batch_size,
+            workers=self.workers,
+        )
 
     def _source(self, recording: Recording, visual: Visual | None = None, read: Read = read_file) -> Source:
         looks = (visual or no_boxes) if self.model.visual else None

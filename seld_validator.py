@@ -56,7 +56,8 @@ class FrameScores:
     classwise: dict[str, np.ndarray]
     occurs: np.ndarray
     occurring: dict[str, float]
-    frames: tuple[ActivityApart, np.ndarray, np.ndarray]  # output format, encoded labels, raw output (1 + axes, classes, frames)
+    # output format, encoded labels, raw output (1 + axes, classes, frames)
+    frames: tuple[ActivityApart, np.ndarray, np.ndarray]
 
 
 @dataclass(frozen=True)

@@ -159,5 +159,5 @@ class ActivityApart(OutputFormat, Protocol):
         ...
 
     def detections(self, raw: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Raw output or encoded labels as SELDnet 2018 scores them: active (frames, classes), vectors (frames, axes)."""
+        """Raw output or encoded labels as 2018 scores them: active (frames, classes), vectors (frames, numbers)."""
         ...

@@ -424,7 +424,7 @@ class TwoStage:
         return np.asarray(raw)[0].T
 
     def with_activity(self, raw: np.ndarray, labels: np.ndarray) -> np.ndarray:
-        """The raw output with the activity of encoded labels, both (3, classes, frames): how stage 2 is scored alone."""
+        """The raw output with the activity of encoded labels, both (3, classes, frames): stage 2 by itself."""
         return with_activity(raw, labels)
 
     def frames_of(self, raw: np.ndarray) -> Frames:
@@ -436,7 +436,8 @@ class TwoStage:
     def taught(self, table: IntervalTable, frames: int) -> Frames:
         """Labels as the network is taught them."""
         made = self.frames_of(self.encode_clip(table, frames))
-        azimuth, elevation = (np.where(made.activity > 0, one, np.nan) for one in (made.azimuth_deg, made.elevation_deg))
+        active = made.activity > 0
+        azimuth, elevation = (np.where(active, angle, np.nan) for angle in (made.azimuth_deg, made.elevation_deg))
         return Frames(made.activity, azimuth, elevation, made.vectors)
 
     def detections(self, raw: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -14,7 +14,7 @@ from dataset.plans import Clips
 from feature.front import Front
 from feature.logmel_gcc import TWO_STAGE, TWO_STAGE_INTENSITY, Logmel, LogmelGCC
 from feature.logmel_intensity import LogmelIntensity
-from net.two_stage import NETWORKS, transferred
+from net.two_stage import FILTERS, NETWORKS, transferred
 from output_format.two_stage import TwoStage, joined
 from system.presets import Preset, presets, with_changes
 from system.recipes import amsgrad
@@ -51,6 +51,8 @@ def _settings_of(preset: Preset) -> Callable[[Mapping[str, Any], Array], Setting
         if made["chunk_frames"] < STEP_FRAMES or made["chunk_hop"] < 1:
             rule = f"chunk_frames must be {STEP_FRAMES} or more (the networks pool as many), chunk_hop 1 or more"
             raise InputError(f"--set {rule}")
+        if len(made["filters"]) != len(FILTERS) or min(*made["filters"], made["rnn_units"]) < 1:
+            raise InputError(f"--set filters and rnn_units: {len(FILTERS)} numbers and one, each 1 or more")
         if not 0 <= made["beta"] <= 1:
             raise InputError(f"--set beta={made['beta']}: the weight of the direction must be 0 to 1")
         due = {"sampling_frequency": "rate_hz", "fft_size": "n_fft", "stft_hop_size": "hop_length"}
@@ -105,7 +107,12 @@ def _stage(name: str, preset: Preset, beta: float | None, init: Init | None = No
         plans=_plans,
         front=_front,
         network=lambda settings, audio, classes, visual: NETWORKS[settings["network"]](
-            audio.maps, classes, bins=audio.bins, pool=settings["pool"]
+            audio.maps,
+            classes,
+            bins=audio.bins,
+            pool=settings["pool"],
+            filters=settings["filters"],
+            rnn_units=settings["rnn_units"],
         ),
         output_format=lambda settings, classes: TwoStage(
             classes,

@@ -180,7 +180,8 @@ def test_activity_and_directions_can_be_looked_at_apart() -> None:
     labels = made.encode_clip(rows, 40)
     np.testing.assert_array_equal(labels, label_maps(rows, 2, clip_frames=40))
     taught = made.taught(rows, 40)
-    assert made.probabilities(labels).shape == (40, 2) and made.probabilities(labels)[:, 1].sum() == taught.activity.sum()
+    probability = made.probabilities(labels)
+    assert probability.shape == (40, 2) and probability[:, 1].sum() == taught.activity.sum()
     active = taught.activity[1] > 0
     np.testing.assert_allclose(taught.azimuth_deg[1, active], 30, atol=1e-4)
     np.testing.assert_allclose(taught.elevation_deg[1, active], -20, atol=1e-4)
