@@ -91,9 +91,9 @@ def _together(found: Sequence[Validation]) -> list[str]:
     scores = pooled(found)
     lines = [f"pooled: {score_line(scores.overall)}"]
     recordings = [recording for one in found for recording in one.recordings]
-    for word, key in (("split", "fold"), ("room", "room"), ("overlap", "overlap")):
+    for key in ("room", "overlap"):  # by split they stand above
         for value, part in grouped(scores, recordings, key).items():
-            lines.append(f"pooled, {word} {value}: {score_line(part.overall)} ({len(part.files)} recordings)")
+            lines.append(f"pooled, {key} {value}: {score_line(part.overall)} ({len(part.files)} recordings)")
     known = [one.precision for one in found if one.precision]
     if known:
         mean = {name: float(np.mean([one[name] for one in known])) for name in known[0]}
@@ -102,7 +102,7 @@ def _together(found: Sequence[Validation]) -> list[str]:
 
 
 def grouped(scores: Any, recordings: Sequence[Recording], key: str) -> dict[str, Any]:
-    """Results of the recordings of each room, split ... by themselves, their counts pooled as those of all are.
+    """Results of the recordings of each room, or of each overlap, their counts pooled as those of all are.
 
     Parameters
     ----------
@@ -135,4 +135,4 @@ def _base_folder(args: dict[str, Any], roots: list[Any]) -> Path:
     if args["job_id"] is None:
         return new_run_dir(monitor_path)
     name = run_name(args, roots[0].layout.name, args["format"] or "foa")
-    return named_run_dir(monitor_path, name.removesuffix("_splitall"))
+    return named_run_dir(monitor_path, name.replace("_splitall", ""))

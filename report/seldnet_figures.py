@@ -1,4 +1,4 @@
-"""python -m report.seldnet_figures RAW_DIR: predictions of systems whose activity stands apart, beside the reference."""
+"""python -m report.seldnet_figures RAW_DIR: predictions of systems with separate activity beside the reference."""
 
 from __future__ import annotations
 
@@ -453,9 +453,9 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m report.seldnet_figures",
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        description="""One picture per recording of what a system heard, beside what was there, of systems whose detection
-stands apart from their directions (SELDnet, two-stage): the spectrogram on top; below it, reference on the left and
-prediction on the right, one colour per class.
+        description="""One picture per recording of what a system heard, beside what was there, of systems whose
+detection stands apart from their directions (SELDnet, two-stage): the spectrogram on top; below it, reference on the
+left and prediction on the right, one colour per class.
   style 2018       detected classes; x, y (and z) of their directions    (SELDnet, JSTSP 2018)
   style 2019       class index, azimuth, elevation                       (baseline of DCASE2019 task 3)
   style two_stage  class names, azimuth, elevation                       (Cao et al., DCASE2019 workshop)""",

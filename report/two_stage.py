@@ -166,9 +166,9 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m report.two_stage",
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        description="""Scores by method, by the metrics of DCASE2019, computed from the raw outputs of evaluations: joint,
-two-stage and no transfer; several runs of a method (seeds) as mean and standard deviation (n - 1). mAP is the micro
-average of frames, beside it that of zeros and ones, as the reference program computes it.""",
+        description="""Scores by method, by the metrics of DCASE2019, computed from the raw outputs of evaluations:
+joint, two-stage and no transfer; several runs of a method (seeds) as mean and standard deviation (n - 1). mAP is the
+micro average of frames, beside it that of zeros and ones, as the reference program computes it.""",
         epilog="""examples
   python -m report.two_stage JOINT_RUN TWO_STAGE_RUN NO_TRANSFER_RUN
   python -m report.two_stage DATA/model_monitor/two_stage_1_mic_dev_a        the pooled splits of --split all""",
