@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +31,7 @@ from util.runs import result_checkpoint
 from util.thresholds import Thresholds, read_thresholds
 from util.waveform import as_waveform
 
+Change = Callable[[Recording, np.ndarray], np.ndarray]  # raw output of a recording -> another one
 Frames = str | os.PathLike[str] | Iterable[tuple[float, np.ndarray]]
 
 
@@ -74,6 +75,7 @@ class SELDPredictor:
     frame_s : length of the frames of the events; None: that of the output format
     batch_size : items at a time
     workers : threads that read ahead
+    change : made to the raw output of every recording before it is decoded
     """
 
     def __init__(
@@ -86,8 +88,9 @@ class SELDPredictor:
         frame_s: float | None = None,
         batch_size: int = 16,
         workers: int = 1,
+        change: Change | None = None,
     ):
-        self.fabric, self.model, self.frame_s = fabric, model, frame_s
+        self.fabric, self.model, self.frame_s, self.change = fabric, model, frame_s, change
         self.thresholds, self.unification_deg = np.asarray(thresholds, dtype=np.float64), unification_deg
         self.batch_size, self.workers = batch_size, workers
 
@@ -98,6 +101,8 @@ class SELDPredictor:
         """
         for index, raw, losses in _whole(self.blocks(source)):
             recording = source.recordings[index]
+            if self.change is not None:
+                raw = self.change(recording, raw)
             candidates = self.model.output_format.candidates(raw, frame_s=self.frame_s)
             events = merge(candidates, self.thresholds, self.unification_deg)
             loss = float(np.mean(losses)) if recording.labels is not None and source.labels is not None else None
@@ -307,17 +312,8 @@ class Inference:
         ------
         first frame of the block, raw output (..., frames)
         """
-        predictor = SELDPredictor(
-            self.fabric,
-            self.model,
-            thresholds=self.thresholds.presence,
-            unification_deg=self.thresholds.unification_deg,
-            frame_s=self.label_frame_s,
-            batch_size=self.batch_size,
-            workers=self.workers,
-        )
         first, held = 0, None
-        for block in predictor.blocks(self._source(recording, visual, read)):
+        for block in self._predictor(self.label_frame_s).blocks(self._source(recording, visual, read)):
             held = block.raw if held is None else np.concatenate([held, block.raw], axis=-1)
             end = held.shape[-1]
             if not block.last:  # up to the last frame that begins a label frame
@@ -326,6 +322,24 @@ class Inference:
             if end:
                 yield first, held[..., :end]
             first, held = first + end, held[..., end:]
+
+    def prediction(
+        self, recording: Recording, *, visual: Visual | None = None, frame_s: float | None = None
+    ) -> Prediction:
+        """What is said of a recording as a whole, events in frames of a length; None: that of the output format."""
+        (made,) = self._predictor(frame_s).predict(self._source(recording, visual))
+        return made
+
+    def _predictor(self, frame_s: float | None) -> SELDPredictor:
+        return SELDPredictor(
+            self.fabric,
+            self.model,
+            thresholds=self.thresholds.presence,
+            unification_deg=self.thresholds.unification_deg,
+            frame_s=frame_s,
+            batch_size=self.batch_size,
+            workers=self.workers,
+        )
 
     def _source(self, recording: Recording, visual: Visual | None = None, read: Read = read_file) -> Source:
         looks = (visual or no_boxes) if self.model.visual else None

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
-from dataset.recordings import Labels
+from dataset.recordings import Recording
 from dataset.source import Source
 from dcase2022_task3_seld_metrics import Result, score
 from dcase2022_task3_seld_metrics.arrays import seldnet2018
+from dcase2022_task3_seld_metrics.average_precision import average_precision
 from dcase2022_task3_seld_metrics.editions import DEFAULT, EDITIONS, TRAINING_EDITIONS
 from dcase2022_task3_seld_metrics.score_table import SCORES
-from output_format.contract import BranchedFormat, OutputFormat
+from output_format.contract import ActivityApart, OutputFormat
 from output_format.rows import events_in_file
 from seld_predictor import Prediction, SELDPredictor
 from util.dialects import dialect_named, write_events
@@ -43,7 +44,7 @@ def check_edition(edition: str, output_format: OutputFormat) -> None:
         frame_s = output_format.label_frame_s
         rule = f"scores frames of {1000 * row.frame_s:g} ms, the system's are {1000 * frame_s:g} ms"
         raise InputError(f"--edition {edition}: {rule}; --edition {fitting[-1] if fitting else '2018'} fits")
-    if not row.tables and not isinstance(output_format, BranchedFormat):
+    if not row.tables and not isinstance(output_format, ActivityApart):
         raise InputError(f"--edition {edition}: scores detection and direction branches, which the system has not")
 
 
@@ -56,7 +57,7 @@ class FrameScores:
     occurs: np.ndarray
     occurring: dict[str, float]
     # output format, encoded labels, raw output (1 + axes, classes, frames)
-    frames: tuple[BranchedFormat, np.ndarray, np.ndarray]
+    frames: tuple[ActivityApart, np.ndarray, np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -68,12 +69,17 @@ class Validation:
     scores : result of the metrics, None when no recording has labels
     loss : mean over the windows of a clip, then over the labelled clips; None without labels
     reference, estimated : events by clip name
+    recordings : that were predicted
+    precision : average precision of the detection, of output formats whose activity stands apart: "mAP_micro",
+        "mAP_macro", and of zeros and ones ("mAP_binary_..."); empty where there is none
     """
 
     scores: Result | FrameScores | None
     loss: float | None
     reference: dict[str, EventTable]
     estimated: dict[str, EventTable]
+    recordings: tuple[Recording, ...] = ()
+    precision: Mapping[str, float] = field(default_factory=dict)
 
 
 class SELDValidator:
@@ -85,6 +91,7 @@ class SELDValidator:
     classes : names of the classes
     edition, average : of the metrics
     raw_description : written beside every raw output (system, thresholds, checkpoint ...)
+    precision : compute the average precision where the output format has one
     """
 
     def __init__(
@@ -95,8 +102,9 @@ class SELDValidator:
         edition: str = DEFAULT,
         average: str = "macro",
         raw_description: dict[str, Any] | None = None,
+        precision: bool = True,
     ):
-        self.source, self.classes = source, list(classes)
+        self.source, self.classes, self.precision = source, list(classes), precision
         self.edition, self.average = EDITIONS[edition], average
         self.raw_description = raw_description or {}
         if self.edition.dialect is None:
@@ -117,16 +125,18 @@ class SELDValidator:
 
     def _validate(self, predictor: SELDPredictor, csv_dir: Path, raw_dir: Path | None, description: str) -> Validation:
         reference, estimated, losses = {}, {}, []
-        labels, dialect, frames = self.source.labels, self.dialect, None
-        if not self.edition.tables and labels is not None:
-            frames = _FrameByFrame(predictor.model.output_format, labels)
+        labels, dialect = self.source.labels, self.dialect
+        output_format = predictor.model.output_format
+        apart = output_format if isinstance(output_format, ActivityApart) and labels is not None else None
+        frames = None if self.edition.tables or apart is None else _FrameByFrame(apart)
+        detection = _Detection(apart) if self.precision and apart is not None else None
         seconds = sum(recording.duration_s for recording in self.source.recordings)
         with tqdm(total=round(seconds), desc=description, unit="s", mininterval=0.5, leave=False) as progress:
             for prediction in predictor.predict(self.source):
                 recording = prediction.recording
                 # scored is what the csv file says: 2019 writes whole degrees
                 events = events_in_file(
-                    prediction.events, dialect, predictor.model.output_format, prediction.raw, predictor.thresholds
+                    prediction.events, dialect, output_format, prediction.raw, predictor.thresholds
                 )
                 estimated[recording.name] = events
                 write_events(csv_dir / f"{recording.name}.csv", events, dialect.name)
@@ -134,8 +144,12 @@ class SELDValidator:
                     self._write_raw(raw_dir, prediction)
                 if recording.labels is not None and labels is not None:
                     reference[recording.name] = labels(recording)
-                    if frames is not None:
-                        frames.add(prediction)
+                    if apart is not None:
+                        truth = apart.encode_clip(labels.intervals(recording), prediction.raw.shape[-1])
+                        if frames is not None:
+                            frames.add(truth, prediction.raw)
+                        if detection is not None:
+                            detection.add(truth, prediction.raw)
                     if prediction.loss is not None:
                         losses.append(prediction.loss)
                 progress.update(round(recording.duration_s))
@@ -147,7 +161,8 @@ class SELDValidator:
             average = self.average if len(self.edition.averages) > 1 else None
             scores = score(reference, scored, edition=self.edition.name, average=average, classes=self.classes)
         loss = float(np.mean(losses)) if losses else None
-        return Validation(scores, loss, reference, estimated)
+        precision = {} if detection is None else detection.precision(predictor.thresholds)
+        return Validation(scores, loss, reference, estimated, tuple(self.source.recordings), precision)
 
     def _write_raw(self, raw_dir: Path, prediction: Prediction) -> None:
         recording = prediction.recording
@@ -166,18 +181,14 @@ class SELDValidator:
 class _FrameByFrame:
     """Detection and direction of all recordings, frame by frame behind each other, scored as SELDnet 2018 does."""
 
-    def __init__(self, output_format: OutputFormat, labels: Labels):
-        if not isinstance(output_format, BranchedFormat):
-            raise TypeError(f"output format {output_format.name} has no branches")
-        self.output_format, self.labels = output_format, labels
+    def __init__(self, output_format: ActivityApart):
+        self.output_format = output_format
         self.truth: list[np.ndarray] = []
         self.found: list[np.ndarray] = []
 
-    def add(self, prediction: Prediction) -> None:
-        frames = prediction.raw.shape[-1]
-        intervals = self.labels.intervals(prediction.recording)
-        self.truth.append(self.output_format.encode_clip(intervals, frames))
-        self.found.append(prediction.raw)
+    def add(self, truth: np.ndarray, found: np.ndarray) -> None:
+        self.truth.append(truth)
+        self.found.append(found)
 
     def scores(self) -> FrameScores | None:
         """None where no recording has labels."""
@@ -187,7 +198,40 @@ class _FrameByFrame:
         return _frame_scores(self.output_format, truth, found)
 
 
-def _frame_scores(output_format: BranchedFormat, truth: np.ndarray, found: np.ndarray) -> FrameScores:
+class _Detection:
+    """Activity of all recordings in every frame of the output, for its average precision."""
+
+    def __init__(self, output_format: ActivityApart):
+        self.output_format = output_format
+        self.truth: list[np.ndarray] = []
+        self.probability: list[np.ndarray] = []
+
+    def add(self, truth: np.ndarray, found: np.ndarray) -> None:
+        self.truth.append(self.output_format.probabilities(truth) > 0)
+        self.probability.append(self.output_format.probabilities(found).astype(np.float32))  # not the whole output
+
+    def precision(self, thresholds: np.ndarray) -> dict[str, float]:
+        """Of the probabilities, and of zeros and ones, which the two-stage reference prints; none without labels."""
+        if not self.truth:
+            return {}
+        truth, probability = np.concatenate(self.truth), np.concatenate(self.probability)
+        made = {}
+        for name, threshold in (("mAP", None), ("mAP_binary", thresholds)):
+            found = average_precision(truth, probability, threshold=threshold)
+            made |= {f"{name}_micro": found.micro, f"{name}_macro": found.macro}
+        return made
+
+
+def precision_line(precision: Mapping[str, float]) -> str:
+    """Average precision in words: micro and macro, then those of zeros and ones."""
+    proper, binary = (
+        " ".join(f"{kind} {precision[f'{name}_{kind}']:.3f}" for kind in ("micro", "macro"))
+        for name in ("mAP", "mAP_binary")
+    )
+    return f"average precision of the detection, frame by frame: {proper}; of zeros and ones, as published: {binary}"
+
+
+def _frame_scores(output_format: ActivityApart, truth: np.ndarray, found: np.ndarray) -> FrameScores:
     """Scores of encoded labels and raw output (1 + axes, classes, frames)."""
     (truth_sed, truth_doa), (found_sed, found_doa) = map(output_format.detections, (truth, found))
     made = seldnet2018(truth_sed, found_sed, truth_doa, found_doa, block=int(1 / output_format.frame_s))

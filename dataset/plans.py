@@ -418,6 +418,8 @@ class Clips(EvaluationPlan):
     ----------
     frames : of a sequence; None: a recording is one sequence, and those longer than `limit` frames are as few parts of
         one length as keep the limit
+    multiple : the length of such parts is one of it, that of frames which a network makes one step of: what it leaves
+        over at the end of a part would be missing in the middle of the recording
     """
 
     def __init__(
@@ -427,12 +429,14 @@ class Clips(EvaluationPlan):
         *,
         frames: int | None,
         limit: int = 12000,
+        multiple: int = 1,
         visual_hop: int | None = None,
     ):
         super().__init__(framing, lengths, frames, visual_hop=visual_hop)
         self._frames = framing.clip_frames(self.lengths)
-        parts = -(-self._frames // limit)
-        self._length = -(-self._frames // parts) if frames is None else np.full(len(self._frames), frames)
+        part = -(-self._frames // -(-self._frames // limit))
+        part = -(-part // multiple) * multiple
+        self._length = part if frames is None else np.full(len(self._frames), frames)
         self._number(-(-self._frames // self._length))
         self.max_batch = 1 if frames is None else None
 

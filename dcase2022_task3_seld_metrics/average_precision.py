@@ -28,7 +28,7 @@ class AveragePrecision:
 
 
 def average_precision(
-    reference: np.ndarray, probability: np.ndarray, *, threshold: float | None = None
+    reference: np.ndarray, probability: np.ndarray, *, threshold: np.ndarray | float | None = None
 ) -> AveragePrecision:
     """Area under the steps of precision over recall: sum of (recall_n - recall_n-1) precision_n over all thresholds.
 
@@ -36,8 +36,8 @@ def average_precision(
     ----------
     reference : (frames, classes), active where not 0
     probability : (frames, classes)
-    threshold : None: of the probabilities themselves; a number: of 1 above it and 0 elsewhere, which knows one working
-        point only and is what the reference prints (a quirk; it uses 0.3)
+    threshold : None: of the probabilities themselves; a number, or (classes,): of 1 above it and 0 elsewhere, which
+        knows one working point only and is what the reference prints (a quirk; it uses 0.3)
 
     Raises
     ------

@@ -33,11 +33,13 @@ class Entry:
     dialect : of its csv files, of `util.dialects`
     clips : recordings of its evaluation set; None: not known here
     file_name : regular expression of the names of its recordings
+    scores : of the development set that its metadata file states
     """
 
     dialect: str
     clips: int | None = None
     file_name: str = r"mix\d{3}"
+    scores: tuple[str, ...] = ("ER_20", "F_20", "LE_CD", "LR_CD")
 
 
 @dataclass(frozen=True)
@@ -142,6 +144,12 @@ EDITIONS = {
             dialect="dcase2019",
             remark="detection on blocks of 1 s, directions whatever the class, on a grid of 10 degrees; DOA error in "
             "degrees",
+            entry=Entry(
+                "dcase2019",
+                clips=100,
+                file_name=r"split0_\d+",
+                scores=("ER", "F", "DOA_error", "frame_recall"),
+            ),
         ),
         Edition(
             "2020",

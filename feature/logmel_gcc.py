@@ -75,6 +75,10 @@ class Logmel(SpectralFeature):
         hann = torch.hann_window(n_fft, periodic=True, dtype=torch.float64)
         self.register_buffer("mel_hann", hann, persistent=False)
 
+    def columns(self, features: Tensor) -> Tensor:
+        """Features (batch, maps, T, bins) as rows (batch, T, maps bins), map by map."""
+        return features.transpose(1, 2).flatten(2)
+
     def _compute(self, framed: Tensor, out: Tensor) -> None:
         windowed = framed[..., self._middle].to(self.precision) * self.mel_hann.to(self.precision)
         real, imaginary = torch.view_as_real(torch.fft.rfft(windowed)).float().unbind(-1)

@@ -106,6 +106,10 @@ def training_data(args: dict[str, Any], roots: Sequence[DataRoot]) -> TrainingDa
     # one default list per root, or the one list that the user names
     name = args["train_wav_txt"]
     lists = [list_file(due.train, [root]) for root in roots] if name is None else [list_file(name, roots)]
+    train_name = lists[0].stem
+    if name is None and args["select"] == "last" and due.selection is not None:  # nothing is chosen by them
+        lists += [list_file(due.selection, [root]) for root in roots]
+        train_name += f", {Path(due.selection).stem}"
     labelled = partial(recordings_from_list, need_labels=True, mixed=mixed, array=array_of_flag(args["format"]))
     train = [recording for path in lists for recording in labelled(path, roots, need_video=not args["no_video"])]
     arrays = sorted({recording.array.name for recording in train})
@@ -125,7 +129,7 @@ def training_data(args: dict[str, Any], roots: Sequence[DataRoot]) -> TrainingDa
         due = default_lists({**args, "format": FLAG_OF_ARRAY.get(arrays[0], args["format"])}, roots[0])
         path = list_file(args["val_wav_txt"] or due.test, roots[:1])
         validation, validation_name = labelled(path, roots), path.stem
-    return TrainingData(train, selection, validation, lists[0].stem, validation_name, selection_name)
+    return TrainingData(train, selection, validation, train_name, validation_name, selection_name)
 
 
 def default_lists(args: Mapping[str, Any], root: DataRoot, *, video: bool = False) -> ListNames:

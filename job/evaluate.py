@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from lightning_fabric import Fabric
 
 from dataset.layouts import DataRoot
@@ -23,12 +24,14 @@ from job.data import (
     common_classes,
     default_lists,
     detect_people,
+    labels_of,
     open_roots,
     source_of,
 )
 from job.machine import make_fabric
-from seld_predictor import SELDPredictor
-from seld_validator import SELDValidator, Validation, check_edition, write_result
+from output_format.contract import ActivityApart
+from seld_predictor import Change, SELDPredictor
+from seld_validator import SELDValidator, Validation, check_edition, precision_line, write_result
 from system.checkpoint import Checkpoint, load_checkpoint, model_of
 from system.model import Model
 from util.errors import InputError
@@ -45,6 +48,7 @@ BOXES = {  # by --boxes
     "true": "made from the labels (nobody missed, nobody who is silent)",
 }
 DETECTED = ("own", "other")
+ACTIVITY = {"reference": "that of the labels (--activity reference): directions alone are scored"}  # by --activity
 
 
 @dataclass(frozen=True)
@@ -77,6 +81,7 @@ class Evaluation:
             frame_s=args["label_frame_s"],
             batch_size=args["batch_size"],
             workers=args["workers"],
+            change=None if args["activity"] == "own" else self._with_reference_activity(),
         )
         validator = SELDValidator(
             source_of(args, recordings, model.classes, self._boxes(recordings) if model.visual else None),
@@ -84,8 +89,24 @@ class Evaluation:
             edition=args["edition"],
             average=args["average"],
             raw_description=self.raw_description(checkpoint),
+            precision=args["activity"] == "own",
         )
         return validator.validate(predictor, csv_dir=csv_dir, raw_dir=raw_dir, description=description)
+
+    def _with_reference_activity(self) -> Change:
+        """The activity of the labels in place of that of the system."""
+        output_format = self.model.output_format
+        labels = labels_of(self.model.classes, self.args)
+        if not isinstance(output_format, ActivityApart):
+            rule = f"{self.model.system.name} has no activity apart from its directions, which labels could replace"
+            raise InputError(f"--activity {self.args['activity']}: {rule}")
+
+        def change(recording: Recording, raw: np.ndarray) -> np.ndarray:
+            return output_format.with_activity(
+                raw, output_format.encode_clip(labels.intervals(recording), raw.shape[-1])
+            )
+
+        return change
 
     def _boxes(self, recordings: Sequence[Recording]) -> Visual:
         """Where the person boxes come from, by --boxes."""
@@ -107,6 +128,7 @@ class Evaluation:
             "array": self.model.array.to_dict(),
             "detector": self.args["detector"] if self.model.visual else None,
             "boxes": self.args["boxes"] if self.model.visual else None,
+            "activity": self.args["activity"],
             "checkpoint": str(checkpoint),
             "edition": self.args["edition"],
             "average": self.args["average"],
@@ -143,7 +165,11 @@ class Evaluation:
                 remarks.append(f"{blind} of {len(recordings)} recordings have no video: empty boxes there")
         else:
             remarks.append("audio only")
+        if args["activity"] in ACTIVITY:
+            remarks.append(f"activity {ACTIVITY[args['activity']]}")
         remarks += occurring_remarks(validation)
+        if validation.precision:
+            remarks.append(precision_line(validation.precision))
         if validation.loss is not None:
             remarks.append(f"loss {validation.loss:.5f} (mean over the windows of a clip, then over clips)")
         return remarks
@@ -218,11 +244,15 @@ def evaluate_checkpoint(given: dict[str, Any], checkpoint: Path, command: str) -
         detect_people(args, recordings)
     thresholds = thresholds_of(content, args, model)
 
+    if args["activity"] != "own" and (silent := [one for one in recordings if one.labels is None]):
+        raise InputError(f"has no labels, which --activity {args['activity']} takes", path=silent[0].audio)
     evaluation = Evaluation(fabric, model, args, thresholds, roots, command)
     iteration = content.iteration
     name = f"{path.stem}_{checkpoint.stem if iteration is None else f'{iteration:07d}'}"
     if model.visual and args["boxes"] != "own":
         name += f"_{args['boxes']}-boxes"
+    if args["activity"] != "own":
+        name += f"_{args['activity']}-activity"
     csv_dir, raw_dir, result = (
         checkpoint.parent / part for part in (f"pred_{name}", f"raw_{name}", f"result_{name}.txt")
     )

@@ -80,7 +80,11 @@ def run(options: argparse.Namespace) -> int:
     names = [name for name in (due.train, due.selection, due.test) if name is not None]
     parts = [recordings_from_list(list_file(name, roots), roots) for name in names]
     recordings = list({one.audio: one for part in parts for one in part}.values())
-    data = TrainingData(parts[0], [one for part in parts[1:-1] for one in part], parts[-1], names[0], names[-1])
+    apart = [one for part in parts[1:-1] for one in part]
+    trained = parts[0]
+    if args["select"] == "last":  # nothing is chosen by them: they are trained on
+        trained, apart = [*trained, *apart], []
+    data = TrainingData(trained, apart, parts[-1], names[0], names[-1])
     stage, array = _with_statistics(system)[0], recordings[0].array
     settings = stage.settings(args, array)
     output_format, labels = stage.output_format(settings, len(classes)), labels_of(classes, args)

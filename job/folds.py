@@ -7,11 +7,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from dataset.recordings import Recording
+from dcase2022_task3_seld_metrics import Result
 from job.data import open_roots
 from job.evaluate import evaluate_checkpoint
 from job.train import run_name, score_line
 from job.train import train as train_one
-from seld_validator import pooled
+from seld_validator import Validation, pooled, precision_line
 from system.checkpoint import load_checkpoint
 from util.errors import InputError
 from util.files import read_json, write_json, write_text
@@ -74,12 +78,51 @@ def cross_validate(given: dict[str, Any], command: str, base: Path, folds: Seque
         found[fold], _ = evaluate_checkpoint(scored, checkpoint, command)
     lines = [f"{_named(fold)}: {score_line(one.scores.overall)}" for fold, one in found.items() if one.scores]
     if len(folds) > 1:
-        lines.append(f"pooled: {score_line(pooled(list(found.values())).overall)}")
+        lines += _together(list(found.values()))
     count = "each split is" if len(folds) > 1 else "it is"
     lines.append(f"# {count} tested by a model that was trained without it; command {command}")
     write_text(base / "result.txt", "".join(line + "\n" for line in lines))
     print("\n" + "\n".join(lines[:-1]) + f"\n\nresult  {base / 'result.txt'}")
     return 0
+
+
+def _together(found: Sequence[Validation]) -> list[str]:
+    """Scores of the recordings of all splits: pooled, by room, by overlap; the mean average precision of the splits."""
+    scores = pooled(found)
+    lines = [f"pooled: {score_line(scores.overall)}"]
+    recordings = [recording for one in found for recording in one.recordings]
+    for key in ("room", "overlap"):  # by split they stand above
+        for value, part in grouped(scores, recordings, key).items():
+            lines.append(f"pooled, {key} {value}: {score_line(part.overall)} ({len(part.files)} recordings)")
+    known = [one.precision for one in found if one.precision]
+    if known:
+        mean = {name: float(np.mean([one[name] for one in known])) for name in known[0]}
+        lines.append(f"mean of the splits: {precision_line(mean)}")
+    return lines
+
+
+def grouped(scores: Any, recordings: Sequence[Recording], key: str) -> dict[str, Any]:
+    """Results of the recordings of each room, or of each overlap, their counts pooled as those of all are.
+
+    Parameters
+    ----------
+    scores : `Result`; scores that are not counted by recording (2018) have no groups
+    key : attribute of `Recording`
+
+    Returns
+    -------
+    by the value, in order; empty where all recordings have the same
+    """
+    if not isinstance(scores, Result):
+        return {}
+    names: dict[str, list[str]] = {}
+    for recording in recordings:
+        value = getattr(recording, key)
+        if recording.name in scores.files and value not in (None, ""):
+            names.setdefault(str(value), []).append(recording.name)
+    if len(names) < 2:
+        return {}
+    return {value: scores.select(names[value]) for value in sorted(names)}
 
 
 def _named(fold: int | str | None) -> str:
@@ -92,4 +135,4 @@ def _base_folder(args: dict[str, Any], roots: list[Any]) -> Path:
     if args["job_id"] is None:
         return new_run_dir(monitor_path)
     name = run_name(args, roots[0].layout.name, args["format"] or "foa")
-    return named_run_dir(monitor_path, name.removesuffix("_splitall"))
+    return named_run_dir(monitor_path, name.replace("_splitall", ""))

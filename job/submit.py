@@ -19,6 +19,7 @@ from dataset.lists import list_file
 from dataset.recordings import Recording, recordings_from_list
 from dcase2022_task3_seld_metrics.editions import DEFAULT, EDITIONS, Edition, Entry
 from job.picture import PlacedBoxes, Placement, boxes_of_video
+from output_format.rows import events_in_file
 from util.dialects import dialect_named, read_events, write_events
 from util.errors import InputError
 from util.events import EventTable
@@ -51,6 +52,10 @@ def submit(given: dict[str, Any], command: str) -> int:
         rule = f"has {len(model.classes)} classes, edition {edition.name} {len(edition.classes)}"
         raise InputError(rule, path=checkpoint)
     recordings = evaluation_recordings(args, model.array.name)
+    if edition.frame_s is not None and not model.output_format.makes(edition.frame_s):
+        rule = f"edition {edition.name} wants frames of {1000 * edition.frame_s:g} ms, {model.system.name} has others"
+        raise InputError(rule, path=checkpoint)
+    dialect = dialect_named(entry.dialect)
     visual = model.visual and not args["no_video"]
     if visual and (lacking := [recording for recording in recordings if recording.video is None]):
         rule = f"has no video ({len(lacking)} of {len(recordings)} have none); --no-video runs with empty boxes"
@@ -68,12 +73,15 @@ def submit(given: dict[str, Any], command: str) -> int:
                 times_s = inference.look_times_s(recording)
                 track = boxes_of_video(recording.video, inference.open_detector(), times_s, Placement(), out / "boxes")
                 boxes = PlacedBoxes(track, Placement())
-            table = with_sources(inference.recording_events(recording, visual=boxes))
+            made = inference.prediction(recording, visual=boxes, frame_s=edition.frame_s)
+            thresholds = np.asarray(inference.thresholds.presence)
+            events = events_in_file(made.events, dialect, model.output_format, made.raw, thresholds)
+            table = with_sources(events)
             write_events(whole / f"{recording.name}.csv", table, entry.dialect)
             rows += len(table)
     parameters = sum(parameter.numel() for parameter in model.parameters())
     about = (model.system.title, visual, model.array, inference.rate_hz, parameters)
-    text = metadata(label, args["edition"], *about, checkpoint=checkpoint, command=command)
+    text = metadata(label, args["edition"], *about, scores=entry.scores, checkpoint=checkpoint, command=command)
     write_text(folder / f"{label}.meta.yaml", text)
     archive = _zip(folder, out / f"{label}.zip")
     print(f"{len(recordings)} csv files with {rows} rows, dialect {entry.dialect} (edition {args['edition']})")
@@ -124,6 +132,7 @@ def metadata(
     rate_hz: int,
     parameters: int,
     *,
+    scores: Sequence[str] = Entry.scores,
     checkpoint: Path,
     command: str,
 ) -> str:
@@ -133,6 +142,7 @@ def metadata(
     """
     text = json.dumps  # a json string is a YAML string, whatever it holds
     to_fill_in = text(_TO_FILL_IN)
+    results = "\n".join(f"      {name}: {to_fill_in}" for name in scores)
     kind = "Ambisonic" if array.kind == "ambisonics" else "Microphone Array"
     return f"""# Metadata of a DCASE{edition} task 3 entry. Compare with the call of the challenge; fill in the marks.
 # Made from the checkpoint {checkpoint.name}
@@ -166,10 +176,7 @@ system:
 results:
   development_dataset:
     overall:
-      ER_20: {to_fill_in}
-      F_20: {to_fill_in}
-      LE_CD: {to_fill_in}
-      LR_CD: {to_fill_in}
+{results}
 """
 
 

@@ -183,9 +183,11 @@ class _Run:
             for name in names[: names.index(wanted)]:
                 if name not in self.stages:
                     self.stages[name] = self._found(name, wanted)
-        elif self.args["init"] and resumed is None:  # stages of the file that come before the first missing one stay
+        else:  # stages of --init that come before the first missing one stay, unless the run trains them itself
             while len(self.stages) < len(names) - 1 and names[len(self.stages)] in self.started:
                 name = names[len(self.stages)]
+                if resumed is not None and (resumed / name).is_dir():
+                    break
                 self.stages[name] = _frozen(self.started[name])
         return [stage for stage in self.system.stages if stage.name not in self.stages and wanted in (None, stage.name)]
 
@@ -513,6 +515,7 @@ class _Results:
             return
         s = validation.scores.overall
         scores = {SCORES[name].key: value for name, value in s.items()}
+        scores |= validation.precision
         self._remember(iteration, {"val_loss": validation.loss, **scores})
         occurs = validation.scores.occurs
         self.monitor.validation(iteration, scores, validation.scores.classwise, self.classes, occurs=occurs)

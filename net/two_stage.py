@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
@@ -65,10 +66,12 @@ class VGG9(nn.Module):
     pool : "avg", "max" or "none", of the blocks; the frequencies that are left are averaged ("avg") or their largest
         value is taken
     pool_size : (frames, bins) of each of the four poolings
+    filters : of each of the four blocks
+    rnn_units : of the recurrent layer, where there is one, in each direction
 
     Raises
     ------
-    InputError : an unknown pooling, nothing left of the bins
+    InputError : an unknown pooling, nothing left of the bins, another number of blocks
     """
 
     def __init__(
@@ -79,27 +82,33 @@ class VGG9(nn.Module):
         bins: int = 96,
         pool: Pool = "avg",
         pool_size: tuple[int, int] = (2, 2),
+        filters: Sequence[int] = FILTERS,
+        rnn_units: int = RNN_UNITS,
     ):
         super().__init__()
+        if len(filters) != len(FILTERS) or min(*filters, rnn_units) < 1:
+            rule = f"{len(FILTERS)} numbers of filters and one of units, each 1 or more"
+            raise InputError(f"filters {list(filters)}, rnn_units {rnn_units}: must be {rule}")
         self.classes, self.pool = classes, _checked(pool)
         frames, frequencies = (1, 1) if pool == "none" else pool_size
         if frames < 1 or frequencies < 1 or bins < frequencies ** len(FILTERS):
             raise InputError(f"{type(self).__name__}: pool_size {tuple(pool_size)} leaves nothing of {bins} bins")
         self.step_frames = frames ** len(FILTERS)
-        for number, filters in enumerate(FILTERS, start=1):
-            setattr(self, f"{_BLOCKS}{number}", ConvBlock(in_channels, filters, pool, pool_size))
-            in_channels = filters
-        self._make_recurrent()
-        self.event_fc, self.azimuth_fc, self.elevation_fc = (nn.Linear(FILTERS[-1], classes) for _ in range(3))
+        for number, width in enumerate(filters, start=1):
+            setattr(self, f"{_BLOCKS}{number}", ConvBlock(in_channels, width, pool, pool_size))
+            in_channels = width
+        width = self._make_recurrent(in_channels, rnn_units)
+        self.event_fc, self.azimuth_fc, self.elevation_fc = (nn.Linear(width, classes) for _ in range(3))
         for layer in (self.event_fc, self.azimuth_fc, self.elevation_fc):
             nn.init.kaiming_uniform_(layer.weight)
             nn.init.zeros_(layer.bias)
 
-    def _make_recurrent(self) -> None:
-        """Layers between the blocks and the linear layers: none."""
+    def _make_recurrent(self, width: int, units: int) -> int:
+        """Layers between the blocks and the linear layers, none here; width that comes in -> width that goes out."""
+        return width
 
     def _recurrent(self, x: Tensor) -> Tensor:
-        """(batch, steps, 512) -> the same."""
+        """(batch, steps, width) -> the same, of the width that goes out."""
         return x
 
     def forward(self, audio: Tensor, visual: None = None) -> Tensor:
@@ -120,7 +129,7 @@ class VGG9(nn.Module):
     def steps(self, audio: Tensor) -> Tensor:
         """The output before each step is repeated: (batch, 3, classes, T // 16)."""
         if audio.shape[2] < self.step_frames:
-            raise ValueError(f"{audio.shape[2]} frames, the network takes {self.step_frames} or more")
+            raise InputError(f"{audio.shape[2]} frames of sound, the network takes {self.step_frames} or more")
         x = audio
         for number in range(1, len(FILTERS) + 1):
             x = getattr(self, f"{_BLOCKS}{number}")(x)
@@ -142,8 +151,8 @@ class CRNN10(VGG9):
     others : see `VGG9`
     """
 
-    def _make_recurrent(self) -> None:
-        self.gru = nn.GRU(FILTERS[-1], RNN_UNITS, batch_first=True, bidirectional=True)
+    def _make_recurrent(self, width: int, units: int) -> int:
+        self.gru = nn.GRU(width, units, batch_first=True, bidirectional=True)
         with torch.no_grad():
             for name in ("weight_ih_l0", "weight_hh_l0"):
                 reset, update, new = getattr(self.gru, name).chunk(3)
@@ -154,6 +163,7 @@ class CRNN10(VGG9):
                     nn.init.orthogonal_(new)
             for name in ("bias_ih_l0", "bias_hh_l0"):
                 getattr(self.gru, name).zero_()
+        return 2 * units
 
     def _recurrent(self, x: Tensor) -> Tensor:
         return self.gru(x)[0]

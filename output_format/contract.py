@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -104,16 +105,59 @@ class OutputFormat(Protocol):
         ...
 
 
-@runtime_checkable
-class BranchedFormat(Protocol):
-    """What the output format of a detection and a direction branch offers besides: 2018 scores the branches."""
+@dataclass(frozen=True)
+class Frames:
+    """What an output, or its labels, say of every class in every frame of the network.
 
-    frame_s: float
+    Attributes
+    ----------
+    activity : (classes, frames), in [0, 1]
+    azimuth_deg, elevation_deg : (classes, frames), NaN where no direction is said
+    vectors : (2 or 3, classes, frames), x, y (and z) of the direction, as long as the network makes them
+    """
+
+    activity: np.ndarray
+    azimuth_deg: np.ndarray
+    elevation_deg: np.ndarray
+    vectors: np.ndarray
+
+
+@runtime_checkable
+class ActivityApart(OutputFormat, Protocol):
+    """An output format whose activity stands apart from its directions, so that each can be looked at by itself.
+
+    Attributes
+    ----------
+    figure_style : how its publication draws it, one of `report.seldnet_figures.STYLES`
+    """
+
+    @property
+    def figure_style(self) -> str: ...
 
     def encode_clip(self, table: IntervalTable, frames: int) -> np.ndarray:
-        """Labels of a whole clip, shaped as its raw output."""
+        """Labels of a whole clip in the form of a raw output."""
+        ...
+
+    def label_matrix(self, table: IntervalTable, clip_frames: int) -> np.ndarray:
+        """Labels of a whole clip: (frames, 3 classes), activity, azimuth, elevation in degrees."""
+        ...
+
+    def probabilities(self, raw: np.ndarray) -> np.ndarray:
+        """Activity of a raw output or of encoded labels: (frames, classes)."""
+        ...
+
+    def with_activity(self, raw: np.ndarray, labels: np.ndarray) -> np.ndarray:
+        """The raw output with the activity of encoded labels in place of its own."""
+        ...
+
+    def frames_of(self, raw: np.ndarray) -> Frames:
+        """A raw output frame by frame, nothing pooled."""
+        ...
+
+    def taught(self, table: IntervalTable, frames: int) -> Frames:
+        """Labels of a whole clip as the network is taught them."""
         ...
 
     def detections(self, raw: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Raw output or encoded labels -> activity (frames, classes) bool, vectors (frames, axes classes)."""
+        """Raw output or encoded labels as 2018 scores them: active (frames, classes), vectors (frames, numbers)."""
         ...

@@ -12,8 +12,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy
 
+from output_format.activity import with_activity
 from output_format.candidates import Candidates, label_frame_of
-from output_format.contract import Clip, LabelGrid
+from output_format.contract import Clip, Frames, LabelGrid
 from util.angles import degrees_from_direction, direction_from_degrees, wrap_azimuth_deg
 from util.errors import InputError
 from util.events import EventTable
@@ -513,6 +514,37 @@ class SedDoa:
         azimuth, elevation = polar_of(raw[1:], self.style)
         activity = np.clip(raw[0], 0, 1).T
         return result_rows(activity, azimuth.T, elevation.T, frame_s=self.frame_s, thresholds=thresholds)
+
+    @property
+    def figure_style(self) -> str:
+        """How its publication draws it: that of its labels."""
+        return self.style.name
+
+    def probabilities(self, raw: np.ndarray) -> np.ndarray:
+        """Activity of a raw output or of encoded labels: (frames, classes)."""
+        return np.asarray(raw)[0].T
+
+    def with_activity(self, raw: np.ndarray, labels: np.ndarray) -> np.ndarray:
+        """The raw output with the activity of encoded labels in place of its own, both (1 + axes, classes, frames)."""
+        return with_activity(raw, labels)
+
+    def frames_of(self, raw: np.ndarray) -> Frames:
+        """A raw output (1 + axes, classes, frames) frame by frame."""
+        found = decode(raw, self.coordinates, self.style, frame_s=self.frame_s, label_frame_s=self.frame_s)
+        azimuth, elevation = found.azimuth_deg[..., 0].T, found.elevation_deg[..., 0].T
+        vectors = raw[1:].astype(np.float64)
+        if self.coordinates == "polar":
+            vectors = np.moveaxis(direction_from_degrees(azimuth, elevation), -1, 0)
+        return Frames(raw[0], azimuth, elevation, vectors)
+
+    def taught(self, table: IntervalTable, frames: int) -> Frames:
+        """Labels as the network is taught them: events that its style skips are active without a direction."""
+        active, azimuth, elevation = np.split(self.label_matrix(table, frames).T, 3)
+        known = elevation != self.style.default_elevation_deg
+        azimuth, elevation = np.where(known, azimuth, np.nan), np.where(known, elevation, np.nan)
+        flat = self.coordinates == "xy"
+        vectors = np.moveaxis(direction_from_degrees(azimuth, 0 * elevation if flat else elevation), -1, 0)
+        return Frames(active, azimuth, elevation, vectors[:2] if flat else vectors)
 
     def detections(self, raw: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Raw output or encoded labels frame by frame: activity (frames, classes) bool, vectors (frames, axes classes).

@@ -16,8 +16,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy
 
+from output_format.activity import with_activity
 from output_format.candidates import Candidates
-from output_format.contract import Clip, LabelGrid
+from output_format.contract import Clip, Frames, LabelGrid
 from util.angles import direction_from_degrees, wrap_azimuth_deg
 from util.events import EventTable
 from util.intervals import IntervalTable, frames_per_second
@@ -203,20 +204,6 @@ def joined(outputs: Mapping[str, np.ndarray]) -> np.ndarray:
     if sed.shape != doa.shape:
         raise ValueError(f"outputs of two stages must have one shape, found {sed.shape} and {doa.shape}")
     return np.concatenate((sed[..., :1, :, :], doa[..., 1:, :, :]), axis=-3)
-
-
-def with_reference_activity(raw: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Angles of the raw output with the activity of the labels, how stage 2 is scored by itself.
-
-    Parameters
-    ----------
-    raw, labels : (3, classes, frames); labels are cut or filled up with 0 to the output's length
-    """
-    raw, out = np.asarray(raw), np.array(raw)
-    frames = min(raw.shape[-1], labels.shape[-1])
-    out[0] = 0
-    out[0, :, :frames] = labels[0, :, :frames]
-    return out
 
 
 def decimated(raw: np.ndarray, *, frame_s: float = FRAME_S, label_frame_s: float = LABEL_FRAME_S) -> np.ndarray:
@@ -417,6 +404,41 @@ class TwoStage:
         """
         grid = TAU2019 if self.on_grid else None
         return decode(raw, frame_s=self.frame_s, label_frame_s=LABEL_FRAME_S if frame_s is None else frame_s, grid=grid)
+
+    def encode_clip(self, table: IntervalTable, frames: int) -> np.ndarray:
+        """Labels of a whole clip: (3, classes, frames) float32."""
+        return label_maps(table, self.classes, frame_s=self.frame_s, clip_frames=frames)
+
+    def label_matrix(self, table: IntervalTable, clip_frames: int) -> np.ndarray:
+        """(frames, 3 classes) float64: activity, azimuth, elevation in degrees, 0 where inactive."""
+        active, azimuth, elevation = self.encode_clip(table, clip_frames).astype(np.float64)
+        return np.concatenate((active, np.rad2deg(azimuth), np.rad2deg(elevation))).T
+
+    @property
+    def figure_style(self) -> str:
+        """How its publication draws it."""
+        return self.name
+
+    def probabilities(self, raw: np.ndarray) -> np.ndarray:
+        """Activity of a raw output or of encoded labels: (frames, classes)."""
+        return np.asarray(raw)[0].T
+
+    def with_activity(self, raw: np.ndarray, labels: np.ndarray) -> np.ndarray:
+        """The raw output with the activity of encoded labels, both (3, classes, frames): stage 2 by itself."""
+        return with_activity(raw, labels)
+
+    def frames_of(self, raw: np.ndarray) -> Frames:
+        """A raw output (3, classes, frames) frame by frame: angles as they are, not rounded and not wrapped."""
+        raw = _checked(raw)
+        azimuth, elevation = np.rad2deg(raw[1:].astype(np.float64))
+        return Frames(raw[0], azimuth, elevation, np.moveaxis(direction_from_degrees(azimuth, elevation), -1, 0))
+
+    def taught(self, table: IntervalTable, frames: int) -> Frames:
+        """Labels as the network is taught them."""
+        made = self.frames_of(self.encode_clip(table, frames))
+        active = made.activity > 0
+        azimuth, elevation = (np.where(active, angle, np.nan) for angle in (made.azimuth_deg, made.elevation_deg))
+        return Frames(made.activity, azimuth, elevation, made.vectors)
 
     def detections(self, raw: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Raw output or encoded labels frame by frame: activity (frames, classes) bool, vectors (frames, 3 classes).

@@ -1,11 +1,11 @@
-"""python -m report.seldnet_figures RAW_DIR: predictions of SED + DOA systems beside the reference. See --help."""
+"""python -m report.seldnet_figures RAW_DIR: predictions of systems with separate activity beside the reference."""
 
 from __future__ import annotations
 
 import argparse
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +13,12 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from output_format import sed_doa
-from output_format.formats import SedDoa
+from output_format.contract import ActivityApart, Frames
+from output_format.formats import OUTPUT_FORMATS
 from report.analysis import find_file, raw_folder
 from report.axes import INK, SOFT, Axes, runs, ticks
 from report.canvas import Canvas, clock, nice_step, shortened
 from report.colours import class_colours, pale
-from util.angles import direction_from_degrees
 from util.audio import audio_info, read_audio
 from util.cli import run_main
 from util.errors import InputError
@@ -28,7 +27,7 @@ from util.find import files_in
 from util.intervals import IntervalTable
 from util.labels import read_label_intervals
 
-STYLES = ("2018", "2019")
+STYLES = ("2018", "2019", "two_stage")
 _WIDTH, _PANEL, _LEFT, _RIGHT = 1600, 690, 84, 860  # picture, panels and the left ends of their two columns
 _RANGE_DB = 80  # of the spectrogram, below its loudest place
 _WINDOW_S = 0.04
@@ -51,6 +50,12 @@ class Part:
     elevation_deg: np.ndarray
     axes: np.ndarray
 
+    @classmethod
+    def of(cls, frames: Frames, thresholds: np.ndarray) -> Part:
+        """Frames of an output, or of labels, active above thresholds (classes,)."""
+        active = frames.activity > thresholds[:, None]
+        return cls(active, frames.azimuth_deg, frames.elevation_deg, frames.vectors)
+
 
 @dataclass(frozen=True)
 class ShownClip:
@@ -58,7 +63,7 @@ class ShownClip:
 
     Attributes
     ----------
-    style : of the system's labels, "2018" or "2019"
+    style : in which its publication draws the system, of `STYLES`
     reference : None without labels
     """
 
@@ -84,6 +89,8 @@ class _Row:
     Attributes
     ----------
     values : (classes, frames) of a part, NaN where nothing is to be drawn
+    texts : at the ticks; None: the numbers
+    stroke : width of what is drawn, against the usual one
     """
 
     label: str
@@ -91,6 +98,8 @@ class _Row:
     ticks: tuple[float, ...]
     height: int
     values: Callable[[Part], np.ndarray]
+    texts: tuple[str, ...] | None = None
+    stroke: float = 1.0
 
 
 def load_shown(raw: Path) -> ShownClip:
@@ -104,56 +113,39 @@ def load_shown(raw: Path) -> ShownClip:
         raise InputError("no such file", path=raw)
     beside = raw.with_suffix(".json")
     about = read_json(beside)
-    if not isinstance(about, dict) or about.get("format") != SedDoa.name:
-        found = about.get("format") if isinstance(about, dict) else None
-        rule = f"holds output of format {found}; these figures are for {SedDoa.name}, the output of SELDnet systems"
-        raise InputError(rule, path=beside)
+    name = about.get("format") if isinstance(about, dict) else None
+    if name not in OUTPUT_FORMATS:
+        raise InputError(f"holds output of format {name}; known are {', '.join(OUTPUT_FORMATS)}", path=beside)
     try:
         classes = tuple(about["classes"])
-        output_format = SedDoa.from_description(about, len(classes))
+        output_format = OUTPUT_FORMATS[name].from_description(about, len(classes))
+        if not isinstance(output_format, ActivityApart):
+            rule = f"holds output of format {name}, whose activity and directions are one"
+            raise InputError(f"{rule}: the player shows it (python -m report --player)", path=beside)
         thresholds = np.broadcast_to(np.asarray(about["thresholds"], dtype=np.float64), (len(classes),))
         output = np.load(raw, allow_pickle=False)
-        estimated = _estimated(output, output_format, thresholds)
+        frames = output_format.frames_of(output)
+        if output.shape[1] != len(classes):
+            raise ValueError(f"{output.shape[1]} classes, its json names {len(classes)}")
+        estimated = Part.of(frames, thresholds)
+    except InputError:
+        raise
     except (KeyError, TypeError, ValueError, EOFError, OSError) as error:
         raise InputError(f"is no raw output that its json describes ({error})", path=raw) from None
     table = _labels(about, classes, raw)
-    reference = None if table is None else _reference(table, output_format, output.shape[-1])
+    reference = None
+    if table is not None:
+        reference = Part.of(output_format.taught(table, output.shape[-1]), np.zeros(len(classes)))
     return ShownClip(
         name=raw.stem,
         system=str(about.get("system", "")),
-        style=output_format.style.name,
+        style=output_format.figure_style,
         classes=classes,
         recording=_found(about, "recording", raw),
         frame_s=output_format.frame_s,
         reference=reference,
         estimated=estimated,
     )
-
-
-def _estimated(raw: np.ndarray, output_format: SedDoa, thresholds: np.ndarray) -> Part:
-    """Raw output (1 + axes, classes, frames), activity above thresholds (classes,), without any pooling."""
-    frame_s = output_format.frame_s
-    found = sed_doa.decode(raw, output_format.coordinates, output_format.style, frame_s=frame_s, label_frame_s=frame_s)
-    if raw.shape[1] != len(thresholds):
-        raise ValueError(f"{raw.shape[1]} classes, its json names {len(thresholds)}")
-    azimuth, elevation = found.azimuth_deg[..., 0].T, found.elevation_deg[..., 0].T
-    axes = raw[1:].astype(np.float64)
-    if output_format.coordinates == "polar":
-        axes = np.moveaxis(direction_from_degrees(azimuth, elevation), -1, 0)
-    return Part(raw[0] > thresholds[:, None], azimuth, elevation, axes)
-
-
-def _reference(table: IntervalTable, output_format: SedDoa, frames: int) -> Part:
-    """Labels as the network is taught them: directions of events that it skips are left out."""
-    matrix = output_format.label_matrix(table, frames)
-    active, azimuth, elevation = np.split(matrix.T, 3)
-    taught = elevation != output_format.style.default_elevation_deg
-    azimuth, elevation = np.where(taught, azimuth, np.nan), np.where(taught, elevation, np.nan)
-    if output_format.coordinates == "xy":
-        axes = np.moveaxis(direction_from_degrees(azimuth, 0 * elevation), -1, 0)[:2]
-    else:
-        axes = np.moveaxis(direction_from_degrees(azimuth, elevation), -1, 0)
-    return Part(active > 0, azimuth, elevation, axes)
 
 
 def _labels(about: dict[str, Any], classes: Sequence[str], raw: Path) -> IntervalTable | None:
@@ -184,7 +176,8 @@ def seldnet_figure(clip: ShownClip, *, style: str | None = None) -> np.ndarray:
     """Spectrogram on top; below it the reference on the left, the prediction on the right, coloured by class.
 
     Rows of style "2018" are detection, x, y (and z), as in Adavanne et al. (JSTSP 2018); of style "2019" class,
-    azimuth and elevation, as the baseline of DCASE2019 task 3 draws them. The prediction lies on a pale reference.
+    azimuth and elevation, as the baseline of DCASE2019 task 3 draws them; of style "two_stage" the same with the names
+    of the classes and thick strokes, as Cao et al. (DCASE2019 workshop). The prediction lies on a pale reference.
 
     Parameters
     ----------
@@ -219,12 +212,13 @@ def seldnet_figure(clip: ShownClip, *, style: str | None = None) -> np.ndarray:
                 x_texts=_time_texts(clip, time_ticks, step_s) if last else [""] * len(time_ticks),
                 x_label=_time_label(clip) if last else "",
                 y_ticks=row.ticks,
+                y_texts=row.texts,
                 y_label=row.label,
-                size=13,
+                size=13 if row.texts is None else 12,
             )
             for part, under in parts:
                 if part is not None:
-                    _draw(axes, row.values(part), clip, under=under)
+                    _draw(axes, row.values(part), clip, under=under, stroke=row.stroke)
             if parts[0][0] is None and column == _LEFT:
                 canvas.text((axes.left + axes.right) / 2, (axes.top + axes.bottom) / 2, "no labels", SOFT, 14, "mm")
     picture = canvas.rgb().copy()
@@ -245,6 +239,8 @@ def _rows(clip: ShownClip, style: str) -> list[_Row]:
     if style == "2018":
         names = "xyz"[: len(clip.estimated.axes)]
         return [classes, *(_axis_row(index, name) for index, name in enumerate(names))]
+    if style == "two_stage":
+        return _rows_of_two_stage(clip, classes)
     part = clip.reference or clip.estimated  # a prediction beyond the labels' range is drawn at the edge
     steep = (np.abs(part.elevation_deg[part.active]) > 50).any()
     return [
@@ -266,6 +262,33 @@ def _rows(clip: ShownClip, style: str) -> list[_Row]:
     ]
 
 
+def _rows_of_two_stage(clip: ShownClip, classes: _Row) -> list[_Row]:
+    """Class names upwards by their index, all azimuths, elevations from -50 to 50 degrees."""
+    count, width = len(clip.classes), 12  # letters that fit beside a panel
+    names = tuple(name if len(name) <= width else f"{name[: width - 1]}…" for name in clip.classes)
+    detection = replace(
+        classes,
+        label="SED",
+        limits=(-0.7, count - 0.3),
+        ticks=tuple(range(count)),
+        height=max(200, 17 * count),
+        texts=names,
+        stroke=1.5,
+    )
+    angles = (("Azimuth / degrees", 180, 60, 200), ("Elevation / degrees", 50, 25, 170))
+    rows = [
+        _Row(label, (-1.05 * most, 1.05 * most), tuple(range(-most, most + 1, step)), height, values, stroke=1.5)
+        for (label, most, step, height), values in zip(
+            angles,
+            (
+                lambda part: np.where(part.active, part.azimuth_deg, np.nan),
+                lambda part: np.where(part.active, part.elevation_deg, np.nan),
+            ),
+        )
+    ]
+    return [detection, *rows]
+
+
 def _axis_row(index: int, name: str) -> _Row:
     toward = ("front", "left", "up")[index]
     return _Row(
@@ -277,10 +300,10 @@ def _axis_row(index: int, name: str) -> _Row:
     )
 
 
-def _draw(axes: Axes, values: np.ndarray, clip: ShownClip, *, under: bool) -> None:
+def _draw(axes: Axes, values: np.ndarray, clip: ShownClip, *, under: bool, stroke: float = 1.0) -> None:
     """Values (classes, frames) as dots in the classes' colours; `under`: broad and pale."""
     colours = class_colours(len(clip.classes))
-    radius = 3.8 if under else 2.0
+    radius = stroke * (3.8 if under else 2.0)
     for colour, line in zip(colours, values):
         colour = pale(colour) if under else colour
         for first, last in runs(np.isfinite(line)):
@@ -431,10 +454,12 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m report.seldnet_figures",
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        description="""One picture per recording of what a SELDnet system heard, beside what was there: the spectrogram
-on top; below it, reference on the left and prediction on the right, one colour per class.
-  style 2018   detected classes; x, y (and z) of their directions        (SELDnet, JSTSP 2018)
-  style 2019   class index, azimuth, elevation                           (baseline of DCASE2019 task 3)""",
+        description="""One picture per recording of what a system heard, beside what was there, of systems whose
+detection stands apart from their directions (SELDnet, two-stage): the spectrogram on top; below it, reference on the
+left and prediction on the right, one colour per class.
+  style 2018       detected classes; x, y (and z) of their directions    (SELDnet, JSTSP 2018)
+  style 2019       class index, azimuth, elevation                       (baseline of DCASE2019 task 3)
+  style two_stage  class names, azimuth, elevation                       (Cao et al., DCASE2019 workshop)""",
         epilog="""An evaluation leaves the raw outputs that this reads:
   python seld.py --system seldnet2019 -eval -em RUN_DIR
 examples

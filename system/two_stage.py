@@ -14,7 +14,7 @@ from feature.front import Front
 from feature.logmel_gcc import TWO_STAGE, TWO_STAGE_INTENSITY, Logmel, LogmelGCC
 from feature.logmel_intensity import LogmelIntensity
 from feature.stft import SpectralFeature
-from net.two_stage import NETWORKS, transferred
+from net.two_stage import FILTERS, NETWORKS, transferred
 from output_format.two_stage import TwoStage, joined
 from system.presets import Preset, presets, with_changes
 from system.recipes import amsgrad
@@ -24,6 +24,7 @@ from util.errors import InputError
 from util.microphone_arrays import Array
 
 SOURCE = "Cao et al., DCASE 2019 workshop (arXiv 1905.00268), repository of the Two-Stage strategy"
+STEP_FRAMES = 16  # of the feature that one step of the networks takes
 CHOICES = {
     "feature": ("logmel", "logmelgcc", "logmeliv"),
     "network": tuple(NETWORKS),
@@ -47,8 +48,11 @@ def _settings_of(preset: Preset) -> Callable[[Mapping[str, Any], Array], Setting
         for name, choices in CHOICES.items():
             if made[name] not in choices:
                 raise InputError(f"--set {name}={made[name]}: must be one of {', '.join(choices)}")
-        if made["chunk_frames"] < 16 or made["chunk_hop"] < 1:
-            raise InputError("--set chunk_frames must be 16 or more (the networks pool as many), chunk_hop 1 or more")
+        if made["chunk_frames"] < STEP_FRAMES or made["chunk_hop"] < 1:
+            rule = f"chunk_frames must be {STEP_FRAMES} or more (the networks pool as many), chunk_hop 1 or more"
+            raise InputError(f"--set {rule}")
+        if len(made["filters"]) != len(FILTERS) or min(*made["filters"], made["rnn_units"]) < 1:
+            raise InputError(f"--set filters and rnn_units: {len(FILTERS)} numbers and one, each 1 or more")
         if not 0 <= made["beta"] <= 1:
             raise InputError(f"--set beta={made['beta']}: the weight of the direction must be 0 to 1")
         due = {"sampling_frequency": "rate_hz", "fft_size": "n_fft", "stft_hop_size": "hop_length"}
@@ -81,7 +85,7 @@ def _plans(settings: Settings) -> Plans:
             seed=seed,
             members=members,
         ),
-        evaluation=lambda lengths: Clips(framing, lengths, frames=None),
+        evaluation=lambda lengths: Clips(framing, lengths, frames=None, multiple=STEP_FRAMES),
         flags={
             "sampling_frequency": framing.rate_hz,
             "fft_size": TWO_STAGE["n_fft"],
@@ -103,7 +107,12 @@ def _stage(name: str, preset: Preset, beta: float | None, init: Init | None = No
         plans=_plans,
         front=_front,
         network=lambda settings, audio, classes, visual: NETWORKS[settings["network"]](
-            audio.maps, classes, bins=audio.bins, pool=settings["pool"]
+            audio.maps,
+            classes,
+            bins=audio.bins,
+            pool=settings["pool"],
+            filters=settings["filters"],
+            rnn_units=settings["rnn_units"],
         ),
         output_format=lambda settings, classes: TwoStage(
             classes,

@@ -340,7 +340,7 @@ def broken(folder: Path, kind: str) -> list[str]:
         ("empty", "evaluate the run first"),
         ("clip", "holds no raw output of clip 'clip7'; there are clip1"),
         ("json", "clip1.json: no such file"),
-        ("format", "clip1.json: holds output of format multi_accdoa; these figures are for sed_doa"),
+        ("format", "clip1.json: holds output of format multi_accdoa, whose activity and directions are one"),
         ("no description", "clip1.json: holds output of format None"),
         ("shape", "clip1.npy: is no raw output that its json describes"),
         ("classes", "clip1.npy: is no raw output that its json describes (4 classes, its json names 5)"),

@@ -214,6 +214,11 @@ def test_one_stage_by_itself(three, tmp_path, capsys):
     third = train(root, *flags, "--init", str(result_checkpoint(second / "doa")))  # what is missing, from a file
     assert list(load_checkpoint(result_checkpoint(third)).stages) == ["sed", "doa", "align"]
     assert not (third / "sed").exists() and not (third / "doa").exists()
+    kept = load_checkpoint(result_checkpoint(third)).stages["sed"].weights
+    train(root, "--resume", str(third), "-i", "4")  # goes on with the last stage, those of the file stay
+    content = load_checkpoint(result_checkpoint(third))
+    assert content.iteration == 4 and not (third / "sed").exists()
+    assert all(torch.equal(value, content.stages["sed"].weights[name]) for name, value in kept.items())
 
 
 def test_checkpoints_of_the_earlier_form_load(tmp_path):

@@ -6,7 +6,10 @@ import numpy as np
 import pytest
 
 from dataset.classes import TUT_CLASSES
+from output_format.activity import with_activity
 from output_format.candidates import merge
+from output_format.contract import ActivityApart
+from output_format.formats import MultiAccdoa, SedDoa
 from output_format.two_stage import (
     TAU2019,
     TwoStage,
@@ -18,7 +21,6 @@ from output_format.two_stage import (
     label_maps,
     rounded,
     submission_rows,
-    with_reference_activity,
 )
 from tests import golden
 from tests.two_stage_golden import golden_of, raw_of
@@ -144,30 +146,50 @@ def test_join_takes_activity_and_angles_from_their_stages() -> None:
         joined({"sed": sed, "doa": doa[..., :16]})
 
 
-def test_second_stage_with_reference_activity() -> None:
+def test_second_stage_with_activity() -> None:
     """Labels are longer than the output of a recording, or shorter by its last frames."""
     raw = np.random.default_rng(0).random((3, 2, 32)).astype(np.float32)
     for frames in (37, 32, 20):
         labels = label_maps(table((0, 9, 1, 0, 0)), 2, clip_frames=frames)
-        made = with_reference_activity(raw, labels)
+        made = with_activity(raw, labels)
         assert made.shape == raw.shape and made[0].sum() == min(frames, 32) and not made[0, 0].any()
         np.testing.assert_array_equal(made[1:], raw[1:])
     assert raw[0].max() > 0.5 and raw[0, 0].any()
 
 
 def test_format_by_its_description() -> None:
-    made = TwoStage(11, beta=0.2, kind="MSE", label_frame_s=0.1, on_grid=False)
+    made = TwoStage(11, beta=0.2, kind="MSE", frame_s=0.01, on_grid=False)
     again = TwoStage.from_description(json.loads(json.dumps(made.description())), 11)
     assert again.description() == made.description() and again.beta == 0.2 and not again.on_grid
     raw = np.random.default_rng(0).random((3, 11, 160)).astype(np.float32)
-    assert made.candidates(raw).activity.shape == (16, 11, 1)
-    assert made.candidates(raw, frame_s=0.02).activity.shape == (80, 11, 1)
-    rows = table((0, 1, 3, 0, 0))
-    np.testing.assert_array_equal(
-        made.encode_intervals(rows, 10, 20, 60), label_maps(rows, 11, clip_frames=60, first_frame=10, frames=20)
-    )
-    for settings in ({"beta": 1.5}, {"beta": 0.5, "kind": "L1"}, {"beta": 0.5, "label_frame_s": 0.015}):
+    assert made.candidates(raw, frame_s=0.1).activity.shape == (16, 11, 1)
+    assert made.candidates(raw).activity.shape == (80, 11, 1)
+    for settings in ({"beta": 1.5}, {"beta": 0.5, "kind": "L1"}):
         with pytest.raises(ValueError):
             TwoStage(11, **settings)
     with pytest.raises(ValueError, match="raw output"):
         decode(np.zeros((4, 11, 8), dtype=np.float32))
+
+
+def test_activity_and_directions_can_be_looked_at_apart() -> None:
+    """Raw outputs, labels in their form, and both frame by frame."""
+    made = TwoStage(2, beta=1.0)
+    assert isinstance(made, ActivityApart) and isinstance(SedDoa(2, frame_s=0.02), ActivityApart)
+    assert not isinstance(MultiAccdoa(2), ActivityApart)
+    rows = table((0.05, 0.2, 1, 30, -20))
+    labels = made.encode_clip(rows, 40)
+    np.testing.assert_array_equal(labels, label_maps(rows, 2, clip_frames=40))
+    taught = made.taught(rows, 40)
+    probability = made.probabilities(labels)
+    assert probability.shape == (40, 2) and probability[:, 1].sum() == taught.activity.sum()
+    active = taught.activity[1] > 0
+    np.testing.assert_allclose(taught.azimuth_deg[1, active], 30, atol=1e-4)
+    np.testing.assert_allclose(taught.elevation_deg[1, active], -20, atol=1e-4)
+    assert np.isnan(taught.azimuth_deg[0]).all() and np.isnan(taught.azimuth_deg[1, ~active]).all()
+    assert active.any() and taught.vectors.shape == (3, 2, 40)
+    matrix = made.label_matrix(rows, 40)
+    assert matrix.shape == (40, 6)
+    np.testing.assert_allclose(matrix[active, 3], 30, atol=1e-4)
+    raw = np.zeros((3, 2, 40), dtype=np.float32)
+    raw[1, 0] = 4.0  # radians, beyond the turn: as the network says it
+    assert made.frames_of(raw).azimuth_deg[0, 0] == pytest.approx(np.rad2deg(4.0))

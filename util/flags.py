@@ -405,6 +405,9 @@ def _evaluation() -> tuple[Flag, ...]:
              shown="2023; TAU 2019 data: 2019, TUT 2018: 2018", inherited=True),
         Flag("average", str, "macro", "average over the classes, or over all events", group, SCORING,
              choices=("macro", "micro")),
+        Flag("activity", str, "own",
+             "what is active when: the system's own, or that of the labels, which scores its directions alone", group,
+             ("eval",), choices=("own", "reference")),
     )
 
 
