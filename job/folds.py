@@ -13,7 +13,8 @@ from dataset.recordings import Recording
 from dcase2022_task3_seld_metrics import Result
 from job.data import open_roots
 from job.evaluate import evaluate_checkpoint
-from job.train import run_name, score_line
+from job.results import score_line
+from job.train import run_name
 from job.train import train as train_one
 from seld_validator import Validation, pooled, precision_line
 from system.checkpoint import load_checkpoint

@@ -17,7 +17,8 @@ from typing import Any
 from dcase2022_task3_seld_metrics.score_table import SCORES, SCORES_BY_KEY
 from job.data import common_classes, open_roots, training_data
 from job.folds import cross_validate
-from job.train import score_line, train
+from job.results import score_line
+from job.train import train
 from report.tuning import TrialRow, best_row, markdown, winners, write_tables, write_tuning_page
 from system.model import StageModel
 from system.presets import preset_of, with_changes

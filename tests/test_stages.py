@@ -167,10 +167,10 @@ def test_stages_are_trained_in_order_and_joined(three, root, tmp_path, capsys):
 
 def test_an_interrupted_run_goes_on_in_its_stage_bit_for_bit(three, root, monkeypatch):
     whole = train(root, "-val", "-i", "4", "-s", "1")
-    from job import train as job
+    from job import results as job
 
     def breaks(at: str, iteration: int):
-        original = job._Results.checkpoint
+        original = job.Results.checkpoint
 
         def checkpoint(self, number, state):
             stop = original(self, number, state)
@@ -181,7 +181,7 @@ def test_an_interrupted_run_goes_on_in_its_stage_bit_for_bit(three, root, monkey
         return checkpoint
 
     with monkeypatch.context() as patch:
-        patch.setattr(job._Results, "checkpoint", breaks("doa", 2))
+        patch.setattr(job.Results, "checkpoint", breaks("doa", 2))
         killed = train(root, "-val", "-i", "4", "-s", "1", status=130)
     assert checkpoints_of(killed / "doa")[-1].name.endswith("0000002.pth") and not checkpoints_of(killed)
     before = (killed / "sed").stat().st_mtime_ns

@@ -1,0 +1,381 @@
+"""The stages of a system, one after the other: what each is trained on, from which weights, and where."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+from tqdm import tqdm
+
+from dataset.layouts import DataRoot
+from dataset.plans import Plan
+from dataset.recordings import Boxes, no_boxes
+from dataset.source import Source
+from doctor.levels import training_level_dbfs
+from job.data import (
+    FLAG_OF_ARRAY,
+    TrainingData,
+    augmentation,
+    common_classes,
+    detect_people,
+    labels_of,
+    source_of,
+    training_data,
+    training_loader,
+    training_plan,
+)
+from job.evaluate import Evaluation
+from job.results import Results
+from job.statistics import gather_statistics
+from seld_predictor import SELDPredictor, taken_source
+from seld_trainer import SELDTrainer, TrainingSettings
+from seld_validator import check_edition
+from system.checkpoint import Checkpoint, StageState, initialise, load_checkpoint, stage_of
+from system.model import Model, StageModel
+from system.row import Stage, System
+from system.table import system_named
+from util.errors import InputError
+from util.files import write_json, written_whole
+from util.microphone_arrays import Array
+from util.runs import (
+    checkpoints_of,
+    result_checkpoint,
+)
+from util.thresholds import Thresholds, read_thresholds
+
+FINISHED = "finished.json"  # in the folder of a stage that is trained to its end
+
+
+@dataclass
+class StagesRun:
+    """A training of a system: its data, and the stages that are trained so far."""
+
+    given: dict[str, Any]
+    args: dict[str, Any]
+    roots: Sequence[DataRoot]
+    fabric: Fabric
+    command: str
+    system: System
+    data: TrainingData
+    array: Array
+    classes: tuple[str, ...]
+    visual: bool
+    settings: dict[str, dict[str, Any]]
+    started: dict[str, StageState]  # of --init, or of the run that goes before
+    level_dbfs: float | None = None  # how loud the training recordings are
+    stages: dict[str, StageState] = field(default_factory=dict)
+    folder: Path = Path()
+
+    @classmethod
+    def prepared(
+        cls,
+        given: dict[str, Any],
+        args: dict[str, Any],
+        roots: Sequence[DataRoot],
+        fabric: Fabric,
+        command: str,
+    ) -> StagesRun:
+        """Data opened and checked, everything that can be refused refused."""
+        system = system_named(args["net"])
+        if args["stage"] is not None and args["stage"] not in [stage.name for stage in system.stages]:
+            known = ", ".join(stage.name for stage in system.stages)
+            raise InputError(f"--stage {args['stage']}: the stages of {system.name} are {known}")
+        data = training_data(args, roots)
+        array, visual = data.train[0].array, system.visual is not None and not args["no_video"]
+        settings = {stage.name: stage.settings(args, array) for stage in system.stages}
+        classes = common_classes(roots, args["class_num"])
+        for stage in system.stages:
+            check_edition(args["edition"], stage.output_format(settings[stage.name], len(classes)))
+        if visual:
+            with fabric.rank_zero_first():
+                detect_people(args, [*data.train, *data.selection, *data.validation])
+        labels = labels_of(classes, args)
+        for recording in (*data.train, *data.selection, *data.validation):
+            labels(recording)  # a broken csv is named now, not when its window is drawn
+        started = load_checkpoint(args["init"]).stages if args["init"] else {}
+        level = training_level_dbfs(data.train)
+        return cls(
+            given, args, roots, fabric, command, system, data, array, classes, visual, settings, started, level
+        )
+
+    def due(self, resumed: Path | None) -> list[Stage]:
+        """The stages that are to be trained; those before them are taken from files, into `stages`.
+
+        Raises
+        ------
+        InputError : --stage names one whose earlier stages are nowhere to be found
+        """
+        names = [stage.name for stage in self.system.stages]
+        if resumed is not None:
+            for stage in self.system.stages[:-1]:
+                folder = resumed / stage.name
+                if (folder / FINISHED).is_file():
+                    self.stages[stage.name] = _trained(result_checkpoint(folder), stage.name)
+        wanted = self.args["stage"]
+        if wanted is not None:
+            for name in names[: names.index(wanted)]:
+                if name not in self.stages:
+                    self.stages[name] = self._found(name, wanted)
+        else:  # stages of --init that come before the first missing one stay, unless the run trains them itself
+            while len(self.stages) < len(names) - 1 and names[len(self.stages)] in self.started:
+                name = names[len(self.stages)]
+                if resumed is not None and (resumed / name).is_dir():
+                    break
+                self.stages[name] = _frozen(self.started[name])
+        return [stage for stage in self.system.stages if stage.name not in self.stages and wanted in (None, stage.name)]
+
+    def check(self, due: Sequence[Stage]) -> None:
+        """Refuse what cannot be drawn or combined, before anything is made."""
+        if self.args["batch_size"] % self.fabric.world_size:
+            rule = f"must divide by the {self.fabric.world_size} processes"
+            raise InputError(f"the batch size {self.args['batch_size']} {rule}")
+        for stage in due:
+            if stage.takes:
+                if self.args["augment"] != "none":
+                    rule = f"the stage {stage.name} of {self.system.name} hears none"
+                    raise InputError(f"--augment changes sound, {rule}")
+                continue
+            source = source_of(self.args, self.data.train, self.classes, no_boxes if self.visual else None)
+            plan = training_plan(self.args, source, self.roots, stage.plans(self.settings[stage.name]))
+            _set_iterations(dict(self.args), self.given, plan)
+            augmentation(self.args, self.array, source)
+
+    def _found(self, name: str, wanted: str) -> StageState:
+        """A stage that comes before one that is to be trained: of --init, else of the newest run that has it."""
+        if name in self.started:
+            return _frozen(self.started[name])
+        runs = sorted(self._monitor_path().glob(f"*/{name}/{FINISHED}"), key=lambda path: path.stat().st_mtime)
+        for path in reversed(runs):
+            checkpoint = load_checkpoint(result_checkpoint(path.parent))
+            if checkpoint.system == self.system.name and checkpoint.classes == list(self.classes):
+                print(f"stage {name} of {path.parent}")
+                return _frozen(checkpoint.stages[name])
+        rule = f"--stage {wanted} stands on {name}, of which {self._monitor_path()} holds no finished run"
+        raise InputError(f"{rule}: train it first (--stage {name}), or name a checkpoint with --init")
+
+    def _monitor_path(self) -> Path:
+        return Path(self.args["monitor_path"] or Path(self.roots[0].path) / "model_monitor")
+
+    def stage_folder(self, stage: Stage) -> Path:
+        """Where a stage is trained: the last one, which is the result, in the folder of the run itself."""
+        return self.folder if stage is self.system.stages[-1] else self.folder / stage.name
+
+    def train(self, stage: Stage, resumed: Path | None) -> int:
+        """Train one stage; the exit status."""
+        fabric, args, folder = self.fabric, dict(self.args), self.stage_folder(stage)
+        folder.mkdir(parents=True, exist_ok=True)
+        interrupted = checkpoints_of(folder)[-1:] if resumed is not None else []
+        before = load_checkpoint(interrupted[0]).stages[stage.name] if interrupted else None
+        torch.manual_seed(args["random_seed"])
+        model = self._model(stage, before)
+        source = self._source(stage, model)
+        plan = training_plan(args, source, self.roots, model.plans)
+        _set_iterations(args, self.given, plan)
+        model.to(fabric.device)
+        ranks = {"rank": fabric.global_rank, "world": fabric.world_size}
+        thresholds = read_thresholds(
+            args["threshold_config"], len(self.classes), default=model.output_format.threshold
+        )
+        whole = Model(self.system, self.array, self.classes, self._stages(model), visual=self.visual)
+        whole.to(fabric.device)
+        if fabric.world_size > 1:  # each draws for itself what is drawn inside the network
+            torch.manual_seed(args["random_seed"] + 1_000_003 * fabric.global_rank)
+        results = Results(
+            Evaluation(fabric, whole, args, thresholds, self.roots, self.command),
+            self.data,
+            folder,
+            stage,
+            lambda state: self._checkpoint(stage, state, thresholds, args),
+        )
+        trainer = SELDTrainer(
+            fabric,
+            model,
+            TrainingSettings(
+                max_iter=args["max_iter"],
+                model_save_interval=args["model_save_interval"],
+                learning_rate=args["learning_rate"],
+                weight_decay=args["weight_decay"],
+                schedule=args["schedule"],
+                seed=args["random_seed"],
+            ),
+            make_loader=lambda step: training_loader(
+                args, source, plan, model, self.array, **ranks, first_step=step
+            ),
+            on_checkpoint=results.checkpoint,
+            on_loss=results.loss,
+        )
+        if before is not None:
+            trainer.restore(before)
+        results.open(trainer.iteration if resumed is not None else None)
+        if fabric.is_global_zero:
+            self._print_start(stage, model, args, folder, trainer.iteration)
+        try:
+            trainer.train()
+        except KeyboardInterrupt:
+            command = f"python seld.py -train{' -val' if args['val'] else ''} --resume {self.folder}"
+            place = f"interrupted at iteration {trainer.iteration}"
+            print(f"\n{place}; go on from the last checkpoint with:\n  {command}", file=sys.stderr)
+            return 130
+        finally:
+            results.close()
+        if fabric.is_global_zero:
+            results.print_end()
+            if folder != self.folder:
+                write_json(folder / FINISHED, {"iterations": trainer.iteration})
+        fabric.barrier()
+        self.stages[stage.name] = _trained(result_checkpoint(folder), stage.name)
+        return 0
+
+    def _model(self, stage: Stage, before: StageState | None) -> StageModel:
+        """The stage with the weights that it begins with."""
+        settings, statistics = self.settings[stage.name], None
+        if stage.statistics:
+            statistics = None if before is None else before.statistics
+            statistics = statistics or gather_statistics(
+                stage, settings, self.array, self.data, self.args, self.fabric
+            )
+        model = StageModel(
+            stage, settings, self.array, len(self.classes), visual=self.visual, statistics=statistics
+        )
+        if before is not None:
+            return model
+        if self.started and (stage.name in self.started or len(self.system.stages) == 1):
+            weights = self.started.get(stage.name) or list(self.started.values())[-1]
+            report = initialise(model.network, weights.weights)
+            if not report["copied"]:
+                raise InputError("has no weight in common with the network", path=self.args["init"])
+            self._print_report("--init", report)
+        elif stage.init is not None:
+            report = initialise(model.network, self.stages[stage.init.stage].weights, stage.init.rename)
+            self._print_report(f"stage {stage.name} from {stage.init.stage}", report)
+        return model
+
+    def _stages(self, model: StageModel) -> dict[str, StageModel]:
+        """The stage that is trained, and those before it."""
+        made: dict[str, StageModel] = {}
+        for stage in self.system.stages:
+            if stage is model.stage:
+                return {**made, stage.name: model}
+            made[stage.name] = stage_of(
+                self.stages[stage.name], self.system, stage.name, self.array, len(self.classes), self.visual
+            )
+        raise AssertionError
+
+    def _source(self, stage: Stage, model: StageModel) -> Source:
+        """What a stage is trained on: the recordings, or what earlier stages say of them."""
+        boxes = Boxes(self.args["detector"]) if model.visual else None
+        source = source_of(self.args, self.data.train, self.classes, boxes)
+        if not stage.takes:
+            return source
+        earlier = Model(self.system, self.array, self.classes, self._stages(model), visual=self.visual)
+        earlier.to(self.fabric.device)
+        predictor = SELDPredictor(
+            self.fabric,
+            earlier,
+            thresholds=[0.5] * len(self.classes),
+            unification_deg=0.0,
+            batch_size=self.args["batch_size"],
+            workers=self.args["workers"],
+        )
+        with self.fabric.rank_zero_first():
+            outputs = kept_outputs(predictor, source, stage.takes, self.folder / "outputs")
+        return taken_source(source, model, outputs, range(len(source.recordings)))
+
+    def _checkpoint(
+        self, stage: Stage, state: StageState, thresholds: Thresholds, args: Mapping[str, Any]
+    ) -> Checkpoint:
+        return Checkpoint(
+            self.system.name,
+            self.array.to_dict(),
+            list(self.classes),
+            self.visual,
+            {**self.stages, stage.name: state},
+            thresholds.to_dict(),
+            dict(args),
+            {name: [r.name for r in getattr(self.data, name)] for name in ("train", "selection")},
+            self.level_dbfs,
+        )
+
+    def _print_report(self, what: str, report: Mapping[str, Sequence[str]]) -> None:
+        for kind, names in report.items() if self.fabric.is_global_zero else ():
+            listed = f": {', '.join(names)}" if names and kind != "copied" else ""
+            print(f"{what}: {len(names)} weights {kind}{listed}")
+
+    def _print_start(
+        self, stage: Stage, model: StageModel, args: Mapping[str, Any], folder: Path, iteration: int
+    ) -> None:
+        data, fabric = self.data, self.fabric
+        minutes = sum(recording.duration_s for recording in data.train) / 60
+        parameters = sum(parameter.numel() for parameter in model.network.parameters())
+        named = f", stage {stage.name}" if len(self.system.stages) > 1 else ""
+        audio_only = "" if model.visual else " (audio only)"
+        print(f"system     {self.system.title}{named}{audio_only}, {parameters} parameters")
+        heard = f"{minutes:.0f} min of {self.array.name} audio"
+        print(f"training   {len(data.train)} recordings, {heard} ({data.train_name})")
+        if data.selection:
+            print(f"selection  {len(data.selection)} recordings: {data.selection_name}")
+        if data.validation:
+            print(f"validation {len(data.validation)} recordings ({data.validation_name})")
+        print(f"device     {fabric.device.type}, {fabric._precision.precision}, {fabric.world_size} process(es)")
+        print(f"run        {folder}" + (f", going on from iteration {iteration}" if iteration else ""), flush=True)
+
+    def print_next(self) -> None:
+        """What to type when all stages are trained."""
+        if self.args["epochs"] and self.args["select"] == "val":
+            return  # the test list comes next
+        flag = FLAG_OF_ARRAY.get(self.array.name, "foa")
+        print("\nnext:")
+        print(f"  bash script/eval_seld.sh {flag} {result_checkpoint(self.folder)}")
+        print("      score it in float32; csv, raw output and result file beside it")
+        print(f"  tensorboard --logdir {self.folder.parent}")
+
+
+def kept_outputs(
+    predictor: SELDPredictor, source: Source, stages: Sequence[str], folder: Path
+) -> dict[str, dict[str, np.ndarray]]:
+    """Raw outputs of stages for every recording, by its name: written once, mapped from the files afterwards."""
+    for stage in stages:
+        missing = [one for one in source.recordings if not (folder / stage / f"{one.name}.npy").is_file()]
+        with tqdm(total=len(missing), desc=f"output of stage {stage}", unit="clip", leave=False) as progress:
+            for recording, raw in predictor.raw(replace(source, recordings=missing, labels=None), stage):
+                with written_whole(folder / stage / f"{recording.name}.npy") as whole, open(whole, "wb") as file:
+                    np.save(file, raw, allow_pickle=False)
+                progress.update()
+    return {
+        one.name: {stage: np.load(folder / stage / f"{one.name}.npy", mmap_mode="r") for stage in stages}
+        for one in source.recordings
+    }
+
+
+def _frozen(state: StageState) -> StageState:
+    """A stage that is not trained any further."""
+    return replace(state, trained={})
+
+
+def _trained(checkpoint: Path, name: str) -> StageState:
+    return _frozen(load_checkpoint(checkpoint).stages[name])
+
+
+def _set_iterations(args: dict[str, Any], given: Mapping[str, Any], plan: Plan) -> None:
+    """Epochs as iterations, in the arguments; -i and -s of the command line go before them.
+
+    Raises
+    ------
+    InputError : --epochs of a system that knows no passes
+    """
+    steps = plan.steps_per_pass
+    if steps is None:
+        if args["epochs"]:
+            raise InputError("--epochs: this system draws windows at random and knows no passes; give -i and -s")
+        return
+    interval = steps * args["passes_per_epoch"]
+    if "max_iter" not in given:
+        args["max_iter"] = interval * (args["epochs"] or 1)
+    if "model_save_interval" not in given:
+        args["model_save_interval"] = interval
