@@ -420,7 +420,7 @@ def load(
         thresholds = Thresholds.from_dict(content.thresholds)
     else:
         thresholds = read_thresholds(threshold_config, len(model.classes), default=model.output_format.threshold)
-    fabric = make_fabric({"device": device, "devices": 1, "precision": precision}, training=False)
+    fabric = make_fabric(device, 1, precision, training=False)
     model.to(fabric.device).eval()
     return Inference(
         fabric,

@@ -85,8 +85,8 @@ def _prepared(
     folder.mkdir(parents=True, exist_ok=True)
     listed = make_clips(folder, "foa", clips, 60.0, 24000)
     given = {"batch_size": args.batch_size, "device": args.device, "precision": precision, "detector": "builtin"}
-    options = {**resolve(given, {}), "workers": args.workers, "label_frame_s": None, "clip_s": None}
-    fabric = make_fabric(options, training=training)
+    options = resolve({**given, "workers": args.workers}, {})
+    fabric = make_fabric(options.device, 1, precision, training=training)
     torch.manual_seed(0)
     roots = [DataRoot(folder)]
     recordings = recordings_from_list(listed, roots, need_labels=True)

@@ -24,6 +24,7 @@ from system.table import system_named
 from util.arguments import resolve
 from util.errors import InputError
 from util.flags import DEFAULTS, FLAGS, FRAMING
+from util.job_arguments import Arguments
 from util.microphone_arrays import Array, array_of_flag
 
 FLAG_OF_ARRAY = {"foa": "foa", "mic": "mic", "binaural": "bin"}
@@ -42,7 +43,7 @@ class TrainingData:
     selection_name: str = "recordings split off the training list by room"
 
 
-def open_roots(given: dict[str, Any]) -> tuple[list[DataRoot], dict[str, Any]]:
+def open_roots(given: dict[str, Any]) -> tuple[list[DataRoot], Arguments]:
     """The data roots, and all arguments resolved.
 
     A value is taken from the flag, else from the preset of the task id, else from the published recipe of the system,
@@ -60,17 +61,18 @@ def open_roots(given: dict[str, Any]) -> tuple[list[DataRoot], dict[str, Any]]:
         raise InputError(f"no such data root: name yours with --data-root,{made}", path=data_roots[0])
     roots = [DataRoot(path) for path in data_roots]
     args = resolve(given, roots[0].settings, recipe, dataset_file=str(roots[0].path / "dataset.json"))
-    args |= {"job_id": ids.get("job"), "task_id": ids.get("task"), "task_settings": dict(task.get("settings", {}))}
-    args["no_video"] = args["no_video"] or system_named(args["net"]).visual is None
-    args["edition"] = args["edition"] or roots[0].layout.edition
-    args["clip_s"] = roots[0].clip_s
-    edition = EDITIONS.get(args["edition"])
+    args.job_id, args.task_id = ids.get("job"), ids.get("task")
+    args.task_settings = dict(task.get("settings", {}))
+    args.no_video = args.no_video or system_named(args.net).visual is None
+    args.edition = args.edition or roots[0].layout.edition
+    args.clip_s = roots[0].clip_s
+    edition = EDITIONS.get(args.edition)
     # editions that are not in this table are refused where something is scored
-    args["label_frame_s"] = Labels.FRAME_S if edition is None else edition.frame_s
+    args.label_frame_s = Labels.FRAME_S if edition is None else edition.frame_s
     return roots, args
 
 
-def check_framing(args: Mapping[str, Any], plans: Plans, checkpoint: Path) -> None:
+def check_framing(given: Mapping[str, Any], plans: Plans, checkpoint: Path) -> None:
     """Refuse flags that ask for another framing than a checkpoint was trained with.
 
     Raises
@@ -79,64 +81,64 @@ def check_framing(args: Mapping[str, Any], plans: Plans, checkpoint: Path) -> No
     """
     for name in FRAMING:
         flag, trained = FLAGS[name].option, plans.flags.get(name)
-        if name not in args:
+        if name not in given:
             continue
         if trained is None:
             raise InputError(f"{flag} means nothing to its system", path=checkpoint)
-        if not math.isclose(args[name], trained):
-            raise InputError(f"was trained with {flag} {trained:g}, {args[name]:g} does not fit", path=checkpoint)
+        if not math.isclose(given[name], trained):
+            raise InputError(f"was trained with {flag} {trained:g}, {given[name]:g} does not fit", path=checkpoint)
 
 
-def training_data(args: dict[str, Any], roots: Sequence[DataRoot]) -> TrainingData:
+def training_data(args: Arguments, roots: Sequence[DataRoot]) -> TrainingData:
     """Recordings of the training list, of the validation list (-val), and those set apart (--select val)."""
-    mixed = args["mix"] is not None
-    if mixed:
-        _shares(args["mix"], len(roots))
+    mixed = args.mix is not None
+    if args.mix is not None:
+        _shares(args.mix, len(roots))
     if len(roots) > 1 and not mixed:
         raise InputError("several data roots need --mix, the share of the training windows of each (as 0.5,0.5)")
-    if args["select"] != "last" and not args["val"]:
-        raise InputError(f"--select {args['select']} needs -val")
-    if not args["no_video"] and args["train_wav_txt"] is None:
+    if args.select != "last" and not args.val:
+        raise InputError(f"--select {args.select} needs -val")
+    if not args.no_video and args.train_wav_txt is None:
         for root in roots:
             if not any((root.path / folder).is_dir() for folder in VIDEO_FOLDERS):
                 folders = " or ".join(VIDEO_FOLDERS)
                 rule = f"has no video ({folders}): add it, or train on the audio alone with --no-video"
                 raise InputError(rule, path=root.path)
-    due = default_lists(args, roots[0], video=not args["no_video"])
+    due = default_lists(args, roots[0], video=not args.no_video)
     # one default list per root, or the one list that the user names
-    name = args["train_wav_txt"]
+    name = args.train_wav_txt
     lists = [list_file(due.train, [root]) for root in roots] if name is None else [list_file(name, roots)]
     train_name = lists[0].stem
-    if name is None and args["select"] == "last" and due.selection is not None:  # nothing is chosen by them
+    if name is None and args.select == "last" and due.selection is not None:  # nothing is chosen by them
         lists += [list_file(due.selection, [root]) for root in roots]
         train_name += f", {Path(due.selection).stem}"
-    labelled = partial(recordings_from_list, need_labels=True, mixed=mixed, array=array_of_flag(args["format"]))
-    train = [recording for path in lists for recording in labelled(path, roots, need_video=not args["no_video"])]
+    labelled = partial(recordings_from_list, need_labels=True, mixed=mixed, array=array_of_flag(args.format))
+    train = [recording for path in lists for recording in labelled(path, roots, need_video=not args.no_video)]
     arrays = sorted({recording.array.name for recording in train})
     if len(arrays) > 1:
         raise InputError(f"holds recordings of several formats ({', '.join(arrays)})", path=lists[0])
     selection: list[Recording] = []
     selection_name = TrainingData.selection_name
-    if args["select"] == "val" and due.selection is not None and name is None:
+    if args.select == "val" and due.selection is not None and name is None:
         selection = labelled(list_file(due.selection, roots[:1]), roots)
         selection_name = f"the list {Path(due.selection).stem}"
-    elif args["select"] == "val":
-        train, selection = split_by_room(train, seed=args["random_seed"])
+    elif args.select == "val":
+        train, selection = split_by_room(train, seed=args.random_seed)
     validation: list[Recording] = []
     validation_name = ""
-    if args["val"]:
+    if args.val:
         # of the format that is trained, also where the user names the training list
-        due = default_lists({**args, "format": FLAG_OF_ARRAY.get(arrays[0], args["format"])}, roots[0])
-        path = list_file(args["val_wav_txt"] or due.test, roots[:1])
+        due = default_lists(args.changed(format=FLAG_OF_ARRAY.get(arrays[0], args.format)), roots[0])
+        path = list_file(args.val_wav_txt or due.test, roots[:1])
         validation, validation_name = labelled(path, roots), path.stem
     return TrainingData(train, selection, validation, train_name, validation_name, selection_name)
 
 
-def default_lists(args: Mapping[str, Any], root: DataRoot, *, video: bool = False) -> ListNames:
+def default_lists(args: Arguments, root: DataRoot, *, video: bool = False) -> ListNames:
     """Names of the lists that a data root's layout has for a format, a number of sources and a split."""
-    split = args["split"]
+    split = args.split
     return root.layout.default_lists(
-        args["format"], video=video, ov=args["ov"], split=None if split in (None, "all") else int(split)
+        args.format, video=video, ov=args.ov, split=None if split in (None, "all") else int(split)
     )
 
 
@@ -151,40 +153,40 @@ def _shares(mix: str, root_count: int) -> list[float]:
     return shares
 
 
-def training_plan(args: Mapping[str, Any], source: Source, roots: Sequence[DataRoot], plans: Plans) -> Plan:
+def training_plan(args: Arguments, source: Source, roots: Sequence[DataRoot], plans: Plans) -> Plan:
     """The plan of the training items: the seed, the shares of --mix."""
-    lengths, seed = source.lengths(plans.framing.rate_hz), args["random_seed"]
-    if args["mix"] is None:
-        return plans.training(lengths, args["batch_size"], seed, None)
+    lengths, seed = source.lengths(plans.framing.rate_hz), args.random_seed
+    if args.mix is None:
+        return plans.training(lengths, args.batch_size, seed, None)
     paths: list[Path | None] = [root.path for root in roots]
     groups = [paths.index(recording.root) for recording in source.recordings]
     return Mixed(
         lambda members: plans.training(lengths, 1, seed, members),
         groups=groups,
-        shares=_shares(args["mix"], len(roots)),
+        shares=_shares(args.mix, len(roots)),
         seed=seed,
     )
 
 
-def augmentation(args: Mapping[str, Any], array: Array, source: Source) -> Augment | None:
+def augmentation(args: Arguments, array: Array, source: Source) -> Augment | None:
     """What --augment does to every item.
 
     Raises
     ------
     InputError : video or an array that cannot be swapped
     """
-    if args["augment"] == "none":
+    if args.augment == "none":
         return None
     if source.visual is not None:
         check_swappable(source.recordings)
     try:
-        return ChannelSwap(array, seed=args["random_seed"])
+        return ChannelSwap(array, seed=args.random_seed)
     except ValueError as error:
-        raise InputError(f"--augment {args['augment']}: {error}") from None
+        raise InputError(f"--augment {args.augment}: {error}") from None
 
 
 def training_loader(
-    args: Mapping[str, Any],
+    args: Arguments,
     source: Source,
     plan: Plan,
     model: StageModel,
@@ -198,27 +200,27 @@ def training_loader(
     return Loader(
         source,
         plan,
-        batch_size=args["batch_size"] // world,
+        batch_size=args.batch_size // world,
         encode=model.output_format.encode,
         label_frame_s=model.output_format.label_frame_s,
         augment=augmentation(args, array, source),
         first_step=first_step,
         rank=rank,
         world=world,
-        workers=args["workers"],
+        workers=args.workers,
     )
 
 
 def source_of(
-    args: Mapping[str, Any], recordings: Sequence[Recording], classes: Sequence[str], visual: Visual | None
+    args: Arguments, recordings: Sequence[Recording], classes: Sequence[str], visual: Visual | None
 ) -> Source:
     """Recordings with their labels, at the length that the data root says."""
-    return Source(recordings, labels_of(classes, args), visual, clip_s=args["clip_s"])
+    return Source(recordings, labels_of(classes, args), visual, clip_s=args.clip_s)
 
 
-def labels_of(classes: Sequence[str], args: Mapping[str, Any]) -> Labels:
+def labels_of(classes: Sequence[str], args: Arguments) -> Labels:
     """The reader of labels, at the frame length that scores are computed at."""
-    return Labels(len(classes), frame_s=args["label_frame_s"] or Labels.FRAME_S, classes=classes)
+    return Labels(len(classes), frame_s=args.label_frame_s or Labels.FRAME_S, classes=classes)
 
 
 def common_classes(roots: Sequence[DataRoot], class_num: int | None) -> tuple[str, ...]:
@@ -233,11 +235,11 @@ def common_classes(roots: Sequence[DataRoot], class_num: int | None) -> tuple[st
     return classes
 
 
-def detect_people(args: dict[str, Any], recordings: Sequence[Recording]) -> None:
+def detect_people(args: Arguments, recordings: Sequence[Recording]) -> None:
     """Make the box files that are missing."""
     from object_detection import box_rate, ensure_boxes  # onnxruntime and PyAV, only where there is a video
 
-    rate_hz = box_rate(args["box_rate"])
+    rate_hz = box_rate(args.box_rate)
     videos = sorted({recording.video for recording in recordings if recording.video is not None})
     if videos:
-        ensure_boxes(videos, args["detector"], rate_hz=rate_hz)
+        ensure_boxes(videos, args.detector, rate_hz=rate_hz)

@@ -37,6 +37,7 @@ from system.model import Model
 from util.errors import InputError
 from util.files import read_json
 from util.flags import INHERITED
+from util.job_arguments import Arguments
 from util.microphone_arrays import array_of_flag
 from util.runs import SELECTED, newest_run, result_checkpoint
 from util.thresholds import Thresholds, read_thresholds
@@ -57,7 +58,7 @@ class Evaluation:
 
     fabric: Fabric
     model: Model
-    args: dict[str, Any]
+    args: Arguments
     thresholds: Thresholds
     roots: Sequence[DataRoot]
     command: str
@@ -78,18 +79,18 @@ class Evaluation:
             model,
             thresholds=self.thresholds.presence,
             unification_deg=self.thresholds.unification_deg,
-            frame_s=args["label_frame_s"],
-            batch_size=args["batch_size"],
-            workers=args["workers"],
-            change=None if args["activity"] == "own" else self._with_reference_activity(),
+            frame_s=args.label_frame_s,
+            batch_size=args.batch_size,
+            workers=args.workers,
+            change=None if args.activity == "own" else self._with_reference_activity(),
         )
         validator = SELDValidator(
             source_of(args, recordings, model.classes, self._boxes(recordings) if model.visual else None),
             classes=model.classes,
-            edition=args["edition"],
-            average=args["average"],
+            edition=args.scored_by,
+            average=args.average,
             raw_description=self.raw_description(checkpoint),
-            precision=args["activity"] == "own",
+            precision=args.activity == "own",
         )
         return validator.validate(predictor, csv_dir=csv_dir, raw_dir=raw_dir, description=description)
 
@@ -99,7 +100,7 @@ class Evaluation:
         labels = labels_of(self.model.classes, self.args)
         if not isinstance(output_format, ActivityApart):
             rule = f"{self.model.system.name} has no activity apart from its directions, which labels could replace"
-            raise InputError(f"--activity {self.args['activity']}: {rule}")
+            raise InputError(f"--activity {self.args.activity}: {rule}")
 
         def change(recording: Recording, raw: np.ndarray) -> np.ndarray:
             return output_format.with_activity(
@@ -110,28 +111,28 @@ class Evaluation:
 
     def _boxes(self, recordings: Sequence[Recording]) -> Visual:
         """Where the person boxes come from, by --boxes."""
-        if self.args["boxes"] == "true":
+        if self.args.boxes == "true":
             return TrueBoxes(self.model.classes)
-        if self.args["boxes"] == "empty":
+        if self.args.boxes == "empty":
             return no_boxes
-        return Boxes(self.args["detector"], source=self.args["boxes"], recordings=recordings)
+        return Boxes(self.args.detector, source=self.args.boxes, recordings=recordings)
 
     def raw_description(self, checkpoint: Path) -> dict[str, Any]:
         """What is written beside every raw output, so that it can be read without the checkpoint."""
         return {
             "system": self.model.system.name,
             **self.model.output_format.description(),
-            "label_frame_s": self.args["label_frame_s"] or self.model.output_format.label_frame_s,
+            "label_frame_s": self.args.label_frame_s or self.model.output_format.label_frame_s,
             "classes": list(self.model.classes),
             "thresholds": list(self.thresholds.presence),
             "unification_deg": self.thresholds.unification_deg,
             "array": self.model.array.to_dict(),
-            "detector": self.args["detector"] if self.model.visual else None,
-            "boxes": self.args["boxes"] if self.model.visual else None,
-            "activity": self.args["activity"],
+            "detector": self.args.detector if self.model.visual else None,
+            "boxes": self.args.boxes if self.model.visual else None,
+            "activity": self.args.activity,
             "checkpoint": str(checkpoint),
-            "edition": self.args["edition"],
-            "average": self.args["average"],
+            "edition": self.args.scored_by,
+            "average": self.args.average,
             "command": self.command,
         }
 
@@ -142,31 +143,31 @@ class Evaluation:
         args = self.args
         names = ", ".join(f"{root.name} ({root.path})" for root in self.roots)
         synthetic = ": synthetic scenes, no real recordings" if all(root.synthetic for root in self.roots) else ""
-        edition = EDITIONS[args["edition"]]
-        average = f"{args['average']} average; " if len(edition.averages) > 1 else ""
+        edition = EDITIONS[args.scored_by]
+        average = f"{args.average} average; " if len(edition.averages) > 1 else ""
         folders = ", ".join(sorted({recording.folder for recording in recordings}))
         remarks = [
             f"data {names}{synthetic}",
             f"list {list_name}, {len(recordings)} recordings, folders {folders}",
-            f"checkpoint {checkpoint}, seed {args['random_seed']}, {_selection_remark(checkpoint, args['select'])}",
+            f"checkpoint {checkpoint}, seed {args.random_seed}, {_selection_remark(checkpoint, args.select)}",
             f"command {self.command}",
-            f"metrics edition {args['edition']}, {average}{edition.remark}",
+            f"metrics edition {args.scored_by}, {average}{edition.remark}",
             str(self.thresholds),
         ]
         if self.model.statistics is not None:
             remarks.append(f"features standardised by {self.model.statistics['of']}")
         if self.model.visual:
-            boxes = BOXES[args["boxes"]]
-            builtin = " (small, trained by this project on simulated frames)" if args["detector"] == "builtin" else ""
-            detector = f", detector {args['detector']}{builtin}" if args["boxes"] in DETECTED else ""
+            boxes = BOXES[args.boxes]
+            builtin = " (small, trained by this project on simulated frames)" if args.detector == "builtin" else ""
+            detector = f", detector {args.detector}{builtin}" if args.boxes in DETECTED else ""
             remarks.append(f"person boxes {boxes}{detector}")
             blind = sum(recording.video is None for recording in recordings)
-            if blind and args["boxes"] in DETECTED:
+            if blind and args.boxes in DETECTED:
                 remarks.append(f"{blind} of {len(recordings)} recordings have no video: empty boxes there")
         else:
             remarks.append("audio only")
-        if args["activity"] in ACTIVITY:
-            remarks.append(f"activity {ACTIVITY[args['activity']]}")
+        if args.activity in ACTIVITY:
+            remarks.append(f"activity {ACTIVITY[args.activity]}")
         remarks += occurring_remarks(validation)
         if validation.precision:
             remarks.append(precision_line(validation.precision))
@@ -200,11 +201,11 @@ def _selection_remark(checkpoint: Path, rule: str) -> str:
     return "CHOSEN ON THE VALIDATION LIST ITSELF (--select test): the score flatters"
 
 
-def thresholds_of(content: Checkpoint, args: dict[str, Any], model: Model) -> Thresholds:
+def thresholds_of(content: Checkpoint, args: Arguments, model: Model) -> Thresholds:
     """Thresholds of a checkpoint: the flag's file, else those it was trained with, else the default."""
-    if args["threshold_config"] is None and content.thresholds is not None:
+    if args.threshold_config is None and content.thresholds is not None:
         return Thresholds.from_dict(content.thresholds)
-    return read_thresholds(args["threshold_config"], len(model.classes), default=model.output_format.threshold)
+    return read_thresholds(args.threshold_config, len(model.classes), default=model.output_format.threshold)
 
 
 def evaluate(given: dict[str, Any], command: str) -> int:
@@ -225,34 +226,34 @@ def evaluate_checkpoint(given: dict[str, Any], checkpoint: Path, command: str) -
     stored = content.arguments
     inherited = {key: stored[key] for key in INHERITED if stored.get(key) is not None}
     roots, args = open_roots({**inherited, **given, "net": content.system})
-    fabric = make_fabric({**args, "devices": 1}, training=False)
-    classes = common_classes(roots, args["class_num"])
+    fabric = make_fabric(args.device, 1, args.precision, training=False)
+    classes = common_classes(roots, args.class_num)
 
-    args["format"] = args["format"] or (None if content.foreign else FLAG_OF_ARRAY.get(content.array["name"]))
-    path = list_file(args["eval_wav_txt"] or default_lists(args, roots[0]).test, roots[:1])
-    recordings = recordings_from_list(path, roots, mixed=len(roots) > 1, array=array_of_flag(args["format"]))
+    args.format = args.format or (None if content.foreign else FLAG_OF_ARRAY.get(content.array["name"]))
+    path = list_file(args.eval_wav_txt or default_lists(args, roots[0]).test, roots[:1])
+    recordings = recordings_from_list(path, roots, mixed=len(roots) > 1, array=array_of_flag(args.format))
     if content.foreign:  # it tells neither the names of its classes nor its array
         content = load_checkpoint(checkpoint, classes=classes, array=recordings[0].array)
     model = _model_for(content, checkpoint, classes)
-    check_edition(args["edition"], model.output_format)
+    check_edition(args.scored_by, model.output_format)
     check_framing(given, model.hearing.plans, checkpoint)
     _check_arrays(recordings, model, checkpoint)
     model.to(fabric.device)
-    if args["no_video"] and model.visual:
+    if args.no_video and model.visual:
         raise InputError("takes person boxes: --boxes empty evaluates it without a video", path=checkpoint)
-    if model.visual and args["boxes"] in DETECTED:
+    if model.visual and args.boxes in DETECTED:
         detect_people(args, recordings)
     thresholds = thresholds_of(content, args, model)
 
-    if args["activity"] != "own" and (silent := [one for one in recordings if one.labels is None]):
-        raise InputError(f"has no labels, which --activity {args['activity']} takes", path=silent[0].audio)
+    if args.activity != "own" and (silent := [one for one in recordings if one.labels is None]):
+        raise InputError(f"has no labels, which --activity {args.activity} takes", path=silent[0].audio)
     evaluation = Evaluation(fabric, model, args, thresholds, roots, command)
     iteration = content.iteration
     name = f"{path.stem}_{checkpoint.stem if iteration is None else f'{iteration:07d}'}"
-    if model.visual and args["boxes"] != "own":
-        name += f"_{args['boxes']}-boxes"
-    if args["activity"] != "own":
-        name += f"_{args['activity']}-activity"
+    if model.visual and args.boxes != "own":
+        name += f"_{args.boxes}-boxes"
+    if args.activity != "own":
+        name += f"_{args.activity}-activity"
     csv_dir, raw_dir, result = (
         checkpoint.parent / part for part in (f"pred_{name}", f"raw_{name}", f"result_{name}.txt")
     )

@@ -24,7 +24,6 @@ from system.row import Stage, System
 from system.table import SYSTEMS, system_named
 from util.errors import InputError
 from util.files import read_json, write_json, written_whole
-from util.flags import DEFAULTS
 
 MARKER = "extract.json"
 
@@ -82,7 +81,7 @@ def run(options: argparse.Namespace) -> int:
     recordings = list({one.audio: one for part in parts for one in part}.values())
     apart = [one for part in parts[1:-1] for one in part]
     trained = parts[0]
-    if args["select"] == "last":  # nothing is chosen by them: they are trained on
+    if args.select == "last":  # nothing is chosen by them: they are trained on
         trained, apart = [*trained, *apart], []
     data = TrainingData(trained, apart, parts[-1], names[0], names[-1])
     stage, array = _with_statistics(system)[0], recordings[0].array
@@ -108,8 +107,8 @@ def run(options: argparse.Namespace) -> int:
             statistics: dict[str, Any] = {key: torch.from_numpy(stored[key]) for key in ("mean", "scale")}
         statistics["feature"] = settings["feature"]
     else:
-        fabric = make_fabric({**DEFAULTS, "device": "cpu", "precision": "32"}, training=False)
-        statistics = gather_statistics(stage, settings, array, data, {**DEFAULTS, **args}, fabric)
+        fabric = make_fabric("cpu", 1, "32", training=False)
+        statistics = gather_statistics(stage, settings, array, data, args, fabric)
         with written_whole(scaler) as temporary, open(temporary, "wb") as file:
             np.savez(file, mean=statistics["mean"].numpy(), scale=statistics["scale"].numpy())
     front, plans = stage.front(settings, array, False, statistics), stage.plans(settings)
@@ -131,7 +130,7 @@ def run(options: argparse.Namespace) -> int:
 
     def extract(recording: Recording) -> None:
         features, label = _files(out, recording)
-        source = Source([recording], clip_s=args["clip_s"])
+        source = Source([recording], clip_s=args.clip_s)
         frames = int(plans.framing.clip_frames(source.lengths(plans.framing.rate_hz))[0])
         _write(features, np.concatenate(list(rows(source))))
         matrix = output_format.label_matrix(labels.intervals(recording), frames)

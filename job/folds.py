@@ -20,6 +20,7 @@ from seld_validator import Validation, pooled, precision_line
 from system.checkpoint import load_checkpoint
 from util.errors import InputError
 from util.files import read_json, write_json, write_text
+from util.job_arguments import Arguments
 from util.runs import checkpoints_of, named_run_dir, new_run_dir, result_checkpoint
 
 FOLDS = "cross_validation.json"
@@ -34,7 +35,7 @@ def train(given: dict[str, Any], command: str) -> int:
     if resumed is not None:
         return train_one(given, command)
     roots, args = open_roots(given)
-    if args["split"] != "all":
+    if args.split != "all":
         return train_one(given, command)
     folds = roots[0].layout.folds
     if not folds and "split" not in given:  # a task of the system's own data set says it
@@ -42,7 +43,7 @@ def train(given: dict[str, Any], command: str) -> int:
     if not folds:
         rule = f"--split all: layout {roots[0].layout.name} has no splits for cross-validation"
         raise InputError(rule, path=roots[0].path)
-    if not args["val"]:
+    if not args.val:
         raise InputError("--split all needs -val: the splits are scored and pooled")
     base = _base_folder(args, roots)
     write_json(base / FOLDS, {"given": given, "command": command, "folds": list(folds)})
@@ -130,10 +131,10 @@ def _named(fold: int | str | None) -> str:
     return "test" if fold is None else f"split {fold}"
 
 
-def _base_folder(args: dict[str, Any], roots: list[Any]) -> Path:
+def _base_folder(args: Arguments, roots: list[Any]) -> Path:
     """Folder of all splits."""
-    monitor_path = Path(args["monitor_path"] or Path(roots[0].path) / "model_monitor")
-    if args["job_id"] is None:
+    monitor_path = Path(args.monitor_path or Path(roots[0].path) / "model_monitor")
+    if args.job_id is None:
         return new_run_dir(monitor_path)
-    name = run_name(args, roots[0].layout.name, args["format"] or "foa")
+    name = run_name(args, roots[0].layout.name, args.format or "foa")
     return named_run_dir(monitor_path, name.replace("_splitall", ""))

@@ -35,6 +35,7 @@ from util.errors import InputError
 from util.events import EventTable
 from util.files import write_json, written_whole
 from util.find import VIDEO_SUFFIXES
+from util.job_arguments import Arguments
 
 PLAYER_LIMIT_S = 1800.0  # a page with sound and picture of more is too heavy for a browser
 
@@ -42,11 +43,11 @@ PLAYER_LIMIT_S = 1800.0  # a page with sound and picture of more is too heavy fo
 def infer(given: dict[str, Any], command: str) -> int:
     """Predict the recordings given; the exit status is 2 when one of them could not be read, after all others."""
     args = inference_arguments(given)
-    if args["stream"]:
+    if args.stream:
         return stream(args, given)
-    inputs = find_items(args["infer"])
+    inputs = find_items(args.infer)
     items = inputs.items
-    if args["overlay"] and len(items) > 1:
+    if args.overlay and len(items) > 1:
         raise InputError("--overlay renders one recording; python -m report --overlay RAW.npy... renders several")
     inference, checkpoint = open_checkpoint(args, given)
     job = _Job(inference, args, checkpoint, command)
@@ -81,17 +82,17 @@ class Result:
 class _Job:
     """Recordings one after the other, each into a folder of its own."""
 
-    def __init__(self, inference: Inference, args: dict[str, Any], checkpoint: Path, command: str):
+    def __init__(self, inference: Inference, args: Arguments, checkpoint: Path, command: str):
         self.inference, self.args, self.checkpoint, self.command = inference, args, checkpoint, command
         self.wanted = wanted(args)
-        self.placement = Placement(args["video_yaw_deg"], args["video_offset_s"])
+        self.placement = Placement(args.video_yaw_deg, args.video_offset_s)
         self._said = False
 
     def out_dir(self, item: Item, count: int) -> Path:
         """Folder of a recording's files: --out (below it where there are several), else NAME_seld here."""
-        if self.args["out"] is None:
+        if self.args.out is None:
             return Path(f"{item.folder}_seld")
-        return Path(self.args["out"]) / item.folder if count > 1 else Path(self.args["out"])
+        return Path(self.args.out) / item.folder if count > 1 else Path(self.args.out)
 
     def run(self, item: Item, out: Path) -> None:
         """Predict one recording and write all that is made of it.
@@ -105,7 +106,7 @@ class _Job:
         for line in channels.said:
             say_once(item.audio, line)
         heard = listen(item.audio, self.inference.model.array, channels)
-        gain_db = gain_to_level_db(heard[0].level_dbfs, self.inference.level_dbfs, self.args["gain_db"])
+        gain_db = gain_to_level_db(heard[0].level_dbfs, self.inference.level_dbfs, self.args.gain_db)
         channels = with_gain(channels, self.inference.model.array, gain_db)
         video = self._video(item)
         _make_folder(out)
@@ -120,7 +121,7 @@ class _Job:
 
     def _video(self, item: Item) -> Path | None:
         """The video to use; an audio-visual system that has none says once that its boxes are empty."""
-        if self.args["no_video"]:
+        if self.args.no_video:
             return None
         if item.video is None and self.inference.model.visual and not self._said:
             self._said = True
@@ -211,12 +212,12 @@ class _Job:
                     shown = replace(shown, video=video, boxes=track)
                 except InputError as error:
                     shown, trouble = replace(shown, video=None, boxes=None), error
-            if self.args["overlay"]:
+            if overlay := self.args.overlay:
                 shown, problem = _without_what_breaks(
-                    shown, lambda one: self._write_overlay(result, one, Path(self.args["overlay"]))
+                    shown, lambda one: self._write_overlay(result, one, Path(overlay))
                 )
                 trouble = trouble or problem
-                lines.append(("overlay", self.args["overlay"]))
+                lines.append(("overlay", self.args.overlay))
             (out / "player.html").unlink(missing_ok=True)
             if self._has_player(recording):
                 _, problem = _without_what_breaks(
@@ -224,7 +225,7 @@ class _Job:
                 )
                 trouble = trouble or problem
                 lines.append(("player", "player.html"))
-            elif self.args["player"] != "never":
+            elif self.args.player != "never":
                 why = f"longer than {PLAYER_LIMIT_S / 60:.0f} min (--player always makes it all the same)"
                 lines.append(("no player", why))
         frames = len(np.unique(result.events.frame))
@@ -234,11 +235,11 @@ class _Job:
         return trouble
 
     def _has_player(self, recording: Recording) -> bool:
-        wanted = self.args["player"]
+        wanted = self.args.player
         return wanted != "never" and (wanted != "auto" or recording.duration_s <= PLAYER_LIMIT_S)
 
     def _shows(self, recording: Recording) -> bool:
-        return bool(self.args["overlay"]) or self._has_player(recording)
+        return bool(self.args.overlay) or self._has_player(recording)
 
     def _write_player(self, result: Result, shown: Shown, path: Path) -> None:
         recording, model = result.recording, self.inference.model

@@ -17,7 +17,7 @@ from system.checkpoint import load_checkpoint
 from util.audio import FILM_SUFFIXES
 from util.errors import InputError
 from util.find import SOUND_SUFFIXES, VIDEO_SUFFIXES, Found, beside, folder_names, walk
-from util.flags import DEFAULTS
+from util.job_arguments import Arguments
 from util.microphone_arrays import array_of_flag
 from util.runs import newest_run, result_checkpoint
 
@@ -41,21 +41,21 @@ class Item:
         return self.audio.stem
 
 
-def inference_arguments(given: Mapping[str, Any], **defaults: Any) -> dict[str, Any]:
+def inference_arguments(given: Mapping[str, Any], **defaults: Any) -> Arguments:
     """Arguments of a job that predicts recordings as they are: flags, else `defaults`, else those of the table.
 
     Raises
     ------
     InputError : --boxes asks for boxes that only scores are compared with
     """
-    args = {**DEFAULTS, **defaults, **given}
-    if args["boxes"] not in ("own", "empty"):
+    args = Arguments.of({**defaults, **given})
+    if args.boxes not in ("own", "empty"):
         rule = "a recording is predicted with its own boxes or with none (empty); -eval scores what others are worth"
-        raise InputError(f"--boxes {args['boxes']}: {rule}")
-    return args | {"no_video": args["no_video"] or args["boxes"] == "empty"}
+        raise InputError(f"--boxes {args.boxes}: {rule}")
+    return args.changed(no_video=args.no_video or args.boxes == "empty")
 
 
-def open_checkpoint(args: Mapping[str, Any], given: Mapping[str, Any]) -> tuple[Inference, Path]:
+def open_checkpoint(args: Arguments, given: Mapping[str, Any]) -> tuple[Inference, Path]:
     """The checkpoint named by -em, ready for recordings; without -em that of the newest run.
 
     Parameters
@@ -67,14 +67,14 @@ def open_checkpoint(args: Mapping[str, Any], given: Mapping[str, Any]) -> tuple[
     ------
     InputError : no checkpoint; a flag asks for another array or framing than it was trained with
     """
-    if args["eval_model"]:
-        named = Path(args["eval_model"])
+    if args.eval_model:
+        named = Path(args.eval_model)
     else:
         roots = given.get("data_root") or sorted(Path().glob("data_*"))
-        monitors = [args["monitor_path"]] if args["monitor_path"] else [Path(root) / "model_monitor" for root in roots]
+        monitors = [args.monitor_path] if args.monitor_path else [Path(root) / "model_monitor" for root in roots]
         named = newest_run(map(Path, monitors))
     checkpoint = result_checkpoint(named) if named.is_dir() else named
-    array = array_of_flag(args["format"])
+    array = array_of_flag(args.format)
     if array is None and load_checkpoint(checkpoint).foreign:
         print(
             f"{checkpoint}: of another project, which does not say what its channels are; "
@@ -83,15 +83,15 @@ def open_checkpoint(args: Mapping[str, Any], given: Mapping[str, Any]) -> tuple[
         )
     inference = load(
         checkpoint,
-        device=args["device"],
-        precision="32" if args["precision"] == "auto" else args["precision"],
+        device=args.device,
+        precision="32" if args.precision == "auto" else args.precision,
         array=array,
-        threshold_config=args["threshold_config"],
+        threshold_config=args.threshold_config,
         detector=given.get("detector"),
-        person_class=args["person_class"],
-        detector_size=args["detector_size"],
-        batch_size=args["batch_size"],
-        workers=args["workers"],
+        person_class=args.person_class,
+        detector_size=args.detector_size,
+        batch_size=args.batch_size,
+        workers=args.workers,
     )
     check_framing(given, inference.model.hearing.plans, checkpoint)
     return inference, checkpoint

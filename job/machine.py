@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import warnings
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from lightning_fabric import Fabric
@@ -15,7 +15,7 @@ from util.errors import InputError
 _PRECISIONS: dict[str, Literal["bf16-mixed", "32-true"]] = {"bf16": "bf16-mixed", "32": "32-true"}
 
 
-def make_fabric(args: dict[str, Any], *, training: bool) -> Fabric:
+def make_fabric(accelerator: str, devices: int, precision: str, *, training: bool) -> Fabric:
     """A launched Fabric for the flags --device, --devices and --precision.
 
     Precision "auto" is bfloat16 for training where the machine is fast at it, float32 otherwise: quoted scores are
@@ -26,14 +26,12 @@ def make_fabric(args: dict[str, Any], *, training: bool) -> Fabric:
     InputError : the device is not there
     """
     _quiet_libraries()
-    accelerator, devices = args["device"], args["devices"]
     if accelerator == "cuda" and not torch.cuda.is_available():
         raise InputError("--device cuda: PyTorch finds no CUDA device here; --device cpu works everywhere")
     if accelerator == "mps" and not torch.backends.mps.is_available():
         raise InputError("--device mps: PyTorch finds no Apple GPU here; --device cpu works everywhere")
     if accelerator != "cpu" and torch.cuda.is_available() and devices > torch.cuda.device_count():
         raise InputError(f"--devices {devices}: there are {torch.cuda.device_count()} CUDA devices")
-    precision = args["precision"]
     if precision == "auto":
         precision = "bf16" if training and fast_bfloat16(accelerator) else "32"
     fabric = Fabric(

@@ -44,7 +44,7 @@ class Results:
     ):
         self.evaluation, self.data, self.run_dir, self.make = evaluation, data, run_dir, make
         self.args, self.classes = evaluation.args, evaluation.model.classes
-        self.score = SCORES[stage.recipe.choice or EDITIONS[self.args["edition"]].best]
+        self.score = SCORES[stage.recipe.choice or EDITIONS[self.args.scored_by].best]
         self.last: tuple[Path, Validation] | None = None
         self.train_loss = float("nan")
 
@@ -53,7 +53,7 @@ class Results:
 
     def close(self) -> None:
         if self.last is not None and self.last[1].scores is not None:
-            self.monitor.hparams(self.args, self.last[1].scores.overall)
+            self.monitor.hparams(self.args.to_dict(), self.last[1].scores.overall)
         self.monitor.close()
 
     def loss(self, iteration: int, loss: float, learning_rate: float) -> None:
@@ -64,7 +64,7 @@ class Results:
         """Write a checkpoint, validate it, and offer it for selection; whether it is time to stop."""
         path = self.run_dir / f"params_{self.run_dir.name}_{iteration:07d}.pth"
         save_checkpoint(path, self.make(state))
-        if not self.args["val"]:
+        if not self.args.val:
             return False
         validation = self.evaluation.run(
             self.validated,
@@ -74,14 +74,14 @@ class Results:
         )
         self.last = (path, validation)
         self._write(iteration, validation)
-        if self.args["select"] == "test" or self.validated is self.data.selection:
+        if self.args.select == "test" or self.validated is self.data.selection:
             self._offer(path, validation)
-        elif self.args["select"] == "val":
+        elif self.args.select == "val":
             apart = self.evaluation.run(
                 self.data.selection, self.run_dir / "pred_TMP4SELECT", checkpoint=path, description="selecting"
             )
             self._offer(path, apart)
-        if self.args["epochs"]:
+        if self.args.epochs:
             self._draw_curves()
             self._keep_few(path)
         return self._out_of_patience(iteration)
@@ -89,16 +89,16 @@ class Results:
     @property
     def validated(self) -> list[Recording]:
         """Recordings that every checkpoint is scored on: of runs in epochs those that it is chosen by."""
-        apart = self.args["epochs"] and self.args["select"] == "val"
+        apart = self.args.epochs and self.args.select == "val"
         return self.data.selection if apart else self.data.validation
 
     def _out_of_patience(self, iteration: int) -> bool:
         """Whether the best checkpoint is more than `patience` checkpoints old."""
-        selected, patience = self.run_dir / SELECTED, self.args["patience"]
+        selected, patience = self.run_dir / SELECTED, self.args.patience
         if patience is None or not selected.is_file():
             return False
         best = iteration_of(Path(read_json(selected)["checkpoint"]))
-        since = 0 if best is None else (iteration - best) // self.args["model_save_interval"]
+        since = 0 if best is None else (iteration - best) // self.args.model_save_interval
         if since > patience:
             tqdm.write(f"stopped: no better {self.score.label} since iteration {best} (--patience {patience})")
         return since > patience
@@ -133,7 +133,7 @@ class Results:
         seen = next((one for one in self.validated if one.video and one.name in validation.reference), None)
         if seen is not None and seen.video is not None:
             tables = validation.reference[seen.name], validation.estimated[seen.name]
-            detector = self.args["detector"]
+            detector = self.args.detector
             self.monitor.clip_frame(iteration, seen.name, seen.video, *tables, self.classes, detector=detector)
         tqdm.write(f"{iteration:7d}  val loss {validation.loss:.4f}  {score_line(s)}")
 
@@ -152,7 +152,7 @@ class Results:
         best = read_json(selected)[score.key] if selected.is_file() else None
         # 2019 gives no error where nothing is predicted: that is worse than any
         if best is None or score.beats(value, best):
-            stored, rule = value if math.isfinite(value) else None, self.args["select"]
+            stored, rule = value if math.isfinite(value) else None, self.args.select
             apart = self.data.selection_name if rule == "val" else self.data.validation_name
             about = {"checkpoint": path.name, score.key: stored, "selected_on": rule, "recordings": apart}
             write_json(selected, about)
@@ -164,8 +164,8 @@ class Results:
             remarks = self.evaluation.remarks(validation, self.data.validation, path, self.data.validation_name)
             print(f"\n{result_text(validation, self.classes, remarks)}", end="")
         chosen = result_checkpoint(self.run_dir)
-        if self.args["select"] != "last":
-            print(f"selected (--select {self.args['select']}): {chosen.name}")
+        if self.args.select != "last":
+            print(f"selected (--select {self.args.select}): {chosen.name}")
 
 
 def score_line(scores: Mapping[str, float]) -> str:

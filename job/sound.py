@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -14,14 +12,15 @@ from dataset.source import Read, read_file
 from util.audio import read_audio
 from util.channels import Wanted, channel_matrix
 from util.errors import InputError
+from util.job_arguments import Arguments
 from util.microphone_arrays import ARRAYS, Array
 
 __all__ = ["channel_matrix", "file_reader", "open_sound", "wanted"]
 
 
-def wanted(args: Mapping[str, Any]) -> Wanted:
+def wanted(args: Arguments) -> Wanted:
     """What the command line says of the channels."""
-    return Wanted(args["channel_order"], args["norm"], args["channels_used"], args["a_format"])
+    return Wanted(args.channel_order, args.norm, args.channels_used, args.a_format)
 
 
 def open_sound(path: Path, array: Array) -> Recording:

@@ -42,6 +42,7 @@ from system.row import Stage, System
 from system.table import system_named
 from util.errors import InputError
 from util.files import write_json, written_whole
+from util.job_arguments import Arguments
 from util.microphone_arrays import Array
 from util.runs import (
     checkpoints_of,
@@ -57,7 +58,7 @@ class StagesRun:
     """A training of a system: its data, and the stages that are trained so far."""
 
     given: dict[str, Any]
-    args: dict[str, Any]
+    args: Arguments
     roots: Sequence[DataRoot]
     fabric: Fabric
     command: str
@@ -76,29 +77,29 @@ class StagesRun:
     def prepared(
         cls,
         given: dict[str, Any],
-        args: dict[str, Any],
+        args: Arguments,
         roots: Sequence[DataRoot],
         fabric: Fabric,
         command: str,
     ) -> StagesRun:
         """Data opened and checked, everything that can be refused refused."""
-        system = system_named(args["net"])
-        if args["stage"] is not None and args["stage"] not in [stage.name for stage in system.stages]:
+        system = system_named(args.net)
+        if args.stage is not None and args.stage not in [stage.name for stage in system.stages]:
             known = ", ".join(stage.name for stage in system.stages)
-            raise InputError(f"--stage {args['stage']}: the stages of {system.name} are {known}")
+            raise InputError(f"--stage {args.stage}: the stages of {system.name} are {known}")
         data = training_data(args, roots)
-        array, visual = data.train[0].array, system.visual is not None and not args["no_video"]
+        array, visual = data.train[0].array, system.visual is not None and not args.no_video
         settings = {stage.name: stage.settings(args, array) for stage in system.stages}
-        classes = common_classes(roots, args["class_num"])
+        classes = common_classes(roots, args.class_num)
         for stage in system.stages:
-            check_edition(args["edition"], stage.output_format(settings[stage.name], len(classes)))
+            check_edition(args.scored_by, stage.output_format(settings[stage.name], len(classes)))
         if visual:
             with fabric.rank_zero_first():
                 detect_people(args, [*data.train, *data.selection, *data.validation])
         labels = labels_of(classes, args)
         for recording in (*data.train, *data.selection, *data.validation):
             labels(recording)  # a broken csv is named now, not when its window is drawn
-        started = load_checkpoint(args["init"]).stages if args["init"] else {}
+        started = load_checkpoint(args.init).stages if args.init else {}
         level = training_level_dbfs(data.train)
         return cls(
             given, args, roots, fabric, command, system, data, array, classes, visual, settings, started, level
@@ -117,7 +118,7 @@ class StagesRun:
                 folder = resumed / stage.name
                 if (folder / FINISHED).is_file():
                     self.stages[stage.name] = _trained(result_checkpoint(folder), stage.name)
-        wanted = self.args["stage"]
+        wanted = self.args.stage
         if wanted is not None:
             for name in names[: names.index(wanted)]:
                 if name not in self.stages:
@@ -132,18 +133,18 @@ class StagesRun:
 
     def check(self, due: Sequence[Stage]) -> None:
         """Refuse what cannot be drawn or combined, before anything is made."""
-        if self.args["batch_size"] % self.fabric.world_size:
+        if self.args.batch_size % self.fabric.world_size:
             rule = f"must divide by the {self.fabric.world_size} processes"
-            raise InputError(f"the batch size {self.args['batch_size']} {rule}")
+            raise InputError(f"the batch size {self.args.batch_size} {rule}")
         for stage in due:
             if stage.takes:
-                if self.args["augment"] != "none":
+                if self.args.augment != "none":
                     rule = f"the stage {stage.name} of {self.system.name} hears none"
                     raise InputError(f"--augment changes sound, {rule}")
                 continue
             source = source_of(self.args, self.data.train, self.classes, no_boxes if self.visual else None)
             plan = training_plan(self.args, source, self.roots, stage.plans(self.settings[stage.name]))
-            _set_iterations(dict(self.args), self.given, plan)
+            _set_iterations(self.args.changed(), self.given, plan)
             augmentation(self.args, self.array, source)
 
     def _found(self, name: str, wanted: str) -> StageState:
@@ -160,7 +161,7 @@ class StagesRun:
         raise InputError(f"{rule}: train it first (--stage {name}), or name a checkpoint with --init")
 
     def _monitor_path(self) -> Path:
-        return Path(self.args["monitor_path"] or Path(self.roots[0].path) / "model_monitor")
+        return Path(self.args.monitor_path or Path(self.roots[0].path) / "model_monitor")
 
     def stage_folder(self, stage: Stage) -> Path:
         """Where a stage is trained: the last one, which is the result, in the folder of the run itself."""
@@ -168,11 +169,11 @@ class StagesRun:
 
     def train(self, stage: Stage, resumed: Path | None) -> int:
         """Train one stage; the exit status."""
-        fabric, args, folder = self.fabric, dict(self.args), self.stage_folder(stage)
+        fabric, args, folder = self.fabric, self.args.changed(), self.stage_folder(stage)
         folder.mkdir(parents=True, exist_ok=True)
         interrupted = checkpoints_of(folder)[-1:] if resumed is not None else []
         before = load_checkpoint(interrupted[0]).stages[stage.name] if interrupted else None
-        torch.manual_seed(args["random_seed"])
+        torch.manual_seed(args.random_seed)
         model = self._model(stage, before)
         source = self._source(stage, model)
         plan = training_plan(args, source, self.roots, model.plans)
@@ -180,12 +181,12 @@ class StagesRun:
         model.to(fabric.device)
         ranks = {"rank": fabric.global_rank, "world": fabric.world_size}
         thresholds = read_thresholds(
-            args["threshold_config"], len(self.classes), default=model.output_format.threshold
+            args.threshold_config, len(self.classes), default=model.output_format.threshold
         )
         whole = Model(self.system, self.array, self.classes, self._stages(model), visual=self.visual)
         whole.to(fabric.device)
         if fabric.world_size > 1:  # each draws for itself what is drawn inside the network
-            torch.manual_seed(args["random_seed"] + 1_000_003 * fabric.global_rank)
+            torch.manual_seed(args.random_seed + 1_000_003 * fabric.global_rank)
         results = Results(
             Evaluation(fabric, whole, args, thresholds, self.roots, self.command),
             self.data,
@@ -197,12 +198,12 @@ class StagesRun:
             fabric,
             model,
             TrainingSettings(
-                max_iter=args["max_iter"],
-                model_save_interval=args["model_save_interval"],
-                learning_rate=args["learning_rate"],
-                weight_decay=args["weight_decay"],
-                schedule=args["schedule"],
-                seed=args["random_seed"],
+                max_iter=args.max_iter,
+                model_save_interval=args.model_save_interval,
+                learning_rate=args.learning_rate,
+                weight_decay=args.weight_decay,
+                schedule=args.schedule,
+                seed=args.random_seed,
             ),
             make_loader=lambda step: training_loader(
                 args, source, plan, model, self.array, **ranks, first_step=step
@@ -218,7 +219,7 @@ class StagesRun:
         try:
             trainer.train()
         except KeyboardInterrupt:
-            command = f"python seld.py -train{' -val' if args['val'] else ''} --resume {self.folder}"
+            command = f"python seld.py -train{' -val' if args.val else ''} --resume {self.folder}"
             place = f"interrupted at iteration {trainer.iteration}"
             print(f"\n{place}; go on from the last checkpoint with:\n  {command}", file=sys.stderr)
             return 130
@@ -249,7 +250,7 @@ class StagesRun:
             weights = self.started.get(stage.name) or list(self.started.values())[-1]
             report = initialise(model.network, weights.weights)
             if not report["copied"]:
-                raise InputError("has no weight in common with the network", path=self.args["init"])
+                raise InputError("has no weight in common with the network", path=self.args.init)
             self._print_report("--init", report)
         elif stage.init is not None:
             report = initialise(model.network, self.stages[stage.init.stage].weights, stage.init.rename)
@@ -269,7 +270,7 @@ class StagesRun:
 
     def _source(self, stage: Stage, model: StageModel) -> Source:
         """What a stage is trained on: the recordings, or what earlier stages say of them."""
-        boxes = Boxes(self.args["detector"]) if model.visual else None
+        boxes = Boxes(self.args.detector) if model.visual else None
         source = source_of(self.args, self.data.train, self.classes, boxes)
         if not stage.takes:
             return source
@@ -280,15 +281,15 @@ class StagesRun:
             earlier,
             thresholds=[0.5] * len(self.classes),
             unification_deg=0.0,
-            batch_size=self.args["batch_size"],
-            workers=self.args["workers"],
+            batch_size=self.args.batch_size,
+            workers=self.args.workers,
         )
         with self.fabric.rank_zero_first():
             outputs = kept_outputs(predictor, source, stage.takes, self.folder / "outputs")
         return taken_source(source, model, outputs, range(len(source.recordings)))
 
     def _checkpoint(
-        self, stage: Stage, state: StageState, thresholds: Thresholds, args: Mapping[str, Any]
+        self, stage: Stage, state: StageState, thresholds: Thresholds, args: Arguments
     ) -> Checkpoint:
         return Checkpoint(
             self.system.name,
@@ -297,7 +298,7 @@ class StagesRun:
             self.visual,
             {**self.stages, stage.name: state},
             thresholds.to_dict(),
-            dict(args),
+            args.to_dict(),
             {name: [r.name for r in getattr(self.data, name)] for name in ("train", "selection")},
             self.level_dbfs,
         )
@@ -308,7 +309,7 @@ class StagesRun:
             print(f"{what}: {len(names)} weights {kind}{listed}")
 
     def _print_start(
-        self, stage: Stage, model: StageModel, args: Mapping[str, Any], folder: Path, iteration: int
+        self, stage: Stage, model: StageModel, args: Arguments, folder: Path, iteration: int
     ) -> None:
         data, fabric = self.data, self.fabric
         minutes = sum(recording.duration_s for recording in data.train) / 60
@@ -327,7 +328,7 @@ class StagesRun:
 
     def print_next(self) -> None:
         """What to type when all stages are trained."""
-        if self.args["epochs"] and self.args["select"] == "val":
+        if self.args.epochs and self.args.select == "val":
             return  # the test list comes next
         flag = FLAG_OF_ARRAY.get(self.array.name, "foa")
         print("\nnext:")
@@ -362,7 +363,7 @@ def _trained(checkpoint: Path, name: str) -> StageState:
     return _frozen(load_checkpoint(checkpoint).stages[name])
 
 
-def _set_iterations(args: dict[str, Any], given: Mapping[str, Any], plan: Plan) -> None:
+def _set_iterations(args: Arguments, given: Mapping[str, Any], plan: Plan) -> None:
     """Epochs as iterations, in the arguments; -i and -s of the command line go before them.
 
     Raises
@@ -371,11 +372,11 @@ def _set_iterations(args: dict[str, Any], given: Mapping[str, Any], plan: Plan) 
     """
     steps = plan.steps_per_pass
     if steps is None:
-        if args["epochs"]:
+        if args.epochs:
             raise InputError("--epochs: this system draws windows at random and knows no passes; give -i and -s")
         return
-    interval = steps * args["passes_per_epoch"]
+    interval = steps * args.passes_per_epoch
     if "max_iter" not in given:
-        args["max_iter"] = interval * (args["epochs"] or 1)
+        args.max_iter = interval * (args.epochs or 1)
     if "model_save_interval" not in given:
-        args["model_save_interval"] = interval
+        args.model_save_interval = interval

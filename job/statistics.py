@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -16,11 +16,12 @@ from feature.front import on_device
 from feature.statistics import RunningStatistics
 from job.data import TrainingData
 from system.row import Settings, Stage
+from util.job_arguments import Arguments
 from util.microphone_arrays import Array
 
 
 def gather_statistics(
-    stage: Stage, settings: Settings, array: Array, data: TrainingData, args: Mapping[str, Any], fabric: Fabric
+    stage: Stage, settings: Settings, array: Array, data: TrainingData, args: Arguments, fabric: Fabric
 ) -> dict[str, Any]:
     """Mean and scale of every map and bin of the features, float64, as they are stored with the checkpoint.
 
@@ -31,19 +32,19 @@ def gather_statistics(
     {"mean", "scale", "variance": (maps, bins) tensors, "count": frames, "feature": its name, "of": in words}
     """
     recordings, of = [*data.train], f"the {len(data.train)} training recordings"
-    if args["statistics"] == "development":
+    if args.statistics == "development":
         recordings = _distinct([*data.train, *data.selection, *data.validation])
         of = f"all {len(recordings)} development recordings, those tested among them (--statistics development)"
     running = RunningStatistics()
     front = stage.front(settings, array, False, None).to(fabric.device)
     plans = stage.plans(settings)
-    source = Source(recordings, clip_s=args["clip_s"])
+    source = Source(recordings, clip_s=args.clip_s)
     plan = plans.evaluation(source.lengths(plans.framing.rate_hz))
     seconds = sum(recording.duration_s for recording in recordings)
     with (
         tqdm(total=round(seconds), desc="statistics", unit="s", mininterval=0.5, leave=False,
              disable=not fabric.is_global_zero) as progress,
-        Loader(source, plan, batch_size=8, workers=args["workers"]) as loader,
+        Loader(source, plan, batch_size=8, workers=args.workers) as loader,
         torch.inference_mode(),
     ):  # fmt: skip
         for batch in loader:

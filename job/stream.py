@@ -37,6 +37,7 @@ from util.dialects import dialect_named, format_events
 from util.errors import InputError
 from util.events import EventTable
 from util.files import written_whole
+from util.job_arguments import Arguments
 from util.sound_header import piped_wav
 from util.waveform import as_waveform
 
@@ -224,15 +225,15 @@ def _windows_of(inference: Inference) -> WindowGrid:
     return plan
 
 
-def stream(args: dict[str, Any], given: dict[str, Any]) -> int:
+def stream(args: Arguments, given: dict[str, Any]) -> int:
     """Print the rows of a recording (or of standard input) as they come; the exit status."""
-    if args["overlay"] or args["player"] == "always":
+    if args.overlay or args.player == "always":
         raise InputError("--stream prints rows only: run without it for a player or an overlay")
     inference, _ = open_checkpoint(args, given)
-    if args["infer"] == ["-"]:
+    if args.infer == ["-"]:
         name, predictor, blocks = "stream", *_of_standard_input(inference, args)
     else:
-        items = find_items(args["infer"]).items
+        items = find_items(args.infer).items
         if len(items) > 1:
             raise InputError(f"--stream takes one recording at a time, found {len(items)}")
         name, predictor, blocks = items[0].name, *_of_file(inference, items[0], args)
@@ -241,8 +242,8 @@ def stream(args: dict[str, Any], given: dict[str, Any]) -> int:
         if inference.fabric.device.type == "cpu":
             stack.enter_context(one_thread())
         outputs: list[TextIO] = [sys.stdout]
-        if args["out"] is not None:
-            temporary = stack.enter_context(written_whole(Path(args["out"]) / f"{name}.csv"))
+        if args.out is not None:
+            temporary = stack.enter_context(written_whole(Path(args.out) / f"{name}.csv"))
             outputs.append(stack.enter_context(open(temporary, "w", encoding="utf-8", newline="")))
         for table in _tables(predictor, blocks):
             for output in outputs if len(table) else ():
@@ -273,31 +274,31 @@ def _tables(predictor: StreamPredictor, blocks: Iterable[np.ndarray]) -> Iterato
     yield predictor.finish()
 
 
-def _of_file(inference: Inference, item: Item, args: dict[str, Any]) -> tuple[StreamPredictor, Iterator[np.ndarray]]:
+def _of_file(inference: Inference, item: Item, args: Arguments) -> tuple[StreamPredictor, Iterator[np.ndarray]]:
     """For a file; it is read block by block, and only the pictures that windows need are decoded."""
-    if args["stream_format"] or args["channels"] or args["rate"]:
+    if args.stream_format or args.channels or args.rate:
         raise InputError("--stream-format, --channels and --rate are for standard input: -infer - --stream")
     recording = open_sound(item.audio, inference.model.array)
     boxes = None
-    if inference.model.visual and not args["no_video"]:
+    if inference.model.visual and not args.no_video:
         if item.video is None:
             print(f"{item.audio}: no video: the system runs with empty boxes", file=sys.stderr)
         else:
-            placement = Placement(args["video_yaw_deg"], args["video_offset_s"])
+            placement = Placement(args.video_yaw_deg, args.video_offset_s)
             plan = _windows_of(inference)
             hop_s = plan.hop * plan.framing.hop_s
             boxes = boxes_as_needed(item.video, inference.open_detector(), placement, hop_s)
     channels = channels_of(audio_info(item.audio), inference.model.array, wanted(args))
     for line in channels.said:
         say_once(item.audio, line)
-    level = level_dbfs(item.audio, matrix=channels.matrix, most_s=20.0) if args["gain_db"] == "auto" else 0.0
-    gain_db = gain_to_level_db(level, inference.level_dbfs, args["gain_db"])
+    level = level_dbfs(item.audio, matrix=channels.matrix, most_s=20.0) if args.gain_db == "auto" else 0.0
+    gain_db = gain_to_level_db(level, inference.level_dbfs, args.gain_db)
     channels = with_gain(channels, inference.model.array, gain_db)
     predictor = StreamPredictor(inference, rate_hz=recording.rate_hz, matrix=channels.matrix, boxes=boxes)
     return predictor, _file_blocks(item.audio, recording.rate_hz)
 
 
-def _of_standard_input(inference: Inference, args: dict[str, Any]) -> tuple[StreamPredictor, Iterator[np.ndarray]]:
+def _of_standard_input(inference: Inference, args: Arguments) -> tuple[StreamPredictor, Iterator[np.ndarray]]:
     """For what comes in on standard input, raw samples or a WAV file; whatever has come in is given on at once.
 
     Raises
@@ -306,11 +307,11 @@ def _of_standard_input(inference: Inference, args: dict[str, Any]) -> tuple[Stre
         header that contradicts the flags
     """
     array = inference.model.array
-    if args["gain_db"] == "auto":
+    if args.gain_db == "auto":
         raise InputError("--gain-db auto needs the whole recording, standard input has none: give a number of dB")
-    raw = AudioInfo(_STANDARD_INPUT, args["channels"] or array.channels, args["rate"] or inference.rate_hz, 1, "")
-    channels = channels_of(raw, array, wanted(args)) if args["channels"] else None  # refused before anything comes in
-    if inference.model.visual and not args["no_video"]:
+    raw = AudioInfo(_STANDARD_INPUT, args.channels or array.channels, args.rate or inference.rate_hz, 1, "")
+    channels = channels_of(raw, array, wanted(args)) if args.channels else None  # refused before anything comes in
+    if inference.model.visual and not args.no_video:
         print("standard input has no video: the system runs with empty boxes", file=sys.stderr)
     read = _Pipe(sys.stdin.buffer.fileno())
     head = read.peek(12)
@@ -324,8 +325,8 @@ def _of_standard_input(inference: Inference, args: dict[str, Any]) -> tuple[Stre
             raise InputError(rule, path=_STANDARD_INPUT)
         found = {"channels": wav.channels, "rate": wav.rate_hz, "stream_format": _format_named(wav.coding)}
         for name, value in found.items():
-            if args[name] is not None and args[name] != value:
-                flag = f"--{name.replace('_', '-')} {args[name]}"
+            if (asked := getattr(args, name)) is not None and asked != value:
+                flag = f"--{name.replace('_', '-')} {asked}"
                 raise InputError(f"{flag}: standard input is a WAV file, which says {value}", path=_STANDARD_INPUT)
         info = AudioInfo(
             _STANDARD_INPUT, wav.channels, wav.rate_hz, 1, "", ambisonics=wav.ambisonics, mask=wav.mask
@@ -338,11 +339,11 @@ def _of_standard_input(inference: Inference, args: dict[str, Any]) -> tuple[Stre
                 f"is a file ({kind}), no raw samples: ffmpeg -i - -f wav -c:a pcm_s16le - in the pipe makes WAV of it"
             )
             raise InputError(rule, path=_STANDARD_INPUT)
-        info, coding, length = raw, _CODINGS[args["stream_format"] or "s16le"], None
+        info, coding, length = raw, _CODINGS[args.stream_format or "s16le"], None
     channels = channels_of(info, array, wanted(args))
     for line in channels.said:
         say_once(_STANDARD_INPUT, line)
-    channels = with_gain(channels, array, gain_to_level_db(0.0, inference.level_dbfs, args["gain_db"]))
+    channels = with_gain(channels, array, gain_to_level_db(0.0, inference.level_dbfs, args.gain_db))
     predictor = StreamPredictor(inference, rate_hz=info.rate_hz, matrix=channels.matrix)
     return predictor, _piped_blocks(read, coding, info.channels, length)
 

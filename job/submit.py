@@ -25,7 +25,7 @@ from util.errors import InputError
 from util.events import EventTable
 from util.files import folder_written_whole, write_text, written_whole
 from util.find import files_under
-from util.flags import DEFAULTS
+from util.job_arguments import Arguments
 from util.microphone_arrays import ARRAY_OF_FORMAT, ARRAYS, Array
 from util.text import parse_csv, read_bytes, read_text, unusual_bytes
 
@@ -39,9 +39,9 @@ def submit(given: dict[str, Any], command: str) -> int:
     from job.inputs import inference_arguments, open_checkpoint  # PyTorch and the networks
 
     args = inference_arguments(given, edition=DEFAULT)
-    (edition, entry), label = _entry(args["edition"]), args["label"]
+    (edition, entry), label = _entry(args.scored_by), args.label
     _check_label(label)
-    out = Path(args["out"] or f"submission_{args['edition']}")
+    out = Path(args.out or f"submission_{args.scored_by}")
     inference, checkpoint = open_checkpoint(args, given)
     model = inference.model
     if edition.distance:
@@ -56,7 +56,7 @@ def submit(given: dict[str, Any], command: str) -> int:
         rule = f"edition {edition.name} wants frames of {1000 * edition.frame_s:g} ms, {model.system.name} has others"
         raise InputError(rule, path=checkpoint)
     dialect = dialect_named(entry.dialect)
-    visual = model.visual and not args["no_video"]
+    visual = model.visual and not args.no_video
     if visual and (lacking := [recording for recording in recordings if recording.video is None]):
         rule = f"has no video ({len(lacking)} of {len(recordings)} have none); --no-video runs with empty boxes"
         raise InputError(rule, path=lacking[0].audio)
@@ -81,28 +81,28 @@ def submit(given: dict[str, Any], command: str) -> int:
             rows += len(table)
     parameters = sum(parameter.numel() for parameter in model.parameters())
     about = (model.system.title, visual, model.array, inference.rate_hz, parameters)
-    text = metadata(label, args["edition"], *about, scores=entry.scores, checkpoint=checkpoint, command=command)
+    text = metadata(label, args.scored_by, *about, scores=entry.scores, checkpoint=checkpoint, command=command)
     write_text(folder / f"{label}.meta.yaml", text)
     archive = _zip(folder, out / f"{label}.zip")
-    print(f"{len(recordings)} csv files with {rows} rows, dialect {entry.dialect} (edition {args['edition']})")
+    print(f"{len(recordings)} csv files with {rows} rows, dialect {entry.dialect} (edition {args.scored_by})")
     print(f"  csv       {folder / f'{label}.output'}")
     print(f"  metadata  {folder / f'{label}.meta.yaml'}  ({text.count(_TO_FILL_IN)} places to fill in)")
     print(f"  zip       {archive}")
-    found = check_entry(folder, args["edition"], recordings)
+    found = check_entry(folder, args.scored_by, recordings)
     _report(found)
     return 0 if all(_LEFT in line for line in found) else 1
 
 
-def evaluation_recordings(args: dict[str, Any], array: str) -> list[Recording]:
+def evaluation_recordings(args: Arguments, array: str) -> list[Recording]:
     """The recordings of -evalwt, else those of the evaluation folder (foa_eval ...) of the data root.
 
     Raises
     ------
     InputError : there are none
     """
-    roots = [DataRoot(path) for path in args["data_root"]]
-    if args["eval_wav_txt"]:
-        path = list_file(args["eval_wav_txt"], roots)
+    roots = [DataRoot(path) for path in args.data_root]
+    if args.eval_wav_txt:
+        path = list_file(args.eval_wav_txt, roots)
         return recordings_from_list(path, roots, array=ARRAYS.get(array))
     files = roots[0].audio_files(array, "eval")
     if not files:
@@ -183,16 +183,16 @@ results:
 def check_submission(given: dict[str, Any], command: str) -> int:
     """Check an entry, a folder or a zip; the exit status is 1 where something is wrong."""
     del command
-    args = {**DEFAULTS, "edition": DEFAULT, **given}
-    path = Path(args["check_submission"])
+    args = Arguments.of({"edition": DEFAULT, **given})
+    path = Path(args.check_submission or ".")
     recordings: list[Recording] = []
-    root = Path(args["data_root"][0])
-    if root.is_dir() or given.get("data_root") or args["eval_wav_txt"]:
-        array = ARRAY_OF_FORMAT[args["format"] or "foa"]
+    root = Path(args.data_root[0])
+    if root.is_dir() or given.get("data_root") or args.eval_wav_txt:
+        array = ARRAY_OF_FORMAT[args.format or "foa"]
         try:
             recordings = evaluation_recordings(args, array)
         except InputError:
-            if args["eval_wav_txt"]:
+            if args.eval_wav_txt:
                 raise
     if not recordings:
         print("no evaluation set found (--data-root, -evalwt): lengths and names cannot be compared", file=sys.stderr)
@@ -200,10 +200,10 @@ def check_submission(given: dict[str, Any], command: str) -> int:
         with tempfile.TemporaryDirectory() as folder:
             with zipfile.ZipFile(path) as archive:
                 archive.extractall(folder)
-            return _report(check_entry(Path(folder), args["edition"], recordings))
+            return _report(check_entry(Path(folder), args.scored_by, recordings))
     if not path.is_dir():
         raise InputError("no such folder", path=path)
-    return _report(check_entry(path, args["edition"], recordings))
+    return _report(check_entry(path, args.scored_by, recordings))
 
 
 def check_entry(folder: Path, edition: str, recordings: Sequence[Recording] = ()) -> list[str]:

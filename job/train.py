@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from system.presets import preset_of
 from util.errors import InputError
 from util.files import read_json, write_json
 from util.flags import RESUMABLE
+from util.job_arguments import Arguments
 from util.microphone_arrays import Array
 from util.runs import (
     code_version,
@@ -41,7 +42,7 @@ def train(given: dict[str, Any], command: str, *, run_folder: Path | None = None
     if resumed is not None:
         given = _given_before(given, resumed)
     roots, args = open_roots(given)
-    fabric = make_fabric(args, training=True)
+    fabric = make_fabric(args.device, args.devices, args.precision, training=True)
     run = StagesRun.prepared(given, args, roots, fabric, command)
     due = run.due(resumed)
     if not due:
@@ -51,16 +52,16 @@ def train(given: dict[str, Any], command: str, *, run_folder: Path | None = None
     if resumed is None and fabric.is_global_zero:
         run.folder.mkdir(parents=True, exist_ok=True)
         about = {"given": sorted(given), "command": command, "code_version": code_version()}
-        write_json(run.folder / "args.json", {**args, **about})
+        write_json(run.folder / "args.json", {**args.to_dict(), **about})
     for stage in due:
         status = run.train(stage, resumed)
         if status:
             return status
     if fabric.is_global_zero and run.system.stages[-1] in due:
         run.print_next()
-        if score_test and args["epochs"] and args["val"]:  # scored on the test list once, at the end
+        if score_test and args.epochs and args.val:  # scored on the test list once, at the end
             print()
-            evaluate_checkpoint({"data_root": args["data_root"]}, result_checkpoint(run.folder), command)
+            evaluate_checkpoint({"data_root": args.data_root}, result_checkpoint(run.folder), command)
     return 0
 
 
@@ -88,24 +89,24 @@ def _arguments_of_run(run_dir: Path) -> dict[str, Any]:
 
 
 def _run_dir(
-    args: dict[str, Any], roots: Sequence[DataRoot], array: Array, fabric: Fabric, resumed: Path | None
+    args: Arguments, roots: Sequence[DataRoot], array: Array, fabric: Fabric, resumed: Path | None
 ) -> Path:
     """The run folder, the same in all processes: named by the job id where there is one, else by the time."""
     if resumed is not None:
         return resumed
-    monitor_path = Path(args["monitor_path"] or Path(roots[0].path) / "model_monitor")
+    monitor_path = Path(args.monitor_path or Path(roots[0].path) / "model_monitor")
     if not fabric.is_global_zero:
         return Path(fabric.broadcast(""))
-    if args["job_id"] is None:
+    if args.job_id is None:
         made = new_run_dir(monitor_path)
     else:
         made = named_run_dir(monitor_path, run_name(args, roots[0].layout.name, array.name))
     return Path(fabric.broadcast(str(made)))
 
 
-def run_name(args: Mapping[str, Any], dataset: str, format: str) -> str:
+def run_name(args: Arguments, dataset: str, format: str) -> str:
     """Name of a run by its ids, in the form of the system's seed."""
-    mode = "eval" if args["split"] == "0" else "dev"
-    split = args["split"] or "1"
-    parts = {"dataset": dataset, "format": format, "mode": mode, "ov": args["ov"], "split": split}
-    return preset_of(args["net"]).run_name.format(**parts, task=args["task_id"] or "1", job=args["job_id"])
+    mode = "eval" if args.split == "0" else "dev"
+    split = args.split or "1"
+    parts = {"dataset": dataset, "format": format, "mode": mode, "ov": args.ov, "split": split}
+    return preset_of(args.net).run_name.format(**parts, task=args.task_id or "1", job=args.job_id)

@@ -89,15 +89,15 @@ class Search:
         self.given = {**self.plan.search, **{name: value for name, value in given.items() if name not in OWN}}
         self.given |= {"train": True, "val": True, "select": "val"}
         self.roots, self.args = open_roots(self.given)
-        self.args["no_video"] = True
+        self.args.no_video = True
         self.system = system_named(system)
         self.data = training_data(self.args, self.roots)
-        self.classes = common_classes(self.roots, self.args["class_num"])
-        self.defaults = {**preset_of(system).settings, **self.args["task_settings"]}
+        self.classes = common_classes(self.roots, self.args.class_num)
+        self.defaults = {**preset_of(system).settings, **self.args.task_settings}
         self.start = self._start()
         self._check_words()
-        monitor = Path(self.args["monitor_path"] or Path(self.roots[0].path) / "model_monitor")
-        name = "_".join(["tune", system, *([self.args["job_id"]] if self.args["job_id"] else [])])
+        monitor = Path(self.args.monitor_path or Path(self.roots[0].path) / "model_monitor")
+        name = "_".join(["tune", system, *([self.args.job_id] if self.args.job_id else [])])
         self.folder = Path(given.get("out") or monitor / name)
         self.folder.mkdir(parents=True, exist_ok=True)
         self.url = given.get("storage") or f"sqlite:///{self.folder / DATABASE}"
@@ -128,12 +128,12 @@ class Search:
 
     def remarks(self) -> list[str]:
         """Data, budget and choice in words."""
-        epochs, passes = self.args["epochs"], self.args["passes_per_epoch"]
+        epochs, passes = self.args.epochs, self.args.passes_per_epoch
         lines = [
-            f"System {self.args['net']}, data {', '.join(root.name for root in self.roots)}: trained on the "
+            f"System {self.args.net}, data {', '.join(root.name for root in self.roots)}: trained on the "
             f"{len(self.data.train)} recordings of {self.data.train_name}, compared on {len(self.data.selection)} "
             f"others (validation). The test list {self.data.validation_name} is not looked at.",
-            f"Each trial: one training with seed {self.args['random_seed']}, at most {epochs} epochs of {passes} "
+            f"Each trial: one training with seed {self.args.random_seed}, at most {epochs} epochs of {passes} "
             f"pass{'es' if passes > 1 else ''} over the recordings; the scores are those of its best epoch. "
             "Differences as small as those between two seeds say nothing.",
         ]
@@ -191,9 +191,9 @@ class Search:
 
     def _try(self, stage: Stage, index: int, values: dict[str, Any], start: Point) -> TrialRow:
         """Train one combination, unless it cannot be built or was trained before."""
-        number, seed = self.number_of(stage), self.args["random_seed"]
+        number, seed = self.number_of(stage), self.args.random_seed
         point = changed(start, values, constant_frames=self.plan.constant_frames)
-        about = {"stage": stage.name, "number": number, "index": index, "values": values, "seed": seed}
+        about: dict[str, Any] = {"stage": stage.name, "number": number, "index": index, "values": values, "seed": seed}
         about |= {"settings": dict(point.settings), "flags": dict(point.flags)}
         try:
             parameters = self.parameters(point)
@@ -229,7 +229,7 @@ class Search:
         InputError : it cannot be built
         """
         array = self.data.train[0].array
-        args = {**self.args, "set": changes(point.settings, self.defaults), **point.flags}
+        args = self.args.changed(set=changes(point.settings, self.defaults), **point.flags)
         stage = self.system.stages[-1]
         network = StageModel(stage, stage.settings(args, array), array, len(self.classes), visual=False).network
         counted = [*network.parameters(), *(one for one in network.buffers() if one.is_floating_point())]
@@ -259,11 +259,11 @@ class Search:
 
     def final_command(self) -> str:
         """The command line that trains the choice."""
-        words = ["python", "seld.py", "-train", "-val", "--system", self.args["net"]]
+        words = ["python", "seld.py", "-train", "-val", "--system", self.args.net]
         for name, value in self.final_flags().items():
             if name in ("train", "val", "net", "ids", "select") or value is None or value is False:
                 continue
-            if name in GRID_FLAGS and value == preset_of(self.args["net"]).arguments.get(name):
+            if name in GRID_FLAGS and value == preset_of(self.args.net).arguments.get(name):
                 continue
             for one in value if isinstance(value, list) else [value]:
                 words += [FLAGS[name].options[-1], *([] if one is True else [as_text(one)])]
@@ -361,20 +361,20 @@ class Search:
 
     def _fingerprint(self) -> dict[str, Any]:
         """What makes two searches comparable."""
-        settled = {name: value for name, value in sorted(self.args.items()) if name not in FREE}
-        about = {"system": self.args["net"], "settings": dict(self.start.settings), "data": self.roots[0].layout.name}
+        settled = {name: value for name, value in sorted(self.args.to_dict().items()) if name not in FREE}
+        about = {"system": self.args.net, "settings": dict(self.start.settings), "data": self.roots[0].layout.name}
         about["training recordings"] = [one.name for one in self.data.train]
         about["validation recordings"] = [one.name for one in self.data.selection]
         return _jsonable({**about, **settled, "constant_frames_per_batch": self.plan.constant_frames})
 
     def _start(self) -> Point:
-        texts = self.args.get("set") or []
+        texts = self.args.set or []
         settings = dict(self.defaults)
         for text in texts:
             name, _, value = text.partition("=")
-            self.system.stages[-1].settings({**self.args, "set": [text]}, self.data.train[0].array)
+            self.system.stages[-1].settings(self.args.changed(set=[text]), self.data.train[0].array)
             settings |= self._from_text(name, value)
-        return Point(settings, {name: self.args[name] for name in GRID_FLAGS})
+        return Point(settings, {name: getattr(self.args, name) for name in GRID_FLAGS})
 
     def _from_text(self, name: str, text: str) -> dict[str, Any]:
         return {name: with_changes({name: self.defaults[name]}, [f"{name}={text}"])[name]}
@@ -385,7 +385,7 @@ class Search:
             for name, values in stage.grid.items():
                 for value in values:
                     if isinstance(value, str):
-                        args = {**self.args, "set": [f"{name}={value}"]}
+                        args = self.args.changed(set=[f"{name}={value}"])
                         try:
                             self.system.stages[-1].settings(args, self.data.train[0].array)
                         except InputError as error:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
@@ -22,6 +21,7 @@ from output_format.multi_accdoa import MultiAccdoa
 from system.row import Plans, Settings, Stage, Statistics, System
 from util.errors import InputError
 from util.files import read_json
+from util.job_arguments import Arguments
 from util.microphone_arrays import Array
 
 MAX_RATE_HZ = 192000
@@ -32,14 +32,14 @@ FEATURE_OF_CHANNELS = {4: "amp_phasediff", 2: "binaural_phasediff"}
 FOREIGN = {"base_channel": 0, "fft_size": N_FFT, "stft_hop_size": 240, "sampling_frequency": 24000}
 
 
-def check_framing(args: Mapping[str, Any]) -> None:
+def check_framing(args: Arguments) -> None:
     """Refuse flags that ask for other windows than 128 frames of 10 ms, 1.2 s apart in evaluation.
 
     Raises
     ------
     InputError : the networks do not take them, or the plan does not join them
     """
-    rate_hz, n_fft, hop = args["sampling_frequency"], args["fft_size"], args["stft_hop_size"]
+    rate_hz, n_fft, hop = args.sampling_frequency, args.fft_size, args.stft_hop_size
     window_s, hop_s = (WINDOW_FRAMES - 1) * FRAME_S, HOP_FRAMES * FRAME_S
     due, left = divmod(rate_hz, round(1 / FRAME_S))
     if left or rate_hz > MAX_RATE_HZ:
@@ -47,12 +47,12 @@ def check_framing(args: Mapping[str, Any]) -> None:
         raise InputError(f"-fs {rate_hz}: {rule}")
     if hop != due:
         raise InputError(f"-fs {rate_hz} needs --stft-hop-size {due} (frames of 10 ms), found {hop}")
-    if not math.isclose(args["train_wav_length"], window_s):
+    if not math.isclose(args.train_wav_length, window_s):
         rule = f"the networks take windows of {WINDOW_FRAMES} frames of 10 ms: {window_s:g}"
-        raise InputError(f"--train-wav-length {args['train_wav_length']:g}: {rule}")
-    if not math.isclose(args["eval_wav_hop_length"], hop_s):
+        raise InputError(f"--train-wav-length {args.train_wav_length:g}: {rule}")
+    if not math.isclose(args.eval_wav_hop_length, hop_s):
         rule = f"the output format joins windows that are {hop_s:g} s apart"
-        raise InputError(f"--eval-wav-hop-length {args['eval_wav_hop_length']:g}: {rule}")
+        raise InputError(f"--eval-wav-hop-length {args.eval_wav_hop_length:g}: {rule}")
     if n_fft % 2 or not hop <= n_fft <= (WINDOW_FRAMES - 1) * hop:
         rule = f"must be even, {hop} (the hop) to {(WINDOW_FRAMES - 1) * hop} (a window)"
         raise InputError(f"--fft-size {n_fft}: {rule}")
@@ -83,20 +83,20 @@ def plans_of(settings: Settings) -> Plans:
     )
 
 
-def _settings(network: Callable[..., nn.Module]) -> Callable[[Mapping[str, Any], Array], Settings]:
+def _settings(network: Callable[..., nn.Module]) -> Callable[[Arguments, Array], Settings]:
     """Settings of the stage, checked against the array, the feature configuration and the network."""
 
-    def settings(args: Mapping[str, Any], array: Array) -> Settings:
+    def settings(args: Arguments, array: Array) -> Settings:
         check_framing(args)
         name = FEATURE_OF_CHANNELS.get(array.channels, "amp_phasediff")
-        if args["feature"] not in (None, name):
+        if args.feature not in (None, name):
             rule = (
-                f"--feature {args['feature']} does not fit {array.name} audio ({array.channels} channels): use {name}"
+                f"--feature {args.feature} does not fit {array.name} audio ({array.channels} channels): use {name}"
             )
             raise InputError(rule)
-        path = Path(args["feature_config"])
+        path = Path(args.feature_config)
         if not path.is_file():  # the default is meant relative to the project, wherever the command is typed
-            path = Path(__file__).resolve().parent.parent / args["feature_config"]
+            path = Path(__file__).resolve().parent.parent / args.feature_config
         config = read_json(path)
         maps = 2 * array.channels - 1
         about = config.get(name) if isinstance(config, dict) else None
@@ -107,17 +107,17 @@ def _settings(network: Callable[..., nn.Module]) -> Callable[[Mapping[str, Any],
             last = array.channels - 1
             rule = f"base_channel must be a channel of {array.name} audio, 0 to {last}, found {base_channel!r}"
             raise InputError(rule, path=path)
-        if args["fft_size"] != N_FFT:  # which the networks are made for
+        if args.fft_size != N_FFT:  # which the networks are made for
             _check_bins(args, network, maps)
         taken = ("fft_size", "stft_hop_size", "sampling_frequency")
-        return {"name": name, "base_channel": base_channel, **{key: args[key] for key in taken}}
+        return {"name": name, "base_channel": base_channel, **{key: getattr(args, key) for key in taken}}
 
     return settings
 
 
-def _check_bins(args: Mapping[str, Any], network: Callable[..., nn.Module], maps: int) -> None:
+def _check_bins(args: Arguments, network: Callable[..., nn.Module], maps: int) -> None:
     """Refuse an STFT window whose number of bins the network cannot take; no random number is drawn for it."""
-    bins = args["fft_size"] // 2 + 1
+    bins = args.fft_size // 2 + 1
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         made = network(maps, 1, visual=False).eval()
         try:
@@ -125,8 +125,8 @@ def _check_bins(args: Mapping[str, Any], network: Callable[..., nn.Module], maps
         except RuntimeError:
             frames = 0
     if frames != WINDOW_FRAMES:
-        rule = f"the network {args['net']} cannot take {bins} bins, {N_FFT} works"
-        raise InputError(f"--fft-size {args['fft_size']}: {rule}")
+        rule = f"the network {args.net} cannot take {bins} bins, {N_FFT} works"
+        raise InputError(f"--fft-size {args.fft_size}: {rule}")
 
 
 def front_of(settings: Settings, array: Array, visual: bool, statistics: Statistics | None) -> Front:

@@ -16,6 +16,7 @@ from feature.audio import AudioFeature
 from feature.front import Front
 from output_format.contract import OutputFormat
 from system.recipes import adam
+from util.job_arguments import Arguments
 from util.microphone_arrays import Array
 
 Settings = dict[str, Any]  # plain values, stored in the checkpoint
@@ -94,7 +95,7 @@ class Stage:
     """
 
     name: str
-    settings: Callable[[Mapping[str, Any], Array], Settings]
+    settings: Callable[[Arguments, Array], Settings]
     plans: Callable[[Settings], Plans]
     front: Callable[[Settings, Array, bool, Statistics | None], Front]
     network: Callable[[Settings, AudioFeature, int, bool], nn.Module] | None

@@ -21,6 +21,7 @@ from system.recipes import keras_adam
 from system.row import Plans, Recipe, Settings, Stage, Statistics, System
 from system.standardise import standardise_by
 from util.errors import InputError
+from util.job_arguments import Arguments
 from util.microphone_arrays import Array
 
 # Per family: the analysis of the published feature, and how its labels are encoded.
@@ -36,21 +37,21 @@ CHOICES = {
 AXES = {"xyz": 3, "xy": 2, "polar": 2}
 
 
-def _settings_of(preset: Preset) -> Callable[[Mapping[str, Any], Array], Settings]:
+def _settings_of(preset: Preset) -> Callable[[Arguments, Array], Settings]:
     """(arguments, array) -> settings of the stage: the preset's, the task's, those of --set."""
     family = preset.family
     analysis, style = ANALYSIS[family]
 
-    def settings(args: Mapping[str, Any], array: Array) -> Settings:
-        made = with_changes({**preset.settings, **args.get("task_settings", {})}, args.get("set") or [])
+    def settings(args: Arguments, array: Array) -> Settings:
+        made = with_changes({**preset.settings, **args.task_settings}, args.set)
         for name, choices in CHOICES.items():
             if made[name] not in choices:
                 raise InputError(f"--set {name}={made[name]}: must be one of {', '.join(choices)}")
         _check_layers(made)
         fixed = {"fft_size": ("--fft-size", "n_fft"), "stft_hop_size": ("--stft-hop-size", "hop_length")}
         for name, (flag, due) in fixed.items():
-            if args[name] != analysis[due]:
-                raise InputError(f"{flag} {args[name]}: {preset.name} is made for {analysis[due]}")
+            if getattr(args, name) != analysis[due]:
+                raise InputError(f"{flag} {getattr(args, name)}: {preset.name} is made for {analysis[due]}")
         if made["feature"] == "logmel_intensity" and family != "seldnet2019":
             raise InputError(f"--set feature=logmel_intensity: has the frames of 2019, {preset.name} has others")
         if made["feature"] == "logmel_intensity" and array.kind != "ambisonics":
@@ -59,7 +60,7 @@ def _settings_of(preset: Preset) -> Callable[[Mapping[str, Any], Array], Setting
             **made,
             "family": family,
             "style": style,
-            "rate_hz": args["sampling_frequency"],
+            "rate_hz": args.sampling_frequency,
         }
 
     return settings

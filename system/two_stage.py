@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
 
 import torch
 
@@ -21,6 +20,7 @@ from system.recipes import amsgrad
 from system.row import Init, Plans, Recipe, Settings, Stage, Statistics, System, last
 from system.standardise import standardise_by
 from util.errors import InputError
+from util.job_arguments import Arguments
 from util.microphone_arrays import Array
 
 SOURCE = "Cao et al., DCASE 2019 workshop (arXiv 1905.00268), repository of the Two-Stage strategy"
@@ -40,11 +40,11 @@ def _audio(settings: Settings, channels: int) -> SpectralFeature:
     return (LogmelGCC if settings["feature"] == "logmelgcc" else Logmel)(channels, **TWO_STAGE)
 
 
-def _settings_of(preset: Preset) -> Callable[[Mapping[str, Any], Array], Settings]:
+def _settings_of(preset: Preset) -> Callable[[Arguments, Array], Settings]:
     """(arguments, array) -> settings of a stage: the preset's, the task's, those of --set."""
 
-    def settings(args: Mapping[str, Any], array: Array) -> Settings:
-        made = with_changes({**preset.settings, **args.get("task_settings", {})}, args.get("set") or [])
+    def settings(args: Arguments, array: Array) -> Settings:
+        made = with_changes({**preset.settings, **args.task_settings}, args.set)
         for name, choices in CHOICES.items():
             if made[name] not in choices:
                 raise InputError(f"--set {name}={made[name]}: must be one of {', '.join(choices)}")
@@ -57,14 +57,14 @@ def _settings_of(preset: Preset) -> Callable[[Mapping[str, Any], Array], Setting
             raise InputError(f"--set beta={made['beta']}: the weight of the direction must be 0 to 1")
         due = {"sampling_frequency": "rate_hz", "fft_size": "n_fft", "stft_hop_size": "hop_length"}
         for name, key in due.items():
-            if args[name] != TWO_STAGE[key]:
+            if getattr(args, name) != TWO_STAGE[key]:
                 flag = "--" + name.replace("_", "-")
-                raise InputError(f"{flag} {args[name]}: {preset.name} is made for {TWO_STAGE[key]}")
+                raise InputError(f"{flag} {getattr(args, name)}: {preset.name} is made for {TWO_STAGE[key]}")
         if made["feature"] == "logmeliv" and array.kind != "ambisonics":
             rule = f"intensity vectors need Ambisonics, the recordings are {array.name}"
             raise InputError(f"--set feature=logmeliv: {rule}")
         # the published rounding to tens of degrees belongs to the data sets that are scored by it
-        return {**made, "channels": array.channels, "on_grid": args.get("edition") == "2019"}
+        return {**made, "channels": array.channels, "on_grid": args.edition == "2019"}
 
     return settings
 

@@ -28,6 +28,7 @@ from system.row import Plans, Recipe, Stage, System
 from tests.small_data import make_root
 from util.boxes import BoxTrack, box_path, write_boxes
 from util.errors import InputError
+from util.job_arguments import Arguments
 from util.microphone_arrays import ARRAYS
 
 FRAMES, CLASSES = 40, 13
@@ -117,8 +118,7 @@ def test_any_combination_trains_and_predicts(plan, form, hop, ratio, visual, loo
     model = StageModel(stage, {}, ARRAYS["foa"], CLASSES, visual=visual)
     used = roots if mixed else roots[:1]
     recordings = [recording for _, listed in used for recording in listed]
-    args = {"random_seed": 0, "batch_size": 2, "mix": "0.4,0.6" if mixed else None, "augment": augment, "workers": 0}
-    args |= {"clip_s": None, "label_frame_s": None}
+    args = Arguments(batch_size=2, mix="0.4,0.6" if mixed else None, augment=augment, workers=0)
     source = source_of(args, recordings, list(range(CLASSES)), Boxes("builtin") if visual else None)
     plan_made = training_plan(args, source, [root for root, _ in used], model.plans)
     fabric = Fabric(accelerator="cpu", devices=1)

@@ -93,4 +93,4 @@ def test_a_film_gives_the_rows_of_its_sound(tmp_path, monkeypatch, capsys):
     assert run_main(seld.main, ["-infer", "stereo.mov", *flags]) == 2
     assert "stereo.mov: has 2 channels; the checkpoint is for foa audio, 4 channels" in capsys.readouterr().err
     music(Path("only.mov"), times_s=[])
-    assert [item.video for item in find_items(["only.mov"])] == [None]
+    assert [item.video for item in find_items(["only.mov"]).items] == [None]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shlex
 from pathlib import Path
@@ -19,6 +20,7 @@ from util.cli import run_main
 from util.errors import InputError
 from util.files import read_json
 from util.flags import DEFAULTS, FLAGS, FRAMING, JOBS
+from util.job_arguments import Arguments
 from util.microphone_arrays import ARRAYS
 from util.runs import checkpoints_of
 from util.thresholds import read_thresholds
@@ -197,8 +199,8 @@ def test_dataset_json_may_say_only_what_the_flag_could(settings, words):
     with pytest.raises(InputError, match=r"dataset\.json") as error:
         resolve({}, settings)
     assert words in str(error.value)
-    assert resolve({}, {"learning_rate": 1, "edition": "1999"})["learning_rate"] == 1.0
-    assert resolve({}, {"edition": "1999"})["edition"] is None  # dataset.json does not choose what is scored
+    assert resolve({}, {"learning_rate": 1, "edition": "1999"}).learning_rate == 1.0
+    assert resolve({}, {"edition": "1999"}).edition is None  # dataset.json does not choose what is scored
 
 
 def test_a_run_at_48_khz_trains_validates_evaluates_and_infers(root, tmp_path, capsys):
@@ -233,3 +235,19 @@ def test_a_run_at_48_khz_trains_validates_evaluates_and_infers(root, tmp_path, c
     assert run_main(seld.main, [*common, "--eval-wav-hop-length", "0.6"]) == 2
     assert "--eval-wav-hop-length 1.2, 0.6 does not fit" in capsys.readouterr().err
     assert len(checkpoints_of(run)) == 1
+
+
+def test_arguments_are_the_rows_of_the_table():
+    """Every row is a field of its type and default; what else there is comes from task ids and data roots."""
+    found = {one.name: one for one in dataclasses.fields(Arguments)}
+    assert [name for name in found if name not in FLAGS] == [
+        "job_id", "task_id", "task_settings", "clip_s", "label_frame_s",
+    ]  # fmt: skip
+    for name, value in Arguments().to_dict().items():
+        if name in FLAGS:
+            assert value == DEFAULTS[name] and found[name].type.split("[")[0].split(" ")[0] in (
+                FLAGS[name].kind.__name__,
+                "list" if FLAGS[name].many else "",
+                "float" if FLAGS[name].kind is object else "",
+            ), name
+    assert Arguments.of({"max_iter": 3, "command": "x"}).changed(val=True) == Arguments(max_iter=3, val=True)

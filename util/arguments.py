@@ -8,6 +8,7 @@ from typing import Any, NoReturn
 
 from util.errors import InputError
 from util.flags import DEFAULTS, FLAGS, JOBS, Flag, Job
+from util.job_arguments import Arguments
 
 _PROGRAM = "python seld.py"
 _TITLE = "Sound event localization and detection with sound and video."
@@ -146,7 +147,7 @@ def resolve(
     recipe: Mapping[str, Any] | None = None,
     *,
     dataset_file: str = "dataset.json",
-) -> dict[str, Any]:
+) -> Arguments:
     """Flags, then the recipe of the system, then what the data root's dataset.json sets, then the defaults.
 
     Raises
@@ -168,4 +169,4 @@ def resolve(
     resolved.update(given)
     if not 0 <= resolved["random_seed"] < 2**63:
         raise InputError(f"-rs {resolved['random_seed']}: the seed must be 0 to 2^63 - 1")
-    return resolved
+    return Arguments.of(resolved)
