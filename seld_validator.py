@@ -215,7 +215,7 @@ class _Detection:
         if not self.truth:
             return {}
         truth, probability = np.concatenate(self.truth), np.concatenate(self.probability)
-        made = {}
+        made: dict[str, float] = {}
         for name, threshold in (("mAP", None), ("mAP_binary", thresholds)):
             found = average_precision(truth, probability, threshold=threshold)
             made |= {f"{name}_micro": found.micro, f"{name}_macro": found.macro}
