@@ -19,7 +19,7 @@ from dataset.source import Source
 from job.data import TrainingData, default_lists, labels_of, open_roots
 from job.machine import make_fabric
 from job.statistics import gather_statistics
-from output_format.sed_doa import SedDoa
+from output_format.contract import ActivityApart
 from system.row import Stage, System
 from system.table import SYSTEMS, system_named
 from util.errors import InputError
@@ -88,7 +88,7 @@ def run(options: argparse.Namespace) -> int:
     settings = stage.settings(args, array)
     output_format, labels = stage.output_format(settings, len(classes)), labels_of(classes, args)
     unpublished = InputError(f"--system {system.name}: its publication has no such files")
-    if not isinstance(output_format, SedDoa):
+    if not isinstance(output_format, ActivityApart):
         raise unpublished
     about = {
         "system": options.system,

@@ -232,3 +232,67 @@ def test_synthetic_data_are_made_once_and_edits_stay(project):
     assert result.returncode == 0 and result.stderr.startswith("No STARSS23 here")
     assert is_complete(root) and labels.read_text() == text
     assert json.loads((root / "dataset.json").read_text())["max_iter"] == 77
+
+
+# The running interpreter; training, evaluation and the making of data are only noted.
+NOTING_DATA = f"""#!/bin/sh
+case "$1 $2" in
+"seld.py "* | "-m simulation" | "-m dataset") echo "$@" >>calls.txt ;;
+*) exec {sys.executable} "$@" ;;
+esac
+"""
+
+
+def two_stage(project: Path, script: str, *arguments: str, **options) -> subprocess.CompletedProcess[str]:
+    path = interpreters(project.parent / "noting data", NOTING_DATA)
+    variables = {"VIRTUAL_ENV": sys.prefix, "PYTHONPATH": str(ROOT), **options}
+    return run(project, f"two_stage/{script}", *arguments, path=path, **variables)
+
+
+def test_two_stage_scripts_take_the_data_where_they_lie(project):
+    (project / "data_tau2019").mkdir()
+    assert two_stage(project, "2_train.sh").stderr == ""
+    two_stage(project, "2_train.sh", "1", "a", "--split", "all")
+    two_stage(project, "2_train.sh", "4", "--data-root", "my data", "--system", "two_stage_joint")
+    two_stage(project, "2_train.sh", "--resume", "my run")
+    two_stage(project, "3_evaluation.sh", "my run", "--activity", "reference", cwd=project.parent)
+    two_stage(project, "3_evaluation.sh", "/a.pth")
+    two_stage(project, "3_evaluation.sh", "-b", "1")
+    (project / "data_tau2019/model_monitor").mkdir()
+    two_stage(project, "3_evaluation.sh", "-b", "1")
+    two_stage(project, "3_evaluation.sh", "-em", "b.pth")
+    two_stage(project, "1_extract_features.sh", "--out", "files", "--format", "mic")
+    two_stage(project, "1_extract_features.sh", "--out", "files", "--data-root", "other")
+    assert calls(project) == [
+        "seld.py -train -val --system two_stage --data-root data_tau2019",
+        "seld.py -train -val --system two_stage 1 a --data-root data_tau2019 --split all",
+        "seld.py -train -val --system two_stage 4 --data-root my data --system two_stage_joint",
+        "seld.py -train -val --system two_stage --resume my run",
+        f"seld.py -eval -em {project.parent}/my run --activity reference",
+        "seld.py -eval -em /a.pth",
+        "seld.py -eval -b 1",
+        "seld.py -eval --data-root data_tau2019 -b 1",
+        "seld.py -eval -em b.pth",
+        "-m dataset extract --system two_stage --data-root data_tau2019 --out files --format mic",
+        "-m dataset extract --system two_stage --out files --data-root other",
+    ]
+    said = two_stage(project, "1_extract_features.sh").stdout
+    assert "made on the fly" in said and calls(project) == []
+    said = two_stage(project, "0_directories.sh").stdout
+    assert said.splitlines()[0].split() == ["data", "data_tau2019"] and calls(project) == []
+
+
+def test_two_stage_scripts_make_a_small_set_where_there_is_none(project):
+    result = two_stage(project, "2_train.sh", "2", "-i", "5")
+    assert result.returncode == 0 and result.stderr.startswith("No TAU 2019 here (data_tau2019 is missing)")
+    made, trained = calls(project)
+    assert made == "-m simulation --layout tau2019 --train 4 --seconds 30 --out data_tau2019_simulated"
+    words = trained.split()
+    assert words[:7] == ["seld.py", "-train", "-val", "--system", "two_stage", "2", "--data-root"]
+    assert words[7] == "data_tau2019_simulated" and "rnn_units=64" in words and words[-2:] == ["-i", "5"]
+    for flags in (["--max-itre", "5"], ["-i", "many"]):  # before minutes of making data
+        result = two_stage(project, "2_train.sh", *flags)
+        assert result.returncode == 2 and "error: " in result.stderr and "TAU 2019" not in result.stderr
+    assert calls(project) == []
+    assert two_stage(project, "2_train.sh", "--help").returncode == 0
+    assert calls(project) == ["seld.py -train -val --system two_stage --help"]

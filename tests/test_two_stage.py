@@ -251,7 +251,7 @@ def test_parts_of_a_long_recording_are_whole_steps():
     for seconds in (119.0, 120.5, 185.37, 600.0):
         plan = stage.plans(settings).evaluation(np.array([int(seconds * 32000)]))
         pieces = [item.pieces[0] for item in plan.items(np.arange(plan.count))]
-        counts = [piece.count for piece in pieces]
+        counts = [piece.frames for piece in pieces]
         assert all(count % 16 == 0 for count in counts[:-1]) and sum(counts) == 1 + int(seconds * 32000) // 320
         assert max(counts) <= 12016 and [piece.first for piece in pieces] == np.cumsum([0, *counts[:-1]]).tolist()
     plain = Clips(framing, np.array([32000 * 185]), frames=None)
