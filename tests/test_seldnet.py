@@ -132,7 +132,7 @@ def test_seldnet2019_is_cross_validated_and_pooled(tau, capsys):
     assert all(len(row) == 4 and all(field.lstrip("-").isdigit() for field in row) for row in rows)
 
 
-@pytest.mark.parametrize("system", [name for name, preset in presets().items() if preset.family == "seldnet2019" != name])
+@pytest.mark.parametrize("system", [name for name, one in presets().items() if one.family == "seldnet2019" != name])
 def test_tuned_variants_train_and_infer(system, tau, tmp_path):
     flags = ["--system", system, "1", system, "--split", "1", "--epochs", "1", "--passes-per-epoch", "1"]
     made = run(tau, *flags)
