@@ -26,6 +26,7 @@ from system.model import Model, StageModel
 from util.audio import resample_stretch
 from util.errors import InputError
 from util.events import EventTable
+from util.machine import make_fabric
 from util.microphone_arrays import Array
 from util.runs import result_checkpoint
 from util.thresholds import Thresholds, read_thresholds
@@ -404,8 +405,6 @@ def load(
     ------
     InputError : no checkpoint, or of another array
     """
-    from job.machine import make_fabric  # knows PyTorch and devices alone
-
     checkpoint = Path(checkpoint)
     if checkpoint.is_dir():
         checkpoint = result_checkpoint(checkpoint)

@@ -92,9 +92,10 @@ def _timed(args: argparse.Namespace, run: Callable[[], None]) -> list[float]:
 
 
 def _offline(args: argparse.Namespace, checkpoint: Path, audio: Path, precision: str) -> list[float]:
-    from job.picture import PlacedBoxes, Placement
+    from job.picture import PlacedBoxes
     from job.sound import open_sound
     from util.boxes import BoxTrack
+    from util.placement import Placement
 
     inference = _inference(args, checkpoint, precision)
     time_s = np.arange(0, args.seconds, 0.1)
@@ -135,8 +136,9 @@ def _streaming(args: argparse.Namespace, checkpoint: Path, audio: Path, precisio
 def _detection(args: argparse.Namespace, checkpoint: Path, audio: Path, folder: Path) -> None:
     from detection.at_times import detect_at
     from detection.detector import Detector
-    from job.picture import PlacedBoxes, Placement
+    from job.picture import PlacedBoxes
     from job.sound import open_sound
+    from util.placement import Placement
     from util.video import VideoWriter
 
     seconds = min(args.seconds, 60)

@@ -77,10 +77,10 @@ def _prepared(
     from dataset.layouts import DataRoot
     from dataset.recordings import Boxes, recordings_from_list
     from job.data import source_of, training_loader, training_plan
-    from job.machine import make_fabric
     from system.model import Model, StageModel
     from system.table import system_named
     from util.arguments import resolve
+    from util.machine import make_fabric
 
     folder.mkdir(parents=True, exist_ok=True)
     listed = make_clips(folder, "foa", clips, 60.0, 24000)

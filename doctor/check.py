@@ -113,9 +113,9 @@ def run(args: argparse.Namespace) -> int:
     wanted = Wanted(args.channel_order, args.norm, args.channels_used, args.a_format)
     trained_dbfs = None
     if args.eval_model is not None:
-        from system.checkpoint import load_checkpoint  # PyTorch, only where it is asked for
+        from util.checkpoint import read_weights_file  # PyTorch, only where it is asked for
 
-        trained_dbfs = load_checkpoint(args.eval_model).level_dbfs
+        trained_dbfs = read_weights_file(args.eval_model).get("level_dbfs")
         if trained_dbfs is None:
             print(f"{args.eval_model}: does not say how loud its training recordings were", file=sys.stderr)
     findings: list[Finding] = []

@@ -28,7 +28,6 @@ from job.data import (
     open_roots,
     source_of,
 )
-from job.machine import make_fabric
 from output_format.contract import ActivityApart
 from seld_predictor import Change, SELDPredictor
 from seld_validator import SELDValidator, Validation, check_edition, precision_line, write_result
@@ -38,6 +37,7 @@ from util.errors import InputError
 from util.files import read_json
 from util.flags import INHERITED
 from util.job_arguments import Arguments
+from util.machine import make_fabric
 from util.microphone_arrays import array_of_flag
 from util.runs import SELECTED, newest_run, result_checkpoint
 from util.thresholds import Thresholds, read_thresholds

@@ -17,13 +17,13 @@ from dataset.loader import Loader
 from dataset.recordings import Recording, recordings_from_list
 from dataset.source import Source
 from job.data import TrainingData, default_lists, labels_of, open_roots
-from job.machine import make_fabric
 from job.statistics import gather_statistics
 from output_format.contract import ActivityApart
 from system.row import Stage, System
 from system.table import SYSTEMS, system_named
 from util.errors import InputError
 from util.files import read_json, write_json, written_whole
+from util.machine import make_fabric
 
 MARKER = "extract.json"
 

@@ -18,7 +18,7 @@ from dataset.recordings import Recording
 from doctor.levels import gain_to_level_db
 from job.health import health, listen
 from job.inputs import Item, find_items, inference_arguments, open_checkpoint
-from job.picture import PlacedBoxes, Placement, boxes_of_video, placed_track, placed_video
+from job.picture import PlacedBoxes, boxes_of_video
 from job.sound import file_reader, open_sound, wanted
 from job.stream import stream
 from output_format.candidates import Candidates
@@ -36,6 +36,7 @@ from util.events import EventTable
 from util.files import write_json, written_whole
 from util.find import VIDEO_SUFFIXES
 from util.job_arguments import Arguments
+from util.placement import Placement, placed_track, placed_video
 
 PLAYER_LIMIT_S = 1800.0  # a page with sound and picture of more is too heavy for a browser
 

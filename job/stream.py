@@ -18,7 +18,7 @@ from dataset.plans import WindowGrid
 from doctor.levels import gain_to_level_db
 from doctor.sound import level_dbfs
 from job.inputs import Item, find_items, open_checkpoint
-from job.picture import Placement, boxes_as_needed
+from job.picture import boxes_as_needed
 from job.sound import open_sound, wanted
 from seld_predictor import Inference
 from util.audio import (
@@ -38,6 +38,7 @@ from util.errors import InputError
 from util.events import EventTable
 from util.files import written_whole
 from util.job_arguments import Arguments
+from util.placement import Placement
 from util.sound_header import piped_wav
 from util.waveform import as_waveform
 

@@ -18,7 +18,7 @@ from dataset.layouts import DataRoot
 from dataset.lists import list_file
 from dataset.recordings import Recording, recordings_from_list
 from dcase2022_task3_seld_metrics.editions import DEFAULT, EDITIONS, Edition, Entry
-from job.picture import PlacedBoxes, Placement, boxes_of_video
+from job.picture import PlacedBoxes, boxes_of_video
 from output_format.rows import events_in_file
 from util.dialects import dialect_named, read_events, write_events
 from util.errors import InputError
@@ -27,6 +27,7 @@ from util.files import folder_written_whole, write_text, written_whole
 from util.find import files_under
 from util.job_arguments import Arguments
 from util.microphone_arrays import ARRAY_OF_FORMAT, ARRAYS, Array
+from util.placement import Placement
 from util.text import parse_csv, read_bytes, read_text, unusual_bytes
 
 _LABEL = re.compile(r"[A-Za-z-]+_[A-Za-z0-9-]+_task3[ab]?_[1-4]")  # a, b: tracks without and with video, from 2023 on

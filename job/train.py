@@ -14,13 +14,13 @@ from job.data import (
     open_roots,
 )
 from job.evaluate import evaluate_checkpoint
-from job.machine import make_fabric
 from job.stages import StagesRun
 from system.presets import preset_of
 from util.errors import InputError
 from util.files import read_json, write_json
 from util.flags import RESUMABLE
 from util.job_arguments import Arguments
+from util.machine import make_fabric
 from util.microphone_arrays import Array
 from util.runs import (
     code_version,

@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from job.picture import Placement, placed_track, placed_video
 from report.analysis import ClipResult
 from util.audio import audio_info
 from util.boxes import BoxTrack, box_file, box_path, read_boxes
 from util.channels import channel_matrix
+from util.placement import Placement, placed_track, placed_video
 from util.video import video_info
 
 

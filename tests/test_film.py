@@ -15,7 +15,6 @@ import resize_video
 from detection.at_times import detect_at
 from detection.detector import Detector
 from detection.videos import frames_on_grid, is_current
-from job.picture import Placement, placed_track, placed_video
 from report.media import browser_media
 from report.overlay import write_overlay
 from tests.films import HEIGHT, WIDTH, box, film, sphere, square, with_boxes
@@ -23,6 +22,7 @@ from util.boxes import box_path, write_boxes
 from util.errors import InputError
 from util.events import EventTable
 from util.film_boxes import tracks_of
+from util.placement import Placement, placed_track, placed_video
 from util.video import decoded_frames, pictures_at, read_frames, video_info
 
 EVEN = [index / 10 for index in range(12)]

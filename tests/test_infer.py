@@ -18,7 +18,7 @@ import npy2csv
 import seld
 from detection.at_times import held_at
 from job.inputs import find_items, inference_arguments, open_checkpoint
-from job.picture import PlacedBoxes, Placement, placed_video
+from job.picture import PlacedBoxes
 from seld_predictor import Inference, load
 from system.model import StageModel
 from tests.checkpoints import RATE_HZ, bursts, recording, thresholds, untrained
@@ -28,6 +28,7 @@ from util.boxes import BoxTrack
 from util.cli import run_main
 from util.dialects import read_events
 from util.errors import InputError
+from util.placement import Placement, placed_video
 from util.video import VideoWriter, read_frames, video_info
 
 PRESENCE = 0.5
