@@ -437,11 +437,8 @@ def _bytes_at(file: BinaryIO, offset: int, count: int) -> bytes:
     """Up to `count` bytes at a place; one call of the system gives 2 GiB at most."""
     parts: list[bytes] = []
     while count > 0:
-        if hasattr(os, "pread"):
-            part = os.pread(file.fileno(), count, offset)
-        else:
-            file.seek(offset)
-            part = file.read(count) or b""
+        file.seek(offset)  # Windows has no os.pread
+        part = file.read(count) or b""
         if not part:
             break
         parts.append(part)

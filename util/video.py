@@ -472,6 +472,8 @@ class VideoWriter:
                     place=f"frame {self._count}",
                 )
             frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="bgr24")
+        # by one thread: by several the same pictures rarely give other bytes (seen on a busy machine)
+        frame = frame.reformat(format="yuv420p", threads=1)
         place = self._count if time_s is None else max(round(time_s / self._tick), self._last + 1)
         frame.pts, frame.time_base, frame.pict_type = place, self._tick, 0
         self._last = place
