@@ -455,8 +455,7 @@ def read_scores(folder: Path) -> dict[str, Any]:
         return {**made, "state": "no score"}
     best = iteration_of(Path(read_json(folder / "selected.json")["checkpoint"]))
     place = next(index for index, line in enumerate(lines) if line["iteration"] == best)
-    about = ("iteration", "train_loss", "val_loss")
-    scores = {name: float(value) for name, value in lines[place].items() if name not in about}
+    scores = {name: float(value) for name, value in lines[place].items() if name in SCORES_BY_KEY}
     return {**made, "state": "scored", "best_epoch": place + 1, "scores": scores}
 
 

@@ -158,8 +158,8 @@ def raw_folder(path: Path, only: str | None = None) -> Path:
     if not folders:
         wanted = "" if only is None else f" whose name holds '{only}'"
         raise InputError(f"holds no raw_* folder{wanted}: evaluate the run first (python seld.py -eval)", path=path)
-    # A score with the clips' own boxes is the run's; those with empty or other boxes are shown beside it.
-    own = [folder for folder in folders if not folder.name.endswith("-boxes")] or folders
+    # A score with the clips' own boxes and the network's own activity is the run's; others are shown beside it.
+    own = [folder for folder in folders if not folder.name.endswith(("-boxes", "-activity"))] or folders
     return max(own, key=lambda folder: folder.stat().st_mtime)
 
 

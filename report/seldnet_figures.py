@@ -455,8 +455,8 @@ def _parser() -> argparse.ArgumentParser:
         prog="python -m report.seldnet_figures",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         description="""One picture per recording of what a system heard, beside what was there, of systems whose
-detection stands apart from their directions (SELDnet, two-stage): the spectrogram on top; below it, reference on the
-left and prediction on the right, one colour per class.
+detection stands apart from their directions (SELDnet, two-stage): the spectrogram on top; below it,
+reference on the left and prediction on the right, one colour per class.
   style 2018       detected classes; x, y (and z) of their directions    (SELDnet, JSTSP 2018)
   style 2019       class index, azimuth, elevation                       (baseline of DCASE2019 task 3)
   style two_stage  class names, azimuth, elevation                       (Cao et al., DCASE2019 workshop)""",

@@ -9,14 +9,17 @@ import cv2
 import numpy as np
 import pytest
 import soundfile
+import torch
 import yaml
 
 import npy2csv
 import seld
+from bench import two_stage_results
 from dataset.__main__ import main as dataset
 from dataset.plans import Clips
 from dcase2022_task3_seld_metrics.average_precision import average_precision
 from report.__main__ import main as report
+from report.analysis import raw_folder
 from report.seldnet_figures import load_shown
 from report.seldnet_figures import main as figures
 from report.two_stage import main as table
@@ -166,7 +169,9 @@ def test_all_splits_are_pooled_by_room_and_overlap(tau, threshold, capsys):
 
 def test_inference_player_report_and_figures(tau, run, tmp_path, capsys):
     result = evaluate(run)
+    evaluate(run, "--activity", "reference")  # newer, and not what the run is looked at by
     raw = raw_of(result)
+    assert raw_folder(run) == raw[0].parent
     sound = tau / "foa_dev" / f"{raw[0].stem}.wav"
     out = tmp_path / "out"
     assert run_main(seld.main, ["-infer", str(sound), "-em", str(run), "--device", "cpu", "--out", str(out)]) == 0
@@ -324,6 +329,46 @@ def test_activity_of_the_labels_needs_one_that_stands_apart(tmp_path, capsys):
     assert run_main(seld.main, ["-eval", "-em", str(made), "--activity", "reference", *flags]) == 2
     assert "crnn has no activity apart from its directions" in capsys.readouterr().err
     assert not list(made.glob("pred_*")) and not list(made.glob("result_*"))
+
+
+def test_the_comparison_goes_on_where_it_stopped(tau, tmp_path, monkeypatch, capsys):
+    """Joint, two-stage and no transfer with two seeds; detection is trained once for both two-stage systems."""
+    called = []
+
+    def in_this_process(*flags: str) -> None:
+        called.append(list(flags))
+        assert run_main(seld.main, list(flags)) == 0
+
+    monkeypatch.setattr(two_stage_results, "_seld", in_this_process)
+    small = TINY[: TINY.index("-i")] + ["-b", "2", "--device", "cpu"]
+    command = ["--data-root", str(tau), "-i", "2", "--seeds", "0", "1", "--out", str(tmp_path / "all"), *small]
+    assert run_main(two_stage_results.main, command) == 0
+    lines = capsys.readouterr().out.splitlines()
+    rows = {line.split(" | ")[0]: line for line in lines if line.startswith("| ") and "±" in line}
+    assert list(rows) == ["| joint (SELDnet)", "| two-stage", "| two-stage, no transfer", "| directions alone (DOA)",
+                          "| directions alone, no transfer (DOA-NT)"]  # fmt: skip
+    assert all(row.endswith("| 2 |") for row in rows.values())
+    assert "2 seeds, mean ± standard deviation (n - 1); every stage 2 iterations" in lines
+    assert sum(flags[0] == "-train" for flags in called) == 6 and sum(flags[0] == "-eval" for flags in called) == 10
+    weights = {}
+    for system in ("two_stage", "two_stage_scratch"):
+        (run,) = (tmp_path / "all" / f"{system}_seed0").glob("2*")
+        weights[system] = load_checkpoint(result_checkpoint(run)).stages["sed"].weights
+        assert (run / "sed").is_dir() == (system == "two_stage")
+    first, second = weights.values()
+    assert all(torch.equal(value, second[name]) for name, value in first.items())
+
+    called.clear()
+    assert run_main(two_stage_results.main, command) == 0 and called == []  # all is there
+    assert set(rows.values()) <= set(capsys.readouterr().out.splitlines())
+    for path in (tmp_path / "all" / "two_stage_joint_seed1").glob("2*/result_*"):
+        path.unlink()
+    (tmp_path / "all" / "two_stage_joint_seed1" / "trained.json").unlink()
+    assert run_main(two_stage_results.main, command) == 0
+    assert [flags[:2] for flags in called] == [["-train", "--resume"], ["-eval", "-em"]]
+    capsys.readouterr()
+    assert run_main(two_stage_results.main, [*command, "--set", "pool=max"]) == 2
+    assert "holds runs of other settings" in capsys.readouterr().err
 
 
 def test_it_is_scored_by_other_editions(run):
