@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from itertools import combinations
@@ -46,6 +47,8 @@ def main(argv: list[str] | None = None) -> int:
     fast = _features(args)
     if not args.skip_network:
         _network(args)
+        with tempfile.TemporaryDirectory() as folder:
+            _whole_step(args, Path(folder))
     return 0 if fast else 1
 
 
@@ -139,6 +142,57 @@ def _network(args: argparse.Namespace) -> None:
                 run()
             rate = counter.get_total_flops() / figures[args.device == "cpu"]
             print(f"CRNN10, {name} of {tuple(x.shape)}, {bits}: {_said(figures)}, {rate / peak:.2f} of the product")
+
+
+def _whole_step(args: argparse.Namespace, folder: Path) -> None:
+    """A step of the trainer, from the files on, against forward, loss, backward and optimiser of its network alone."""
+    import torch
+
+    from bench.data_path import make_clips
+    from dataset.layouts import DataRoot
+    from dataset.recordings import recordings_from_list
+    from feature.front import on_device
+    from job.data import source_of, training_loader, training_plan
+    from seld_trainer import SELDTrainer, TrainingSettings
+    from system.model import StageModel
+    from system.table import system_named
+    from util.job_arguments import Arguments
+    from util.machine import make_fabric
+
+    listed, roots = make_clips(folder, "foa", 4, 20.0, 48000), [DataRoot(folder)]
+    recordings = recordings_from_list(listed, roots, need_labels=True)
+    asked = Arguments(sampling_frequency=32000, fft_size=1024, stft_hop_size=320, batch_size=args.batch_size)
+    stage, array, classes = system_named("two_stage").stage("doa"), recordings[0].array, roots[0].classes
+    maps = stage.front(settings := stage.settings(asked, array), array, False, None).audio
+    ones = torch.ones(maps.maps, maps.bins)
+    statistics = {"mean": 0 * ones, "scale": ones, "variance": ones, "feature": settings["feature"]}
+    fabric = make_fabric(args.device, 1, "32", training=True)
+    model = StageModel(stage, settings, array, len(classes), visual=False, statistics=statistics).to(fabric.device)
+    source = source_of(asked, recordings, classes, None)
+    plan = training_plan(asked, source, roots, model.plans)
+    trainer = SELDTrainer(
+        fabric,
+        model,
+        TrainingSettings(10**6, 10**6, 1e-3, 0.0),
+        make_loader=lambda step: training_loader(asked, source, plan, model, array, first_step=step),
+    )
+    model.train()
+    with training_loader(asked, source, plan, model, array) as loader:
+        batches = iter(loader)
+        batch = next(batches)
+        features, _ = model.front(on_device(batch, fabric.device))
+        target = model.output_format.target(batch["labels"], fabric.device)
+
+        def alone() -> None:
+            trainer.optimiser.zero_grad(set_to_none=True)
+            fabric.backward(model.output_format.loss(model.network(features, None).float(), target))
+            trainer.optimiser.step()
+
+        network, step = _measure(alone, args), _measure(lambda: trainer.step(next(batches)), args)
+    print(
+        f"trainer, chunks of {FRAMES} frames, batch {args.batch_size}: step {_said(step)}, network alone "
+        f"{_said(network)}: {step[0] / network[0]:.2f} ({step[1] / network[1]:.2f}) times (asked: at most 1.2)"
+    )
 
 
 def _measure(run: Callable[[], object], args: argparse.Namespace) -> tuple[float, float]:
