@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -20,6 +18,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import util.cli
 from bench.machine import machine, peak_mb
+from bench.stopwatch import least_seconds, ratio, said
 
 SYSTEMS: dict[str, tuple[tuple[int, ...], dict[str, Any]]] = {
     "seldnet2018": ((8, 512, 256), {"bins": 256, "doa_axes": 2}),
@@ -65,9 +64,9 @@ def _features(name: str, args: argparse.Namespace) -> None:
         samples = (frames - 1) * feature.hop_length + feature.n_fft
         waveform = torch.randn(args.batch_size, 4, samples, device=args.device) * 0.1
         seconds = samples * args.batch_size / RATES_HZ[name]
-        figures = _measure(lambda: feature(waveform), args)  # noqa: B023
+        figures = least_seconds(lambda: feature(waveform), args.repeats, args.device)  # noqa: B023
         bits = str(precision).split(".")[1]
-        print(f"{name}: feature of a batch ({seconds:.0f} s of audio), {bits} transform: {_said(figures)}")
+        print(f"{name}: feature of a batch ({seconds:.0f} s of audio), {bits} transform: {said(figures)}")
 
 
 def _network(name: str, args: argparse.Namespace) -> None:
@@ -97,8 +96,8 @@ def _network(name: str, args: argparse.Namespace) -> None:
         network.eval()(x)
 
     for what, run in (("training step", step), ("inference", infer)):
-        ours = _measure(run, args)
-        print(f"{name}: {what} {tuple(x.shape)}: {_said(ours)}")
+        ours = least_seconds(run, args.repeats, args.device)
+        print(f"{name}: {what} {tuple(x.shape)}: {said(ours)}")
         if what == "training step" and args.device == "cpu":
             print(f"{name}: peak memory of the process so far {peak_mb():.0f} MB")
         if args.skip_plain or args.device != "cpu":  # elsewhere the stages are the plain ones
@@ -107,8 +106,8 @@ def _network(name: str, args: argparse.Namespace) -> None:
             mock.patch.object(seldnet, "conv_binnorm_relu_pool", plain),
             mock.patch.object(seldnet, "conv_norm_relu_pool", plain),
         ):
-            theirs = _measure(run, args)
-        print(f"{name}: {what} with plain convolution stages: {_said(theirs)}, {_ratio(theirs, ours)}")
+            theirs = least_seconds(run, args.repeats, args.device)
+        print(f"{name}: {what} with plain convolution stages: {said(theirs)}, {ratio(theirs, ours)}")
 
 
 def _recurrent(args: argparse.Namespace) -> None:
@@ -139,33 +138,10 @@ def _recurrent(args: argparse.Namespace) -> None:
         def both() -> None:
             run(x).sum().backward()  # noqa: B023
 
-        figures[name] = _measure(both, args)
-        print(f"GRU, 512 steps, forward and backward, {name}: {_said(figures[name])}")
+        figures[name] = least_seconds(both, args.repeats, args.device)
+        print(f"GRU, 512 steps, forward and backward, {name}: {said(figures[name])}")
     ours, theirs = figures.values()
-    print(f"GRU: {_ratio(theirs, ours)}")
-
-
-def _measure(run: Callable[[], object], args: argparse.Namespace) -> tuple[float, float]:
-    """Least wall-clock and processor seconds."""
-    import torch
-
-    found = []
-    for _ in range(args.repeats + 1):
-        begin = time.perf_counter(), time.process_time()
-        run()
-        if args.device == "cuda":
-            torch.cuda.synchronize()
-        found.append((time.perf_counter() - begin[0], time.process_time() - begin[1]))
-    wall, cpu = zip(*found[1:])
-    return min(wall), min(cpu)
-
-
-def _said(figures: tuple[float, float]) -> str:
-    return f"{1e3 * figures[0]:.0f} ms ({1e3 * figures[1]:.0f})"
-
-
-def _ratio(theirs: tuple[float, float], ours: tuple[float, float]) -> str:
-    return f"{theirs[0] / ours[0]:.2f} ({theirs[1] / ours[1]:.2f}) times as long"
+    print(f"GRU: {ratio(theirs, ours)}")
 
 
 if __name__ == "__main__":

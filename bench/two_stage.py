@@ -12,8 +12,6 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
-import time
-from collections.abc import Callable
 from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,6 +20,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import util.cli
 from bench.machine import machine
+from bench.stopwatch import least_seconds, ratio, said
 
 if TYPE_CHECKING:
     import numpy as np
@@ -64,7 +63,8 @@ def _features(args: argparse.Namespace) -> bool:
     samples = round(args.seconds * TWO_STAGE["rate_hz"])
     waveform = np.random.default_rng(0).standard_normal((4, samples)).astype(np.float32) * 0.1
     original = np.repeat(waveform, 2, axis=1)[:, : samples * 3 // 2].T.copy()
-    print(f"48 -> 32 kHz, soxr HQ: {_said(_measure(lambda: soxr.resample(original, 48000, 32000, 'HQ'), args))}")
+    resampling = least_seconds(lambda: soxr.resample(original, 48000, 32000, "HQ"), args.repeats)
+    print(f"48 -> 32 kHz, soxr HQ: {said(resampling)}")
     batch = torch.from_numpy(waveform)[None].to(args.device)
     figures = {}
     for name, feature in (
@@ -73,14 +73,14 @@ def _features(args: argparse.Namespace) -> bool:
         ("logmeliv", LogmelIntensity(4, **TWO_STAGE, **TWO_STAGE_INTENSITY, precision=torch.float32)),
     ):
         feature = feature.to(args.device)
-        figures[name] = _measure(lambda: feature.whole(batch), args)  # noqa: B023
-        print(f"{name}: {_said(figures[name])}")
+        figures[name] = least_seconds(lambda: feature.whole(batch), args.repeats, args.device)  # noqa: B023
+        print(f"{name}: {said(figures[name])}")
     made = LogmelGCC(4, **TWO_STAGE).to(args.device).whole(batch)[0].cpu().numpy()
     found: list[np.ndarray] = []
     once = argparse.Namespace(device=args.device, repeats=1)
-    theirs = _measure(lambda: found.append(plain_logmel_gcc(waveform)), once)
+    theirs = least_seconds(lambda: found.append(plain_logmel_gcc(waveform)), once.repeats, once.device)
     off = np.abs(made - found[-1])
-    print(f"logmelgcc, plain loop with librosa: {_said(theirs)}, {_ratio(theirs, figures['logmelgcc'])}")
+    print(f"logmelgcc, plain loop with librosa: {said(theirs)}, {ratio(theirs, figures['logmelgcc'])}")
     print(f"largest difference: {off[:4].max():.1e} dB, {off[4:].max():.1e} of a correlation")
     fast = theirs[args.device == "cpu"] / figures["logmelgcc"][args.device == "cpu"] >= LEAST
     print(f"at least {LEAST:g} times as fast: {'yes' if fast else 'NO'}")
@@ -131,17 +131,17 @@ def _network(args: argparse.Namespace) -> None:
         network.eval()(x)
 
     square = torch.randn(2048, 2048, device=args.device)
-    product = _measure(lambda: square @ square, args)
+    product = least_seconds(lambda: square @ square, args.repeats, args.device)
     peak = 2 * 2048**3 / product[args.device == "cpu"]
     print(f"matrix product: {peak / 1e9:.0f} GFLOP/s in float32")
     for name, run in (("training step", step), ("inference", infer)):
         for bits, dtype in (("float32", None), ("bfloat16", torch.bfloat16)):
             with torch.autocast(args.device, dtype or torch.bfloat16, enabled=dtype is not None):
-                figures = _measure(run, args)
+                figures = least_seconds(run, args.repeats, args.device)
             with FlopCounterMode(display=False) as counter:
                 run()
             rate = counter.get_total_flops() / figures[args.device == "cpu"]
-            print(f"CRNN10, {name} of {tuple(x.shape)}, {bits}: {_said(figures)}, {rate / peak:.2f} of the product")
+            print(f"CRNN10, {name} of {tuple(x.shape)}, {bits}: {said(figures)}, {rate / peak:.2f} of the product")
 
 
 def _whole_step(args: argparse.Namespace, folder: Path) -> None:
@@ -188,34 +188,14 @@ def _whole_step(args: argparse.Namespace, folder: Path) -> None:
             fabric.backward(model.output_format.loss(model.network(features, None).float(), target))
             trainer.optimiser.step()
 
-        network, step = _measure(alone, args), _measure(lambda: trainer.step(next(batches)), args)
+        network, step = (
+            least_seconds(alone, args.repeats, args.device),
+            least_seconds(lambda: trainer.step(next(batches)), args.repeats, args.device),
+        )
     print(
-        f"trainer, chunks of {FRAMES} frames, batch {args.batch_size}: step {_said(step)}, network alone "
-        f"{_said(network)}: {step[0] / network[0]:.2f} ({step[1] / network[1]:.2f}) times (asked: at most 1.2)"
+        f"trainer, chunks of {FRAMES} frames, batch {args.batch_size}: step {said(step)}, network alone "
+        f"{said(network)}: {step[0] / network[0]:.2f} ({step[1] / network[1]:.2f}) times (asked: at most 1.2)"
     )
-
-
-def _measure(run: Callable[[], object], args: argparse.Namespace) -> tuple[float, float]:
-    """Least wall-clock and processor seconds, after one run that does not count."""
-    import torch
-
-    found = []
-    for _ in range(args.repeats + 1):
-        begin = time.perf_counter(), time.process_time()
-        run()
-        if args.device == "cuda":
-            torch.cuda.synchronize()
-        found.append((time.perf_counter() - begin[0], time.process_time() - begin[1]))
-    wall, cpu = zip(*found[1:])
-    return min(wall), min(cpu)
-
-
-def _said(figures: tuple[float, float]) -> str:
-    return f"{1e3 * figures[0]:.0f} ms ({1e3 * figures[1]:.0f})"
-
-
-def _ratio(theirs: tuple[float, float], ours: tuple[float, float]) -> str:
-    return f"{theirs[0] / ours[0]:.1f} ({theirs[1] / ours[1]:.1f}) times as long"
 
 
 if __name__ == "__main__":
