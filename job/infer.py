@@ -17,7 +17,7 @@ from tqdm import tqdm
 from dataset.recordings import Recording
 from doctor.levels import gain_to_level_db
 from job.health import health, listen
-from job.inputs import Item, find_items, inference_arguments, open_checkpoint
+from job.inputs import SoundAndFilm, find_items, inference_arguments, open_checkpoint
 from job.picture import PlacedBoxes, boxes_of_video
 from job.sound import file_reader, open_sound, wanted
 from job.stream import stream
@@ -70,7 +70,7 @@ def infer(given: dict[str, Any], command: str) -> int:
 
 
 @dataclass(frozen=True)
-class Result:
+class Inferred:
     """What was predicted of a recording; the raw output is in its file."""
 
     recording: Recording
@@ -89,13 +89,13 @@ class _Job:
         self.placement = Placement(args.video_yaw_deg, args.video_offset_s)
         self._said = False
 
-    def out_dir(self, item: Item, count: int) -> Path:
+    def out_dir(self, item: SoundAndFilm, count: int) -> Path:
         """Folder of a recording's files: --out (below it where there are several), else NAME_seld here."""
         if self.args.out is None:
             return Path(f"{item.folder}_seld")
         return Path(self.args.out) / item.folder if count > 1 else Path(self.args.out)
 
-    def run(self, item: Item, out: Path) -> None:
+    def run(self, item: SoundAndFilm, out: Path) -> None:
         """Predict one recording and write all that is made of it.
 
         Raises
@@ -120,7 +120,7 @@ class _Job:
         if trouble := self._write(result, video, track, out, line):
             raise trouble
 
-    def _video(self, item: Item) -> Path | None:
+    def _video(self, item: SoundAndFilm) -> Path | None:
         """The video to use; an audio-visual system that has none says once that its boxes are empty."""
         if self.args.no_video:
             return None
@@ -142,7 +142,7 @@ class _Job:
             rule = f"{error.rule}; its recording was not predicted (--no-video predicts it from the sound alone)"
             raise InputError(rule, path=error.path, place=error.place) from None
 
-    def predict(self, recording: Recording, channels: Channels, track: BoxTrack | None, raw: Path) -> Result:
+    def predict(self, recording: Recording, channels: Channels, track: BoxTrack | None, raw: Path) -> Inferred:
         """Predict a recording; the raw output goes to its file block by block."""
         inference = self.inference
         boxes = None if track is None else PlacedBoxes(track, self.placement)
@@ -158,9 +158,9 @@ class _Job:
                 collected.add(inference.candidates(block, first))
                 progress.update(round(min(first + block.shape[-1], frames) * progress.total / frames) - progress.n)
         candidates = collected.candidates()
-        return Result(recording, channels, candidates, inference.events(candidates), raw)
+        return Inferred(recording, channels, candidates, inference.events(candidates), raw)
 
-    def description(self, result: Result, video: Path | None, track: BoxTrack | None) -> dict[str, Any]:
+    def description(self, result: Inferred, video: Path | None, track: BoxTrack | None) -> dict[str, Any]:
         """What is written beside the raw output, as evaluation does."""
         model, recording, channels = self.inference.model, result.recording, result.channels
         return {
@@ -187,7 +187,7 @@ class _Job:
         }
 
     def _write(
-        self, result: Result, video: Path | None, track: BoxTrack | None, out: Path, health_line: str
+        self, result: Inferred, video: Path | None, track: BoxTrack | None, out: Path, health_line: str
     ) -> InputError | None:
         """Write everything about a result; what could not be shown is left out, and why is returned."""
         recording, classes, name = result.recording, self.inference.model.classes, result.recording.name
@@ -242,7 +242,7 @@ class _Job:
     def _shows(self, recording: Recording) -> bool:
         return bool(self.args.overlay) or self._has_player(recording)
 
-    def _write_player(self, result: Result, shown: Shown, path: Path) -> None:
+    def _write_player(self, result: Inferred, shown: Shown, path: Path) -> None:
         recording, model = result.recording, self.inference.model
         write_player(
             path,
@@ -258,7 +258,7 @@ class _Job:
             details={"recording": recording.audio, "checkpoint": self.checkpoint, "command": self.command},
         )
 
-    def _write_overlay(self, result: Result, shown: Shown, path: Path) -> None:
+    def _write_overlay(self, result: Inferred, shown: Shown, path: Path) -> None:
         write_overlay(
             path,
             estimated=result.events,

@@ -23,7 +23,7 @@ from util.runs import newest_run, result_checkpoint
 
 
 @dataclass(frozen=True)
-class Item:
+class SoundAndFilm:
     """One recording that the command line names, with the video that belongs to it.
 
     Attributes
@@ -107,7 +107,7 @@ class Inputs:
     left_out : what folders hold besides them, one line a reason
     """
 
-    items: list[Item]
+    items: list[SoundAndFilm]
     left_out: list[str]
 
 
@@ -143,12 +143,12 @@ def find_items(files: Sequence[str]) -> Inputs:
         return Inputs(_films(videos), [])
     sounds = list({os.path.abspath(sound): sound for sound in sounds}.values())  # named, and in a folder that is named
     if len(sounds) == len(videos) == 1:
-        return Inputs([Item(sounds[0], videos[0], sounds[0].stem)], [])
+        return Inputs([SoundAndFilm(sounds[0], videos[0], sounds[0].stem)], [])
     by_stem = {_stem(video): video for video in videos}
     if left := by_stem.keys() - {_stem(sound) for sound in sounds}:
         raise InputError("belongs to none of the sound files: none has its name", path=by_stem[min(left)])
     folders = folder_names(sounds)
-    items = [Item(sound, _video_beside(sound) or by_stem.get(_stem(sound)), folders[sound]) for sound in sounds]
+    items = [SoundAndFilm(sound, _video_beside(sound) or by_stem.get(_stem(sound)), folders[sound]) for sound in sounds]
     used = {os.path.abspath(item.video) for item in items if item.video is not None}
     lines = []
     for folder, found in left_out:
@@ -168,7 +168,7 @@ def _stem(path: Path) -> str:
     return unicodedata.normalize("NFC", path.stem)
 
 
-def _films(videos: Sequence[Path]) -> list[Item]:
+def _films(videos: Sequence[Path]) -> list[SoundAndFilm]:
     """Films whose own sound is the recording.
 
     Raises
@@ -179,7 +179,7 @@ def _films(videos: Sequence[Path]) -> list[Item]:
 
     from util.video import has_pictures
 
-    items: dict[str, Item] = {}
+    items: dict[str, SoundAndFilm] = {}
     for path in videos:
         try:
             with av.open(path, metadata_errors="replace") as container:
@@ -192,7 +192,7 @@ def _films(videos: Sequence[Path]) -> list[Item]:
         if path.stem in items:
             rule = f"has the name of {items[path.stem].audio}: predict them one after the other"
             raise InputError(rule, path=path)
-        items[path.stem] = Item(path, path if has_pictures(path) else None, path.stem)
+        items[path.stem] = SoundAndFilm(path, path if has_pictures(path) else None, path.stem)
     return list(items.values())
 
 

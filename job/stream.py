@@ -17,7 +17,7 @@ import torch
 from dataset.plans import WindowGrid
 from doctor.levels import gain_to_level_db
 from doctor.sound import level_dbfs
-from job.inputs import Item, find_items, open_checkpoint
+from job.inputs import SoundAndFilm, find_items, open_checkpoint
 from job.picture import boxes_as_needed
 from job.sound import open_sound, wanted
 from seld_predictor import Inference
@@ -275,7 +275,7 @@ def _tables(predictor: StreamPredictor, blocks: Iterable[np.ndarray]) -> Iterato
     yield predictor.finish()
 
 
-def _of_file(inference: Inference, item: Item, args: Arguments) -> tuple[StreamPredictor, Iterator[np.ndarray]]:
+def _of_file(inference: Inference, item: SoundAndFilm, args: Arguments) -> tuple[StreamPredictor, Iterator[np.ndarray]]:
     """For a file; it is read block by block, and only the pictures that windows need are decoded."""
     if args.stream_format or args.channels or args.rate:
         raise InputError("--stream-format, --channels and --rate are for standard input: -infer - --stream")

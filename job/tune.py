@@ -23,7 +23,7 @@ from report.tuning import TrialRow, best_row, markdown, winners, write_tables, w
 from system.model import StageModel
 from system.presets import preset_of, with_changes
 from system.table import system_named
-from system.tuning import BUDGET, FILE, GRID_FLAGS, Plan, Point, Stage, as_text, changed, changes, read_plan
+from system.tuning import BUDGET, FILE, GRID_FLAGS, Point, SearchPlan, SearchStage, as_text, changed, changes, read_plan
 from util.errors import InputError
 from util.files import read_json, write_json
 from util.flags import DEFAULTS, FLAGS, names_of
@@ -73,7 +73,7 @@ class Search:
         self._optuna = _import_optuna()
         self.command = command
         system = given.get("net", DEFAULTS["net"])
-        self.plan: Plan = read_plan(given.get("stages", FILE), preset_of(system))
+        self.plan: SearchPlan = read_plan(given.get("stages", FILE), preset_of(system))
         self.stages = self.plan.stages
         for flag, value in (("--resume", given.get("resume")), ("--init", given.get("init"))):
             if value is not None:
@@ -117,11 +117,11 @@ class Search:
         """The best trial so far."""
         return best_row(self.rows)
 
-    def number_of(self, stage: Stage) -> int:
+    def number_of(self, stage: SearchStage) -> int:
         """Of a stage, from 1."""
         return self.stages.index(stage) + 1
 
-    def begins_at(self, stage: Stage) -> Point:
+    def begins_at(self, stage: SearchStage) -> Point:
         """The best settings before a stage, which it changes."""
         before = best_row([row for row in self.rows if row.number < self.number_of(stage)])
         return self.start if before is None else Point(before.settings, before.flags)
@@ -146,7 +146,7 @@ class Search:
 
     # ---- the search --------------------------------------------------------------------------------------------------
 
-    def run_stage(self, stage: Stage) -> list[TrialRow]:
+    def run_stage(self, stage: SearchStage) -> list[TrialRow]:
         """Try what is left of a stage; its rows."""
         number = self.number_of(stage)
         for earlier in self.stages[: number - 1]:
@@ -189,7 +189,7 @@ class Search:
               f"{SCORES['SELD'].line(chosen.seld)}", flush=True)  # fmt: skip
         return found
 
-    def _try(self, stage: Stage, index: int, values: dict[str, Any], start: Point) -> TrialRow:
+    def _try(self, stage: SearchStage, index: int, values: dict[str, Any], start: Point) -> TrialRow:
         """Train one combination, unless it cannot be built or was trained before."""
         number, seed = self.number_of(stage), self.args.random_seed
         point = changed(start, values, constant_frames=self.plan.constant_frames)
@@ -308,10 +308,10 @@ class Search:
             reason = str(error).splitlines()[0]
             raise InputError(f"--storage: no database of Optuna can be opened ({reason})", path=self.url) from None
 
-    def _name(self, stage: Stage) -> str:
+    def _name(self, stage: SearchStage) -> str:
         return f"{self.folder.name} {self.number_of(stage)} {stage.name}"
 
-    def _study(self, stage: Stage, start: Point, sampler: Any = None) -> Any:
+    def _study(self, stage: SearchStage, start: Point, sampler: Any = None) -> Any:
         """The study of a stage; one of another search is refused, unless nothing was scored in it."""
         due = {"search": self._fingerprint(), "grid": _jsonable(stage.grid), "start": json.loads(start.key)}
         name, create = self._name(stage), self._optuna.create_study
@@ -437,7 +437,7 @@ class Search:
         found = winners(self.rows)
         return [row for row in self.rows if any(row is one for one in found.values())]
 
-    def _print_row(self, stage: Stage, row: TrialRow) -> None:
+    def _print_row(self, stage: SearchStage, row: TrialRow) -> None:
         what = score_line(_plain(row.scores)) if row.scores else f"{row.state}: {row.note}" if row.note else row.state
         known = sum(one.number == row.number for one in self._rows)
         size = f"  {row.parameters:,} parameters" if row.parameters else ""

@@ -46,7 +46,7 @@ class Point:
 
 
 @dataclass(frozen=True)
-class Stage:
+class SearchStage:
     """Values that are tried together.
 
     Attributes
@@ -71,7 +71,7 @@ class Stage:
 
 
 @dataclass(frozen=True)
-class Plan:
+class SearchPlan:
     """What a file of stages says.
 
     Attributes
@@ -82,7 +82,7 @@ class Plan:
     """
 
     path: Path
-    stages: tuple[Stage, ...]
+    stages: tuple[SearchStage, ...]
     search: Mapping[str, Any]
     final: Mapping[str, Any] | None
     final_split: str | None = None
@@ -122,7 +122,7 @@ class _Table:
         return InputError(rule, path=self.path, place=self.place)
 
 
-def read_plan(path: str | os.PathLike[str], preset: Preset) -> Plan:
+def read_plan(path: str | os.PathLike[str], preset: Preset) -> SearchPlan:
     """Read a file of stages for a system.
 
     Raises
@@ -169,10 +169,10 @@ def read_plan(path: str | os.PathLike[str], preset: Preset) -> Plan:
         final_budget = {name: value for name in BUDGET if (value := last.take(name, BUDGET[name])) is not None}
         last.end()
     search = {name: value for name, value in budget.items() if value is not None}
-    return Plan(path, stages, search, final_budget, final_split, constant)
+    return SearchPlan(path, stages, search, final_budget, final_split, constant)
 
 
-def _stage(path: Path, number: int, content: dict[str, Any], preset: Preset) -> Stage:
+def _stage(path: Path, number: int, content: dict[str, Any], preset: Preset) -> SearchStage:
     table = _Table(path, f"stage {number}", content)
     name = table.take("name", str, f"stage {number}")
     table.place = f"stage {number} '{name}'"
@@ -192,7 +192,7 @@ def _stage(path: Path, number: int, content: dict[str, Any], preset: Preset) -> 
                 changed(start, {setting: value})
             except InputError as error:
                 raise table.error(error.rule) from None
-    return Stage(name, about, {setting: tuple(values) for setting, values in grid.items()})
+    return SearchStage(name, about, {setting: tuple(values) for setting, values in grid.items()})
 
 
 def changed(point: Point, values: Mapping[str, Any], *, constant_frames: bool = False) -> Point:

@@ -15,7 +15,7 @@ import numpy as np
 from simulation.picture.motion import PersonMotion, ThingMotion, wall_normal_deg
 from simulation.picture.people import Body, Pose
 from simulation.picture.photos import PhotoBody
-from simulation.picture.room import Block, camera_directions, draw_room
+from simulation.picture.room import Cuboid, camera_directions, draw_room
 from simulation.picture.sampling import bgr_from_hsv
 from simulation.picture.sprites import Light, Sprite
 from simulation.picture.things import bottom_m, stand_of, thing_sprite
@@ -156,7 +156,7 @@ class Painter:
         kind = str(thing.appearance.get("kind", "box"))
         return stand_of(kind, thing.size_m, self._above_floor_m(thing), near_wall, thing.centre.moving)
 
-    def _table(self, thing: Thing) -> list[Block]:
+    def _table(self, thing: Thing) -> list[Cuboid]:
         """The table that a thing stands on, as blocks of the room."""
         if self.stands[thing.source] != "table":
             return []
@@ -167,8 +167,8 @@ class Painter:
         look = thing.appearance
         wood = bgr_from_hsv(look.get("wood_hsv", (0.07, 0.5, 0.5)))
 
-        def block(low: tuple, high: tuple, bgr: np.ndarray) -> Block:
-            return Block(np.array(low), np.array(high), bgr, "wood")
+        def block(low: tuple, high: tuple, bgr: np.ndarray) -> Cuboid:
+            return Cuboid(np.array(low), np.array(high), bgr, "wood")
 
         x0, y0 = centre[:2] - half
         x1, y1 = centre[:2] + half

@@ -20,7 +20,7 @@ CLEARANCE_M = 0.55
 
 
 @dataclass(frozen=True)
-class Block:
+class Cuboid:
     """An axis-parallel box in listener coordinates.
 
     Attributes
@@ -166,8 +166,8 @@ class _RoomPainter:
         inside = np.all((points > low[:2] - margin) & (points < high[:2] + margin), axis=1)
         return not inside.any()
 
-    def _furniture(self) -> list[Block]:
-        blocks: list[Block] = []
+    def _furniture(self) -> list[Cuboid]:
+        blocks: list[Cuboid] = []
         taken: list[tuple[np.ndarray, np.ndarray]] = []
         makers = {
             "shelf": (1.0, 0.34, 1.9), "cabinet": (1.1, 0.45, 0.9), "sofa": (1.9, 0.85, 0.85),
@@ -207,12 +207,12 @@ class _RoomPainter:
             blocks += self._piece(kind, low, high, wall, shade)
         return blocks
 
-    def _piece(self, kind: str, low: np.ndarray, high: np.ndarray, wall: int, shade: float) -> list[Block]:
+    def _piece(self, kind: str, low: np.ndarray, high: np.ndarray, wall: int, shade: float) -> list[Cuboid]:
         wood, cloth = np.clip(self.wood_bgr * shade, 0, 255), np.clip(self.fabric_bgr * shade, 0, 255)
         across = 0 if wall < 2 else 1
         inward = 1.0 if wall % 2 == 0 else -1.0
 
-        def sub(a: Sequence[float], b: Sequence[float], bgr: np.ndarray, skin: str = "wood") -> Block:
+        def sub(a: Sequence[float], b: Sequence[float], bgr: np.ndarray, skin: str = "wood") -> Cuboid:
             """A block in the piece's own unit coordinates (along the wall, from the wall inwards, up)."""
             corners = np.array([a, b], dtype=np.float64)
             size = high - low
@@ -224,7 +224,7 @@ class _RoomPainter:
             else:
                 world[:, across] = high[across] - corners[:, 1] * size[across]
             world[:, 2] = low[2] + corners[:, 2] * size[2]
-            return Block(world.min(axis=0), world.max(axis=0), bgr, skin)
+            return Cuboid(world.min(axis=0), world.max(axis=0), bgr, skin)
 
         if kind == "shelf":
             rows = [sub((0.03, 0.05, 0.05 + 0.19 * k), (0.97, 0.85, 0.20 + 0.19 * k), cloth, "books") for k in range(5)]
@@ -504,7 +504,7 @@ class _RoomPainter:
             shade[near] *= 1 - 0.42 * np.exp(-np.hypot(gap_x, gap_y) / 0.14)
         return paint * (self._light(x, y, z, (0.0, 0.0, 1.0)) * shade)[:, None]
 
-    def _paint_block(self, block: Block, direction: np.ndarray, colour: np.ndarray, depth: np.ndarray) -> None:
+    def _paint_block(self, block: Cuboid, direction: np.ndarray, colour: np.ndarray, depth: np.ndarray) -> None:
         """Draw a block over what is farther, in place."""
         low, high = block.low.astype(np.float32), block.high.astype(np.float32)
         middle, half = (low + high) / 2, (high - low) / 2
@@ -580,7 +580,7 @@ class _RoomPainter:
         colour[hit] = paint * (self._light_at(p, normal.T) * dirt)[:, None]
         depth[hit] = near_hit
 
-    def paint(self, camera: Camera, extra: Sequence[Block]) -> RoomPicture:
+    def paint(self, camera: Camera, extra: Sequence[Cuboid]) -> RoomPicture:
         """The whole picture, in bands of rows: what is at work at a time stays in the processor's cache."""
         direction = camera_directions(camera, SUPERSAMPLING)
         rows, columns = direction.shape[:2]
@@ -614,7 +614,7 @@ class _RoomPainter:
         return RoomPicture(bgr, far)
 
 
-def _windows_of(block: Block, camera: Camera, rows: int, columns: int) -> list[tuple[slice, slice]]:
+def _windows_of(block: Cuboid, camera: Camera, rows: int, columns: int) -> list[tuple[slice, slice]]:
     """Parts of the (supersampled) picture that a block can cover; two when it crosses the seam."""
     grid = np.array(np.meshgrid(*(np.linspace(a, b, 5) for a, b in zip(block.low, block.high)))).reshape(3, -1).T
     pixel, _ = camera.project(grid / np.linalg.norm(grid, axis=1, keepdims=True))
@@ -641,7 +641,7 @@ def _windows_of(block: Block, camera: Camera, rows: int, columns: int) -> list[t
 
 
 def draw_room(
-    room: Room, look: Mapping, camera: Camera, *, clear_xy: np.ndarray | None = None, extra: Sequence[Block] = ()
+    room: Room, look: Mapping, camera: Camera, *, clear_xy: np.ndarray | None = None, extra: Sequence[Cuboid] = ()
 ) -> RoomPicture:
     """Draw an empty room as the listener sees it.
 
