@@ -250,7 +250,7 @@ def test_other_features_and_networks_train(tau, network):
 
 def test_parts_of_a_long_recording_are_whole_steps():
     """What the networks leave over at the end of a part would shift the rest of the recording."""
-    stage = system_named("two_stage").stages[0]
+    stage = system_named("two_stage").stage("sed")
     settings = {"feature": "logmel", "channels": 4, "chunk_frames": 200, "chunk_hop": 50}
     framing = stage.plans(settings).framing
     for seconds in (119.0, 120.5, 185.37, 600.0):
