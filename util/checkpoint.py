@@ -23,8 +23,9 @@ def write_weights_file(path: str | os.PathLike[str], content: dict[str, Any]) ->
     """
     buffer = io.BytesIO()  # in memory first: a full disk then is a plain OSError that names the file
     torch.save(content, buffer)
+    # A copy, no view: a view that an error's frames keep alive crashes Python 3.12 when they are collected.
     with written_whole(path) as temporary:
-        temporary.write_bytes(buffer.getbuffer())
+        temporary.write_bytes(buffer.getvalue())
 
 
 def read_weights_file(path: str | os.PathLike[str]) -> dict[str, Any]:
