@@ -30,7 +30,7 @@ from util.machine import make_fabric
 from util.microphone_arrays import Array
 from util.runs import result_checkpoint
 from util.thresholds import Thresholds, read_thresholds
-from util.waveform import as_waveform
+from util.waveform import as_waveform, zero_padded
 
 Change = Callable[[Recording, np.ndarray], np.ndarray]  # raw output of a recording -> another one
 Frames = str | os.PathLike[str] | Iterable[tuple[float, np.ndarray]]
@@ -186,12 +186,9 @@ def taken_source(
 
     def read(recording: Recording, start: int, length: int, rate_hz: int) -> np.ndarray:
         parts = [raw[recording.name][name] for name in stage.stage.takes]
-        stacked = np.concatenate([part.reshape(-1, part.shape[-1])[:, : frames[recording.name]] for part in parts])
-        out = np.zeros((len(stacked), length), dtype=np.float32)
-        first, last = max(start, 0), min(start + length, stacked.shape[1])
-        if last > first:
-            out[:, first - start : last - start] = stacked[:, first:last]
-        return out
+        total = frames[recording.name]
+        stacked = np.concatenate([part.reshape(-1, part.shape[-1])[:, :total] for part in parts])
+        return zero_padded(lambda first, last: stacked[:, first:last], channels, total, start, start + length)
 
     first = raw[recordings[0].name]
     channels = sum(first[name].size // first[name].shape[-1] for name in stage.stage.takes)
@@ -444,10 +441,8 @@ def _reader_of(waveform: np.ndarray) -> Read:
     """A waveform in memory as a source of samples: those that its file would give."""
 
     def read(recording: Recording, start: int, length: int, rate_hz: int) -> np.ndarray:
-        out = np.zeros((len(waveform), length), dtype=np.float32)
-        first, last = max(start, 0), min(start + length, recording.samples_at(rate_hz))
-        if last > first:
-            out[:, first - start : last - start] = resample_stretch(
+        def inside(first: int, last: int) -> np.ndarray:
+            return resample_stretch(
                 lambda begin, count: waveform[:, begin : begin + count],
                 waveform.shape[1],
                 first,
@@ -455,6 +450,8 @@ def _reader_of(waveform: np.ndarray) -> Read:
                 recording.rate_hz,
                 rate_hz,
             )
-        return out
+
+        total = recording.samples_at(rate_hz)
+        return zero_padded(inside, len(waveform), total, start, start + length)
 
     return read

@@ -22,6 +22,7 @@ from util.errors import InputError
 from util.files import written_whole
 from util.overlaid import Overlaid
 from util.sound_header import SoundHeader, flac_length, sound_header
+from util.waveform import zero_padded
 
 logger = logging.getLogger(__name__)
 
@@ -190,16 +191,9 @@ def read_audio(
     info = audio_info(path, channels=channels)
     total = info.frames_at(rate_hz)
     stop = max(total, start) if frames is None else start + frames
-    first, last = min(max(start, 0), total), min(max(stop, 0), total)
-    if info.rate_hz == rate_hz:
-        inside = _read(info, first, last - first)
-    else:
-        inside = _read_resampled(info, first, last, rate_hz)
-    if (first, last) == (start, stop):
-        return inside
-    waveform = np.zeros((info.channels, stop - start), dtype=np.float32)
-    waveform[:, first - start : last - start] = inside
-    return waveform
+    return zero_padded(
+        lambda first, last: _read_at(info, first, last, rate_hz), info.channels, total, start, stop
+    )
 
 
 def write_audio(path: str | os.PathLike[str], waveform: np.ndarray, rate_hz: int, *, subtype: str = "PCM_16") -> None:
@@ -292,13 +286,13 @@ def _of_file(error: InputError, path: str) -> InputError:
     return InputError(rule, path=path)
 
 
-def say_once(path: str | os.PathLike[str], text: str) -> None:
+def say_once(path: str | os.PathLike[str], text: str, *, level: int = logging.WARNING) -> None:
     """Log something about a file, the first time that it is to be said."""
     with _SAID_LOCK:
         new = (os.fspath(path), text) not in _SAID
         _SAID.add((os.fspath(path), text))
     if new:
-        logger.warning("%s", _of_file(InputError(text), os.fspath(path)))
+        logger.log(level, "%s", _of_file(InputError(text), os.fspath(path)))
 
 
 def _decoded_header(path: str, size: int, head: bytes) -> AudioInfo:
@@ -493,15 +487,10 @@ def _companding(coding: str) -> np.ndarray:
     return (np.where(code & 0x80, -magnitude, magnitude) / 32768).astype(np.float32)
 
 
-def _read_resampled(info: AudioInfo, first: int, last: int, rate_hz: int) -> np.ndarray:
-    """(channels, last - first) float32, samples [first, last) of the file resampled to `rate_hz`."""
-    with _SAID_LOCK:
-        new = (os.fspath(info.path), "resampled") not in _SAID
-        _SAID.add((os.fspath(info.path), "resampled"))
-    if new:
-        logger.info("%s: resampled from %d to %d Hz", info.path, info.rate_hz, rate_hz)
-    if last <= first:
-        return np.zeros((info.channels, 0), dtype=np.float32)
+def _read_at(info: AudioInfo, first: int, last: int, rate_hz: int) -> np.ndarray:
+    """(channels, last - first) float32, samples [first, last) of the file at `rate_hz`."""
+    if info.rate_hz != rate_hz:
+        say_once(info.path, f"resampled from {info.rate_hz} to {rate_hz} Hz", level=logging.INFO)
     return resample_stretch(
         lambda begin, count: _read(info, begin, count), info.frames, first, last, info.rate_hz, rate_hz
     )

@@ -1,8 +1,9 @@
-"""Samples that a program hands over: any number type, brought to float32 in [-1, 1]."""
+"""Samples in memory: those that a program hands over brought to float32 in [-1, 1], stretches of a recording."""
 
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -52,3 +53,21 @@ def as_waveform(waveform: Any, channels: int, name: str) -> np.ndarray:
         rule = "integers in a float array are to be divided by their full scale, 16 bits by 32768"
         warnings.warn(f"the waveform reaches {peak:.4g}, full scale is 1: {rule}", stacklevel=3)
     return samples
+
+
+def zero_padded(
+    read: Callable[[int, int], np.ndarray], channels: int, total: int, start: int, stop: int
+) -> np.ndarray:
+    """Samples [start, stop) of a recording that has `total` of them, zeros outside of it: (channels, stop - start).
+
+    Parameters
+    ----------
+    read : (first, last) inside the recording -> (channels, last - first) float32
+    """
+    first, last = min(max(start, 0), total), min(max(stop, 0), total)
+    if (first, last) == (start, stop) and last > first:
+        return read(first, last)
+    waveform = np.zeros((channels, stop - start), dtype=np.float32)
+    if last > first:
+        waveform[:, first - start : last - start] = read(first, last)
+    return waveform
