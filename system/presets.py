@@ -104,6 +104,18 @@ def with_changes(defaults: Mapping[str, Any], changes: Sequence[str]) -> dict[st
     return settings
 
 
+def check_choices(settings: Mapping[str, Any], choices: Mapping[str, Sequence[str]]) -> None:
+    """Refuse settings that are none of their choices, by name.
+
+    Raises
+    ------
+    InputError : which setting, and what it may be
+    """
+    for name, may_be in choices.items():
+        if settings[name] not in may_be:
+            raise InputError(f"--set {name}={settings[name]}: must be one of {', '.join(may_be)}")
+
+
 def _value(text: str, like: Any, change: str) -> Any:
     """A value of the type of the default."""
     if isinstance(like, str):

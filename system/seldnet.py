@@ -16,7 +16,7 @@ from feature.logmel_intensity import LogmelIntensity
 from feature.magnitude_phase import SELDNET2018, SELDNET2019, MagnitudePhase
 from net.seldnet import SELDnet
 from output_format.sed_doa import SedDoa
-from system.presets import Preset, presets, with_changes
+from system.presets import Preset, check_choices, presets, with_changes
 from system.recipes import keras_adam
 from system.row import Plans, Recipe, Settings, Stage, Statistics, System
 from system.standardise import standardise_by
@@ -44,9 +44,7 @@ def _settings_of(preset: Preset) -> Callable[[Arguments, Array], Settings]:
 
     def settings(args: Arguments, array: Array) -> Settings:
         made = with_changes({**preset.settings, **args.task_settings}, args.set)
-        for name, choices in CHOICES.items():
-            if made[name] not in choices:
-                raise InputError(f"--set {name}={made[name]}: must be one of {', '.join(choices)}")
+        check_choices(made, CHOICES)
         _check_layers(made)
         fixed = {"fft_size": ("--fft-size", "n_fft"), "stft_hop_size": ("--stft-hop-size", "hop_length")}
         for name, (flag, due) in fixed.items():

@@ -15,7 +15,7 @@ from feature.logmel_intensity import LogmelIntensity
 from feature.stft import SpectralFeature
 from net.two_stage import FILTERS, NETWORKS, transferred
 from output_format.two_stage import TwoStage, joined
-from system.presets import Preset, presets, with_changes
+from system.presets import Preset, check_choices, presets, with_changes
 from system.recipes import amsgrad
 from system.row import Init, Plans, Recipe, Settings, Stage, Statistics, System, last
 from system.standardise import standardise_by
@@ -45,9 +45,7 @@ def _settings_of(preset: Preset) -> Callable[[Arguments, Array], Settings]:
 
     def settings(args: Arguments, array: Array) -> Settings:
         made = with_changes({**preset.settings, **args.task_settings}, args.set)
-        for name, choices in CHOICES.items():
-            if made[name] not in choices:
-                raise InputError(f"--set {name}={made[name]}: must be one of {', '.join(choices)}")
+        check_choices(made, CHOICES)
         if made["chunk_frames"] < STEP_FRAMES or made["chunk_hop"] < 1:
             rule = f"chunk_frames must be {STEP_FRAMES} or more (the networks pool as many), chunk_hop 1 or more"
             raise InputError(f"--set {rule}")
