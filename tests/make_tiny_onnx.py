@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -16,25 +17,7 @@ WIDTH, HEIGHT = 128, 64
 
 def yolox_like(batch: int | str, *, decoded: bool = False) -> onnx.ModelProto:
     """Of each cell the mean colour: objectness = red / 255, class = green / 255; offset 0.5, size one stride."""
-    nodes, constants, levels = [], [], []
-
-    def constant(name: str, value: np.ndarray) -> str:
-        constants.append(numpy_helper.from_array(value, name))
-        return name
-
-    shape = constant("shape", np.array([0, 3, -1], np.int64))
-    weights = np.zeros((3, 6), np.float32)
-    weights[2, 4] = weights[1, 5] = 1 / 255
-    pick = constant("pick", weights)
-    for stride in (8, 16, 32):
-        pooled, flat, rows, mixed = (f"{name}{stride}" for name in ("pooled", "flat", "rows", "mixed"))
-        kernel = [stride, stride]
-        nodes.append(helper.make_node("AveragePool", ["images"], [pooled], kernel_shape=kernel, strides=kernel))
-        nodes.append(helper.make_node("Reshape", [pooled, shape], [flat]))
-        nodes.append(helper.make_node("Transpose", [flat], [rows], perm=[0, 2, 1]))
-        nodes.append(helper.make_node("MatMul", [rows, pick], [mixed]))
-        levels.append(mixed)
-    nodes.append(helper.make_node("Concat", levels, ["colours"], axis=1))
+    nodes, constants, constant = _colours()
     anchors = sum(WIDTH // stride * (HEIGHT // stride) for stride in (8, 16, 32))
     offset = np.zeros((1, anchors, 6), np.float32)
     offset[..., :2] = 0.5
@@ -48,25 +31,7 @@ def yolox_like(batch: int | str, *, decoded: bool = False) -> onnx.ModelProto:
 
 def free_size() -> onnx.ModelProto:
     """As `yolox_like` for any height and width: the offsets are made of the picture's own shape."""
-    nodes, constants, levels = [], [], []
-
-    def constant(name: str, value: np.ndarray) -> str:
-        constants.append(numpy_helper.from_array(value, name))
-        return name
-
-    shape = constant("shape", np.array([0, 3, -1], np.int64))
-    weights = np.zeros((3, 6), np.float32)
-    weights[2, 4] = weights[1, 5] = 1 / 255
-    pick = constant("pick", weights)
-    for stride in (8, 16, 32):
-        pooled, flat, rows, mixed = (f"{name}{stride}" for name in ("pooled", "flat", "rows", "mixed"))
-        kernel = [stride, stride]
-        nodes.append(helper.make_node("AveragePool", ["images"], [pooled], kernel_shape=kernel, strides=kernel))
-        nodes.append(helper.make_node("Reshape", [pooled, shape], [flat]))
-        nodes.append(helper.make_node("Transpose", [flat], [rows], perm=[0, 2, 1]))
-        nodes.append(helper.make_node("MatMul", [rows, pick], [mixed]))
-        levels.append(mixed)
-    nodes.append(helper.make_node("Concat", levels, ["colours"], axis=1))
+    nodes, constants, constant = _colours()
     offset = np.array([[[0.5, 0.5, 0, 0, 0, 0]]], np.float32)
     nodes.append(helper.make_node("Add", ["colours", constant("offset", offset)], ["output"]))
     return _model(nodes, constants, ["batch", 3, "height", "width"], ["batch", None, 6])
@@ -144,6 +109,30 @@ def finished(*, together: bool) -> onnx.ModelProto:
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     onnx.checker.check_model(model)
     return model
+
+
+def _colours() -> tuple[list, list, Callable[[str, np.ndarray], str]]:
+    """The mean colour of each cell of three levels as one output, "colours": its nodes, constants, how to add some."""
+    nodes, constants, levels = [], [], []
+
+    def constant(name: str, value: np.ndarray) -> str:
+        constants.append(numpy_helper.from_array(value, name))
+        return name
+
+    shape = constant("shape", np.array([0, 3, -1], np.int64))
+    weights = np.zeros((3, 6), np.float32)
+    weights[2, 4] = weights[1, 5] = 1 / 255
+    pick = constant("pick", weights)
+    for stride in (8, 16, 32):
+        pooled, flat, rows, mixed = (f"{name}{stride}" for name in ("pooled", "flat", "rows", "mixed"))
+        kernel = [stride, stride]
+        nodes.append(helper.make_node("AveragePool", ["images"], [pooled], kernel_shape=kernel, strides=kernel))
+        nodes.append(helper.make_node("Reshape", [pooled, shape], [flat]))
+        nodes.append(helper.make_node("Transpose", [flat], [rows], perm=[0, 2, 1]))
+        nodes.append(helper.make_node("MatMul", [rows, pick], [mixed]))
+        levels.append(mixed)
+    nodes.append(helper.make_node("Concat", levels, ["colours"], axis=1))
+    return nodes, constants, constant
 
 
 def _model(nodes: list, constants: list, input_shape: list, output_shape: list) -> onnx.ModelProto:
