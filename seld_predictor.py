@@ -21,7 +21,7 @@ from dataset.loader import Loader
 from dataset.recordings import Labels, Recording, no_boxes
 from dataset.source import Read, Source, Visual, read_file
 from output_format.candidates import Candidates, label_frame_of, merge
-from system.checkpoint import load_checkpoint, model_of
+from system.checkpoint import load_checkpoint, model_of, thresholds_of
 from system.model import Model, StageModel
 from util.audio import resample_stretch
 from util.errors import InputError
@@ -29,7 +29,7 @@ from util.events import EventTable
 from util.machine import make_fabric
 from util.microphone_arrays import Array
 from util.runs import result_checkpoint
-from util.thresholds import Thresholds, read_thresholds
+from util.thresholds import Thresholds
 from util.waveform import as_waveform, zero_padded
 
 Change = Callable[[Recording, np.ndarray], np.ndarray]  # raw output of a recording -> another one
@@ -225,6 +225,7 @@ class Inference:
     batch_size : windows at a time
     workers : threads that read ahead
     level_dbfs : of the recordings that the checkpoint was trained on (`doctor.levels`), None: unknown
+    foreign : the checkpoint is another project's, which does not tell its array
 
     Attributes
     ----------
@@ -243,12 +244,14 @@ class Inference:
         detector: str = "yolox_tiny",
         detector_options: Mapping[str, Any] | None = None,
         level_dbfs: float | None = None,
+        foreign: bool = False,
         batch_size: int = 16,
         workers: int = 1,
     ):
         self.fabric, self.model, self.thresholds, self.detector = fabric, model, thresholds, detector
         self.detector_options = dict(detector_options or {})
-        self.batch_size, self.workers, self.level_dbfs = batch_size, workers, level_dbfs
+        self.batch_size, self.workers = batch_size, workers
+        self.level_dbfs, self.foreign = level_dbfs, foreign
         self.rate_hz = model.rate_hz
         self.frame_s = model.output_format.frame_s
 
@@ -412,10 +415,7 @@ def load(
         raise InputError(error.rule, path=checkpoint) from None
     if array is not None and array != model.array:
         raise InputError(f"was trained on {model.array.name} audio, not on {array.name}", path=checkpoint)
-    if threshold_config is None and content.thresholds is not None:
-        thresholds = Thresholds.from_dict(content.thresholds)
-    else:
-        thresholds = read_thresholds(threshold_config, len(model.classes), default=model.output_format.threshold)
+    thresholds = thresholds_of(content, threshold_config, model)
     fabric = make_fabric(device, 1, precision, training=False)
     model.to(fabric.device).eval()
     return Inference(
@@ -425,6 +425,7 @@ def load(
         detector=detector or content.arguments.get("detector", "yolox_tiny"),
         detector_options={"person_class": person_class, "size": detector_size},
         level_dbfs=content.level_dbfs,
+        foreign=content.foreign,
         batch_size=batch_size,
         workers=workers,
     )

@@ -24,7 +24,7 @@ from seld_predictor import Prediction, SELDPredictor
 from util.dialects import dialect_named, write_events
 from util.errors import InputError
 from util.events import EventTable
-from util.files import folder_written_whole, write_json, write_text, written_whole
+from util.files import folder_written_whole, write_array, write_json, write_text
 
 
 def check_edition(edition: str, output_format: OutputFormat) -> None:
@@ -166,8 +166,7 @@ class SELDValidator:
 
     def _write_raw(self, raw_dir: Path, prediction: Prediction) -> None:
         recording = prediction.recording
-        with written_whole(raw_dir / f"{recording.name}.npy") as temporary:
-            np.save(temporary, prediction.raw, allow_pickle=False)
+        write_array(raw_dir / f"{recording.name}.npy", prediction.raw)
         companions = {
             "recording": str(recording.audio),
             "video": recording.video and str(recording.video),

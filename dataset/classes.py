@@ -7,7 +7,7 @@ import re
 
 from util.errors import InputError
 from util.interval_csv import URBANSOUND8K
-from util.text import read_text, shown
+from util.text import read_text, shown, unquoted
 
 STARSS23_CLASSES = (
     "Female speech",
@@ -95,7 +95,7 @@ def read_classes(path: str | os.PathLike[str]) -> tuple[str, ...]:
     by_number = _table(lines, path)
     if by_number is not None:
         return check_classes(by_number, path=path, unit="class")
-    return check_classes([_unquoted(line) for line in lines], path=path, unit="line")
+    return check_classes([unquoted(line) for line in lines], path=path, unit="line")
 
 
 def _table(lines: list[str], path: str | os.PathLike[str]) -> list[str] | None:
@@ -111,13 +111,8 @@ def _table(lines: list[str], path: str | os.PathLike[str]) -> list[str] | None:
             at = next(at for at, number in enumerate(sorted(numbers)) if number != at)
             rule = f"is a table of numbers and names, and the numbers must be 0 to {len(rows) - 1}, each once"
             raise InputError(f"{rule}: {at} is missing", path=path)
-        return [_unquoted(name) for _, name in sorted((number, row["name"]) for number, row in zip(numbers, rows))]
+        return [unquoted(name) for _, name in sorted((number, row["name"]) for number, row in zip(numbers, rows))]
     return None
-
-
-def _unquoted(name: str) -> str:
-    name = name.strip().rstrip(",;").strip()
-    return name[1:-1] if len(name) > 1 and name[0] == name[-1] == '"' else name
 
 
 def check_classes(names: object, *, path: str | os.PathLike[str], unit: str = "class") -> tuple[str, ...]:

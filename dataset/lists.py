@@ -12,7 +12,7 @@ from util import cache
 from util.errors import InputError
 from util.files import write_text
 from util.find import existing
-from util.text import read_text, say_once, shown
+from util.text import read_text, say_once, shown, unquoted
 
 FOLDER = "list_dataset"
 
@@ -132,14 +132,8 @@ def _lines(path: str | os.PathLike[str]) -> list[tuple[int, str]]:
     if not Path(path).is_file():
         raise InputError("no such list", path=path)
     text = read_text(path, "list of recordings")
-    numbered = ((number, _unquoted(line)) for number, line in enumerate(text.split("\n"), start=1))
+    numbered = ((number, unquoted(line)) for number, line in enumerate(text.split("\n"), start=1))
     return [(number, line) for number, line in numbered if line]
-
-
-def _unquoted(line: str) -> str:
-    """A path as a spreadsheet may write it: in quotation marks, with empty cells behind."""
-    line = line.strip().rstrip(",;\t ")
-    return line[1:-1] if len(line) > 1 and line[0] == line[-1] == '"' else line
 
 
 def _resolve(line: str, list_path: Path, roots: Sequence[DataRoot]) -> Path | None:

@@ -192,7 +192,7 @@ def _opened(path: Path, grammar: Grammar) -> _Opened:
         line = first.decode("ascii").strip()
         separator = separator_of(line)
         if separator == "," and '"' not in line and not line.endswith(",") and is_header(line.split(",")):
-            header = _understood(line, separator, grammar, path, 1)
+            header = _understood(tuple(fields_of(line, separator)), grammar, path, 1)
             if header.natural:
                 return _Opened(content[len(first) :], 1, header.columns, header.unit)
     return _rewritten(content, path, grammar)
@@ -205,8 +205,7 @@ def _rewritten(content: bytes, path: Path, grammar: Grammar) -> _Opened:
     found = parse_csv(text, path=path)
     header = None
     if found.header is not None and grammar.header != "no":
-        separator = separator_of(lines[found.header_line - 1])
-        header = _understood(lines[found.header_line - 1], separator, grammar, path, found.header_line)
+        header = _understood(found.header, grammar, path, found.header_line)
     rows = [""] * len(lines)
     if found.header is not None and header is None:  # refused as a row, where headers are not known
         rows[found.header_line - 1] = ",".join(found.header)
@@ -256,9 +255,9 @@ def _header(chosen: Chosen, wanted: tuple[str, ...]) -> _Header:
     return _Header(places, wanted, chosen.units.get("distance"), chosen.left_out)
 
 
-def _understood(line: str, separator: str, grammar: Grammar, path: Path, number: int) -> _Header:
+def _understood(fields: tuple[str, ...], grammar: Grammar, path: Path, number: int) -> _Header:
     """What a header says; of the official layout that skips it, whether it agrees."""
-    fields, key = tuple(fields_of(line, separator)), _HeaderGrammar(grammar.header, grammar.columns)
+    key = _HeaderGrammar(grammar.header, grammar.columns)
     due = grammar.columns or ()
     try:
         header = _columns_of(fields, key)

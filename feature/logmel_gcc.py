@@ -86,6 +86,11 @@ class Logmel(SpectralFeature):
         out[:, : self.channels] = (power @ self.mel_weights).clamp_(min=_AMIN).log10_().mul_(10)
 
 
+def correlation_samples(n_fft: int) -> int:
+    """Length of the frames whose transforms hold all lags of `n_fft` samples: a power of two."""
+    return 2 ** (2 * n_fft - 2).bit_length()
+
+
 class LogmelGCC(Logmel):
     """Waveform of C channels -> C log-mel maps in dB, then GCC-PHAT of the C (C - 1) / 2 pairs, as many lags as bands.
 
@@ -125,7 +130,7 @@ class LogmelGCC(Logmel):
             hop_length=hop_length,
             bands=bands,
             fmin_hz=fmin_hz,
-            frame_samples=2 ** (2 * n_fft - 2).bit_length(),  # the power of two that holds all lags of n_fft samples
+            frame_samples=correlation_samples(n_fft),
             maps=channels + channels * (channels - 1) // 2,
             precision=precision,
         )

@@ -25,9 +25,9 @@ from util.arguments import resolve
 from util.errors import InputError
 from util.flags import DEFAULTS, FLAGS, FRAMING
 from util.job_arguments import Arguments
-from util.microphone_arrays import Array, array_of_flag
+from util.microphone_arrays import FLAG_OF_ARRAY, Array, array_of_flag
+from util.runs import MONITOR
 
-FLAG_OF_ARRAY = {"foa": "foa", "mic": "mic", "binaural": "bin"}
 VIDEO_FOLDERS = ("video_360x180_dev", "video_dev")
 
 
@@ -70,6 +70,11 @@ def open_roots(given: dict[str, Any]) -> tuple[list[DataRoot], Arguments]:
     # editions that are not in this table are refused where something is scored
     args.label_frame_s = Labels.FRAME_S if edition is None else edition.frame_s
     return roots, args
+
+
+def monitor_path(args: Arguments, roots: Sequence[DataRoot]) -> Path:
+    """The folder of the runs: -m, else beside the data."""
+    return Path(args.monitor_path or roots[0].path / MONITOR)
 
 
 def check_framing(given: Mapping[str, Any], plans: Plans, checkpoint: Path) -> None:

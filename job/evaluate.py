@@ -19,7 +19,6 @@ from dataset.true_boxes import TrueBoxes
 from dcase2022_task3_seld_metrics import Result
 from dcase2022_task3_seld_metrics.editions import EDITIONS
 from job.data import (
-    FLAG_OF_ARRAY,
     check_framing,
     common_classes,
     default_lists,
@@ -31,16 +30,16 @@ from job.data import (
 from output_format.contract import ActivityApart
 from seld_predictor import Change, SELDPredictor
 from seld_validator import SELDValidator, Validation, check_edition, precision_line, write_result
-from system.checkpoint import Checkpoint, load_checkpoint, model_of
+from system.checkpoint import Checkpoint, load_checkpoint, model_of, thresholds_of
 from system.model import Model
 from util.errors import InputError
 from util.files import read_json
 from util.flags import INHERITED
 from util.job_arguments import Arguments
 from util.machine import make_fabric
-from util.microphone_arrays import array_of_flag
-from util.runs import SELECTED, newest_run, result_checkpoint
-from util.thresholds import Thresholds, read_thresholds
+from util.microphone_arrays import FLAG_OF_ARRAY, array_of_flag
+from util.runs import SELECTED, named_checkpoint
+from util.thresholds import Thresholds
 
 BOXES = {  # by --boxes
     "own": "the clip's own",
@@ -201,16 +200,9 @@ def _selection_remark(checkpoint: Path, rule: str) -> str:
     return "CHOSEN ON THE VALIDATION LIST ITSELF (--select test): the score flatters"
 
 
-def thresholds_of(content: Checkpoint, args: Arguments, model: Model) -> Thresholds:
-    """Thresholds of a checkpoint: the flag's file, else those it was trained with, else the default."""
-    if args.threshold_config is None and content.thresholds is not None:
-        return Thresholds.from_dict(content.thresholds)
-    return read_thresholds(args.threshold_config, len(model.classes), default=model.output_format.threshold)
-
-
 def evaluate(given: dict[str, Any], command: str) -> int:
     """Evaluate a checkpoint (-em; default: the result of the newest run) on a list (-evalwt)."""
-    checkpoint = _checkpoint(given)
+    checkpoint = named_checkpoint(given)
     evaluate_checkpoint(given, checkpoint, command)
     return 0
 
@@ -243,7 +235,7 @@ def evaluate_checkpoint(given: dict[str, Any], checkpoint: Path, command: str) -
         raise InputError("takes person boxes: --boxes empty evaluates it without a video", path=checkpoint)
     if model.visual and args.boxes in DETECTED:
         detect_people(args, recordings)
-    thresholds = thresholds_of(content, args, model)
+    thresholds = thresholds_of(content, args.threshold_config, model)
 
     if args.activity != "own" and (silent := [one for one in recordings if one.labels is None]):
         raise InputError(f"has no labels, which --activity {args.activity} takes", path=silent[0].audio)
@@ -264,18 +256,6 @@ def evaluate_checkpoint(given: dict[str, Any], checkpoint: Path, command: str) -
         print("no recording has labels: csv files were written, there are no scores", file=sys.stderr)
     print(f"\ncsv     {csv_dir}\nraw     {raw_dir}\nresult  {result}")
     return validation, csv_dir
-
-
-def _checkpoint(given: dict[str, Any]) -> Path:
-    """The checkpoint named by -em (or the result of the run folder that it names), else of the newest run."""
-    if given.get("eval_model"):
-        named = Path(given["eval_model"])
-    elif given.get("monitor_path"):
-        named = newest_run([Path(given["monitor_path"])])
-    else:
-        roots = given.get("data_root") or sorted(str(path) for path in Path().glob("data_*"))
-        named = newest_run(Path(root) / "model_monitor" for root in roots)
-    return result_checkpoint(named) if named.is_dir() else named
 
 
 def _model_for(content: Checkpoint, checkpoint: Path, classes: Sequence[str]) -> Model:

@@ -22,7 +22,7 @@ from output_format.contract import ActivityApart
 from system.row import Stage, System
 from system.table import SYSTEMS, system_named
 from util.errors import InputError
-from util.files import read_json, write_json, written_whole
+from util.files import read_json, write_array, write_json, written_whole
 from util.machine import make_fabric
 
 MARKER = "extract.json"
@@ -132,9 +132,9 @@ def run(options: argparse.Namespace) -> int:
         features, label = _files(out, recording)
         source = Source([recording], clip_s=args.clip_s)
         frames = int(plans.framing.clip_frames(source.lengths(plans.framing.rate_hz))[0])
-        _write(features, np.concatenate(list(rows(source))))
+        write_array(features, np.concatenate(list(rows(source))))
         matrix = output_format.label_matrix(labels.intervals(recording), frames)
-        _write(label, matrix.astype(np.float32))  # the last: it says that the recording is done
+        write_array(label, matrix.astype(np.float32))  # the last: it says that the recording is done
 
     with ThreadPoolExecutor(options.workers) as pool:
         for _ in tqdm(pool.map(extract, todo), total=len(todo), desc="extracting", unit="clip"):
@@ -172,8 +172,3 @@ def _files(out: Path, recording: Recording) -> tuple[Path, Path]:
 def _with_statistics(system: System) -> list[Stage]:
     """The stages of a system whose features are standardised."""
     return [stage for stage in system.stages if stage.statistics]
-
-
-def _write(path: Path, array: np.ndarray) -> None:
-    with written_whole(path) as temporary, open(temporary, "wb") as file:
-        np.save(file, array, allow_pickle=False)

@@ -11,7 +11,7 @@ import numpy as np
 
 from dataset.recordings import Recording
 from dcase2022_task3_seld_metrics import Result
-from job.data import open_roots
+from job.data import monitor_path, open_roots
 from job.evaluate import evaluate_checkpoint
 from job.results import score_line
 from job.train import run_name
@@ -133,8 +133,8 @@ def _named(fold: int | str | None) -> str:
 
 def _base_folder(args: Arguments, roots: list[Any]) -> Path:
     """Folder of all splits."""
-    monitor_path = Path(args.monitor_path or Path(roots[0].path) / "model_monitor")
+    monitor = monitor_path(args, roots)
     if args.job_id is None:
-        return new_run_dir(monitor_path)
+        return new_run_dir(monitor)
     name = run_name(args, roots[0].layout.name, args.format or "foa")
-    return named_run_dir(monitor_path, name.replace("_splitall", ""))
+    return named_run_dir(monitor, name.replace("_splitall", ""))

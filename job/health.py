@@ -13,7 +13,7 @@ from doctor.sound import Directions, Intensity, Levels, levels_of, scan
 from util.channels import Channels
 from util.microphone_arrays import Array
 
-_LOOKED_AT_S = 20.0  # of longer recordings, a second at a time: what it takes stays below a tenth of a second
+LOOKED_AT_S = 20.0  # of longer recordings, a second at a time: what it takes stays below a tenth of a second
 
 
 def listen(path: Path, array: Array, channels: Channels) -> tuple[Levels, Directions | None]:
@@ -24,8 +24,8 @@ def listen(path: Path, array: Array, channels: Channels) -> tuple[Levels, Direct
     InputError : as `util.audio.read_audio`
     """
     if array.kind != "ambisonics":  # delays between capsules take long, and say nothing here
-        return levels_of(path, matrix=channels.matrix, most_s=_LOOKED_AT_S), None
-    return scan(path, array, matrix=channels.matrix, most_s=_LOOKED_AT_S)
+        return levels_of(path, matrix=channels.matrix, most_s=LOOKED_AT_S), None
+    return scan(path, array, matrix=channels.matrix, most_s=LOOKED_AT_S)
 
 
 def health(

@@ -13,13 +13,12 @@ from typing import Any
 from dataset.layouts import LAYOUTS
 from job.data import check_framing
 from seld_predictor import Inference, load
-from system.checkpoint import load_checkpoint
 from util.audio import FILM_SUFFIXES
 from util.errors import InputError
 from util.find import SOUND_SUFFIXES, VIDEO_SUFFIXES, Found, beside, folder_names, walk
 from util.job_arguments import Arguments
 from util.microphone_arrays import array_of_flag
-from util.runs import newest_run, result_checkpoint
+from util.runs import named_checkpoint
 
 
 @dataclass(frozen=True)
@@ -67,20 +66,8 @@ def open_checkpoint(args: Arguments, given: Mapping[str, Any]) -> tuple[Inferenc
     ------
     InputError : no checkpoint; a flag asks for another array or framing than it was trained with
     """
-    if args.eval_model:
-        named = Path(args.eval_model)
-    else:
-        roots = given.get("data_root") or sorted(Path().glob("data_*"))
-        monitors = [args.monitor_path] if args.monitor_path else [Path(root) / "model_monitor" for root in roots]
-        named = newest_run(map(Path, monitors))
-    checkpoint = result_checkpoint(named) if named.is_dir() else named
+    checkpoint = named_checkpoint(given)
     array = array_of_flag(args.format)
-    if array is None and load_checkpoint(checkpoint).foreign:
-        print(
-            f"{checkpoint}: of another project, which does not say what its channels are; "
-            "--format foa, mic or bin says it",
-            file=sys.stderr,
-        )
     inference = load(
         checkpoint,
         device=args.device,
@@ -93,6 +80,12 @@ def open_checkpoint(args: Arguments, given: Mapping[str, Any]) -> tuple[Inferenc
         batch_size=args.batch_size,
         workers=args.workers,
     )
+    if array is None and inference.foreign:
+        print(
+            f"{checkpoint}: of another project, which does not say what its channels are; "
+            "--format foa, mic or bin says it",
+            file=sys.stderr,
+        )
     check_framing(given, inference.model.hearing.plans, checkpoint)
     return inference, checkpoint
 

@@ -10,12 +10,10 @@ from dataset.layouts import LAYOUTS
 from dataset.recordings import Recording, recording_of_file
 from dataset.source import Read, read_file
 from util.audio import read_audio
-from util.channels import Wanted, channel_matrix
+from util.channels import Wanted
 from util.errors import InputError
 from util.job_arguments import Arguments
 from util.microphone_arrays import ARRAYS, Array
-
-__all__ = ["channel_matrix", "file_reader", "open_sound", "wanted"]
 
 
 def wanted(args: Arguments) -> Wanted:

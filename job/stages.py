@@ -19,12 +19,12 @@ from dataset.recordings import Boxes, no_boxes
 from dataset.source import Source
 from doctor.levels import training_level_dbfs
 from job.data import (
-    FLAG_OF_ARRAY,
     TrainingData,
     augmentation,
     common_classes,
     detect_people,
     labels_of,
+    monitor_path,
     source_of,
     training_data,
     training_loader,
@@ -41,9 +41,9 @@ from system.model import Model, StageModel
 from system.row import Stage, System
 from system.table import system_named
 from util.errors import InputError
-from util.files import write_json, written_whole
+from util.files import write_array, write_json
 from util.job_arguments import Arguments
-from util.microphone_arrays import Array
+from util.microphone_arrays import FLAG_OF_ARRAY, Array
 from util.runs import (
     checkpoints_of,
     result_checkpoint,
@@ -161,7 +161,7 @@ class StagesRun:
         raise InputError(f"{rule}: train it first (--stage {name}), or name a checkpoint with --init")
 
     def _monitor_path(self) -> Path:
-        return Path(self.args.monitor_path or Path(self.roots[0].path) / "model_monitor")
+        return monitor_path(self.args, self.roots)
 
     def stage_folder(self, stage: Stage) -> Path:
         """Where a stage is trained: the last one, which is the result, in the folder of the run itself."""
@@ -345,8 +345,7 @@ def kept_outputs(
         missing = [one for one in source.recordings if not (folder / stage / f"{one.name}.npy").is_file()]
         with tqdm(total=len(missing), desc=f"output of stage {stage}", unit="clip", leave=False) as progress:
             for recording, raw in predictor.raw(replace(source, recordings=missing, labels=None), stage):
-                with written_whole(folder / stage / f"{recording.name}.npy") as whole, open(whole, "wb") as file:
-                    np.save(file, raw, allow_pickle=False)
+                write_array(folder / stage / f"{recording.name}.npy", raw)
                 progress.update()
     return {
         one.name: {stage: np.load(folder / stage / f"{one.name}.npy", mmap_mode="r") for stage in stages}

@@ -17,6 +17,7 @@ import torch
 from dataset.plans import WindowGrid
 from doctor.levels import gain_to_level_db
 from doctor.sound import level_dbfs
+from job.health import LOOKED_AT_S
 from job.inputs import SoundAndFilm, find_items, open_checkpoint
 from job.picture import boxes_as_needed
 from job.sound import open_sound, wanted
@@ -292,7 +293,7 @@ def _of_file(inference: Inference, item: SoundAndFilm, args: Arguments) -> tuple
     channels = channels_of(audio_info(item.audio), inference.model.array, wanted(args))
     for line in channels.said:
         say_once(item.audio, line)
-    level = level_dbfs(item.audio, matrix=channels.matrix, most_s=20.0) if args.gain_db == "auto" else 0.0
+    level = level_dbfs(item.audio, matrix=channels.matrix, most_s=LOOKED_AT_S) if args.gain_db == "auto" else 0.0
     gain_db = gain_to_level_db(level, inference.level_dbfs, args.gain_db)
     channels = with_gain(channels, inference.model.array, gain_db)
     predictor = StreamPredictor(inference, rate_hz=recording.rate_hz, matrix=channels.matrix, boxes=boxes)

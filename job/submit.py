@@ -28,7 +28,7 @@ from util.find import files_under
 from util.job_arguments import Arguments
 from util.microphone_arrays import ARRAY_OF_FORMAT, ARRAYS, Array
 from util.placement import Placement
-from util.text import parse_csv, read_bytes, read_text, unusual_bytes
+from util.text import decoded, parse_csv, read_bytes, unusual_bytes, unusual_rows
 
 _LABEL = re.compile(r"[A-Za-z-]+_[A-Za-z0-9-]+_task3[ab]?_[1-4]")  # a, b: tracks without and with video, from 2023 on
 _TO_FILL_IN = "TO FILL IN"
@@ -262,7 +262,9 @@ def check_entry(folder: Path, edition: str, recordings: Sequence[Recording] = ()
 
 def _of_form(path: Path, entry: Entry) -> list[str]:
     """What is read here, and that programs of the receivers may stumble over."""
-    forms = [*unusual_bytes(read_bytes(path)), *parse_csv(read_text(path), path=path).forms]
+    content = read_bytes(path)
+    text = decoded(content, path=path)
+    forms = [*unusual_bytes(content), *unusual_rows(text, parse_csv(text, path=path))]
     if dialect_named(entry.dialect).header is not None:
         forms = [form for form in forms if form != "a header"]
     return [f"{path}: has {form}, which the official programs do not expect" for form in forms]

@@ -11,6 +11,7 @@ from lightning_fabric import Fabric
 
 from dataset.layouts import DataRoot
 from job.data import (
+    monitor_path,
     open_roots,
 )
 from job.evaluate import evaluate_checkpoint
@@ -94,13 +95,13 @@ def _run_dir(
     """The run folder, the same in all processes: named by the job id where there is one, else by the time."""
     if resumed is not None:
         return resumed
-    monitor_path = Path(args.monitor_path or Path(roots[0].path) / "model_monitor")
+    monitor = monitor_path(args, roots)
     if not fabric.is_global_zero:
         return Path(fabric.broadcast(""))
     if args.job_id is None:
-        made = new_run_dir(monitor_path)
+        made = new_run_dir(monitor)
     else:
-        made = named_run_dir(monitor_path, run_name(args, roots[0].layout.name, array.name))
+        made = named_run_dir(monitor, run_name(args, roots[0].layout.name, array.name))
     return Path(fabric.broadcast(str(made)))
 
 

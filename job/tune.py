@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from dcase2022_task3_seld_metrics.score_table import SCORES, SCORES_BY_KEY
-from job.data import common_classes, open_roots, training_data
+from job.data import common_classes, monitor_path, open_roots, training_data
 from job.folds import cross_validate
 from job.results import score_line
 from job.train import train
@@ -27,7 +27,7 @@ from system.tuning import BUDGET, FILE, GRID_FLAGS, Point, SearchPlan, SearchSta
 from util.errors import InputError
 from util.files import read_json, write_json
 from util.flags import DEFAULTS, FLAGS, names_of
-from util.runs import iteration_of
+from util.runs import SELECTED, iteration_of
 
 # Arguments that a search may go on with others of: recordings and settings are compared as what they stand for.
 FREE = {*names_of(lambda flag: flag.role != "setting"), "job_id", "task_settings"}
@@ -96,7 +96,7 @@ class Search:
         self.defaults = {**preset_of(system).settings, **self.args.task_settings}
         self.start = self._start()
         self._check_words()
-        monitor = Path(self.args.monitor_path or Path(self.roots[0].path) / "model_monitor")
+        monitor = monitor_path(self.args, self.roots)
         name = "_".join(["tune", system, *([self.args.job_id] if self.args.job_id else [])])
         self.folder = Path(given.get("out") or monitor / name)
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -451,9 +451,9 @@ def read_scores(folder: Path) -> dict[str, Any]:
     lines = [json.loads(line) for line in (folder / "history.jsonl").read_text(encoding="utf-8").splitlines()]
     curve = [float(line[SCORES["SELD"].key]) for line in lines]
     made: dict[str, Any] = {"epochs": len(lines), "curve": curve}
-    if not (folder / "selected.json").is_file() or not any(math.isfinite(value) for value in curve):
+    if not (folder / SELECTED).is_file() or not any(math.isfinite(value) for value in curve):
         return {**made, "state": "no score"}
-    best = iteration_of(Path(read_json(folder / "selected.json")["checkpoint"]))
+    best = iteration_of(Path(read_json(folder / SELECTED)["checkpoint"]))
     place = next(index for index, line in enumerate(lines) if line["iteration"] == best)
     scores = {name: float(value) for name, value in lines[place].items() if name in SCORES_BY_KEY}
     return {**made, "state": "scored", "best_epoch": place + 1, "scores": scores}

@@ -37,7 +37,7 @@ from util.camera import Equirectangular
 from util.cli import run_main
 from util.cpus import cpu_count
 from util.errors import InputError
-from util.files import read_json, write_json, written_whole
+from util.files import read_json, write_array, write_json
 from util.microphone_arrays import array_named
 
 log = logging.getLogger(__name__)
@@ -223,8 +223,7 @@ def _make_recording(root: Path, settings: MrsSettings, number: int) -> None:
     entries = []
     for take in takes:
         track = f"MRSSound/audio_pos/{scene.name}/{take.item_name}.npy"
-        with written_whole(root / track) as temporary:
-            np.save(temporary, take.track)
+        write_array(root / track, take.track)
         entries.append(
             {"item_name": take.item_name, "start": take.start_s, "stop": take.stop_s}
             | {key: f"./Spatial/MRSAudio/{path}" for key, path in (files | {"pos_fn": track}).items()}

@@ -1,1 +1,1 @@
-"""Families of systems: the rows that `system.SYSTEMS` collects, each with what its stages are made of."""
+"""Families of systems: the rows that `system.table.SYSTEMS` collects, each with what its stages are made of."""

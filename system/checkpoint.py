@@ -17,6 +17,7 @@ from system.table import SYSTEMS, system_named
 from util.checkpoint import read_weights_file, write_weights_file
 from util.errors import InputError
 from util.microphone_arrays import Array, array_named
+from util.thresholds import Thresholds, read_thresholds
 
 FORMAT = "seld-checkpoint-2"
 _BEFORE = "seld-checkpoint-1"  # one stage, its settings outside of it
@@ -78,9 +79,9 @@ class Checkpoint:
         return None if self.foreign else list(self.stages.values())[-1].iteration
 
     @property
-    def complete(self) -> bool:
-        """Whether every stage of the system is there."""
-        return all(stage.name in self.stages for stage in system_named(self.system).stages)
+    def missing(self) -> list[str]:
+        """Stages of the system that are still to be trained."""
+        return [stage.name for stage in system_named(self.system).stages if stage.name not in self.stages]
 
 
 def save_checkpoint(path: str | os.PathLike[str], checkpoint: Checkpoint) -> None:
@@ -131,6 +132,13 @@ def foreign_weights(content: Mapping[str, Any]) -> Weights:
     return {str(name).removeprefix("module."): value for name, value in weights.items()}
 
 
+def thresholds_of(checkpoint: Checkpoint, file: str | os.PathLike[str] | None, model: Model) -> Thresholds:
+    """Thresholds of a checkpoint: those of a file, else those it was trained with, else the default."""
+    if file is None and checkpoint.thresholds is not None:
+        return Thresholds.from_dict(checkpoint.thresholds)
+    return read_thresholds(file, len(model.classes), default=model.output_format.threshold)
+
+
 def model_of(checkpoint: Checkpoint) -> Model:
     """The model of a checkpoint, weights loaded.
 
@@ -139,9 +147,9 @@ def model_of(checkpoint: Checkpoint) -> Model:
     InputError : unknown system, a stage that is missing, weights or statistics that do not fit
     """
     system = system_named(checkpoint.system)
-    missing = [stage.name for stage in system.stages if stage.name not in checkpoint.stages]
-    if missing:
-        rule = f"holds the stages {', '.join(checkpoint.stages)} of {system.name} only, {', '.join(missing)} "
+    if checkpoint.missing:
+        held, missing = ", ".join(checkpoint.stages), ", ".join(checkpoint.missing)
+        rule = f"holds the stages {held} of {system.name} only, {missing} "
         raise InputError(rule + "is still to be trained: python seld.py -train --resume RUN")
     array = Array.from_dict(checkpoint.array)
     stages = {

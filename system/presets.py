@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from util.errors import InputError
+from util.flags import FLAGS
+from util.job_arguments import Arguments
 
 FILE = Path(__file__).with_name("presets.toml")
 
@@ -114,6 +116,22 @@ def check_choices(settings: Mapping[str, Any], choices: Mapping[str, Sequence[st
     for name, may_be in choices.items():
         if settings[name] not in may_be:
             raise InputError(f"--set {name}={settings[name]}: must be one of {', '.join(may_be)}")
+
+
+def check_made_for(args: Arguments, name: str, due: Mapping[str, Any]) -> None:
+    """Refuse flags that ask for another analysis than a system's own.
+
+    Parameters
+    ----------
+    due : name of a flag -> the value that the system is made for
+
+    Raises
+    ------
+    InputError : which flag
+    """
+    for flag, value in due.items():
+        if getattr(args, flag) != value:
+            raise InputError(f"{FLAGS[flag].option} {getattr(args, flag)}: {name} is made for {value}")
 
 
 def _value(text: str, like: Any, change: str) -> Any:

@@ -16,7 +16,7 @@ from feature.logmel_intensity import LogmelIntensity
 from feature.magnitude_phase import SELDNET2018, SELDNET2019, MagnitudePhase
 from net.seldnet import SELDnet
 from output_format.sed_doa import SedDoa
-from system.presets import Preset, check_choices, presets, with_changes
+from system.presets import Preset, check_choices, check_made_for, presets, with_changes
 from system.recipes import keras_adam
 from system.row import Plans, Recipe, Settings, Stage, Statistics, System
 from system.standardise import standardise_by
@@ -46,10 +46,9 @@ def _settings_of(preset: Preset) -> Callable[[Arguments, Array], Settings]:
         made = with_changes({**preset.settings, **args.task_settings}, args.set)
         check_choices(made, CHOICES)
         _check_layers(made)
-        fixed = {"fft_size": ("--fft-size", "n_fft"), "stft_hop_size": ("--stft-hop-size", "hop_length")}
-        for name, (flag, due) in fixed.items():
-            if getattr(args, name) != analysis[due]:
-                raise InputError(f"{flag} {getattr(args, name)}: {preset.name} is made for {analysis[due]}")
+        check_made_for(
+            args, preset.name, {"fft_size": analysis["n_fft"], "stft_hop_size": analysis["hop_length"]}
+        )
         if made["feature"] == "logmel_intensity" and family != "seldnet2019":
             raise InputError(f"--set feature=logmel_intensity: has the frames of 2019, {preset.name} has others")
         if made["feature"] == "logmel_intensity" and array.kind != "ambisonics":

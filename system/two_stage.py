@@ -10,12 +10,12 @@ from dataset.chunks import Chunks
 from dataset.framing import Framing
 from dataset.plans import Clips
 from feature.front import Front
-from feature.logmel_gcc import TWO_STAGE, TWO_STAGE_INTENSITY, Logmel, LogmelGCC
+from feature.logmel_gcc import TWO_STAGE, TWO_STAGE_INTENSITY, Logmel, LogmelGCC, correlation_samples
 from feature.logmel_intensity import LogmelIntensity
 from feature.stft import SpectralFeature
 from net.two_stage import FILTERS, NETWORKS, transferred
 from output_format.two_stage import TwoStage, joined
-from system.presets import Preset, check_choices, presets, with_changes
+from system.presets import Preset, check_choices, check_made_for, presets, with_changes
 from system.recipes import amsgrad
 from system.row import Init, Plans, Recipe, Settings, Stage, Statistics, System, last
 from system.standardise import standardise_by
@@ -24,6 +24,12 @@ from util.job_arguments import Arguments
 from util.microphone_arrays import Array
 
 SOURCE = "Cao et al., DCASE 2019 workshop (arXiv 1905.00268), repository of the Two-Stage strategy"
+# what the flags of the analysis must say, by their names
+ANALYSIS_FLAGS = {
+    "sampling_frequency": TWO_STAGE["rate_hz"],
+    "fft_size": TWO_STAGE["n_fft"],
+    "stft_hop_size": TWO_STAGE["hop_length"],
+}
 STEP_FRAMES = 16  # of the feature that one step of the networks takes
 CHOICES = {
     "feature": ("logmel", "logmelgcc", "logmeliv"),
@@ -53,11 +59,7 @@ def _settings_of(preset: Preset) -> Callable[[Arguments, Array], Settings]:
             raise InputError(f"--set filters and rnn_units: {len(FILTERS)} numbers and one, each 1 or more")
         if not 0 <= made["beta"] <= 1:
             raise InputError(f"--set beta={made['beta']}: the weight of the direction must be 0 to 1")
-        due = {"sampling_frequency": "rate_hz", "fft_size": "n_fft", "stft_hop_size": "hop_length"}
-        for name, key in due.items():
-            if getattr(args, name) != TWO_STAGE[key]:
-                flag = "--" + name.replace("_", "-")
-                raise InputError(f"{flag} {getattr(args, name)}: {preset.name} is made for {TWO_STAGE[key]}")
+        check_made_for(args, preset.name, ANALYSIS_FLAGS)
         if made["feature"] == "logmeliv" and array.kind != "ambisonics":
             rule = f"intensity vectors need Ambisonics, the recordings are {array.name}"
             raise InputError(f"--set feature=logmeliv: {rule}")
@@ -68,9 +70,10 @@ def _settings_of(preset: Preset) -> Callable[[Arguments, Array], Settings]:
 
 
 def _plans(settings: Settings) -> Plans:
-    audio = _audio(settings, settings["channels"])
+    n_fft = TWO_STAGE["n_fft"]
+    frame = correlation_samples(n_fft) if settings["feature"] == "logmelgcc" else n_fft
     framing = Framing(
-        TWO_STAGE["rate_hz"], TWO_STAGE["hop_length"], audio.n_fft, left=audio.left, mirror="both", count="centred"
+        TWO_STAGE["rate_hz"], TWO_STAGE["hop_length"], frame, left=frame // 2, mirror="both", count="centred"
     )
     return Plans(
         framing,
@@ -84,11 +87,7 @@ def _plans(settings: Settings) -> Plans:
             members=members,
         ),
         evaluation=lambda lengths: Clips(framing, lengths, frames=None, multiple=STEP_FRAMES),
-        flags={
-            "sampling_frequency": framing.rate_hz,
-            "fft_size": TWO_STAGE["n_fft"],
-            "stft_hop_size": framing.hop,
-        },
+        flags=ANALYSIS_FLAGS,
     )
 
 

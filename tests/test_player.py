@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 import soundfile
 
-from job.sound import channel_matrix
 from report.analysis import load_clip
 from report.colours import STATUS, class_colours, rgb
 from report.matching import match
@@ -36,6 +35,7 @@ from tests.report_material import (
 from util.angles import angle_between_deg, direction_from_degrees
 from util.boxes import BoxTrack, write_boxes
 from util.camera import Perspective
+from util.channels import channel_matrix
 from util.errors import InputError
 from util.events import EventTable
 from util.microphone_arrays import ARRAYS

@@ -133,7 +133,7 @@ def test_stages_are_trained_in_order_and_joined(three, root, tmp_path, capsys):
     assert json.loads((run / "sed" / "selected.json").read_text()).keys() >= {"F", "checkpoint"}
     assert "SELD_error" in json.loads((run / "selected.json").read_text())
     content = load_checkpoint(result_checkpoint(run))
-    assert list(content.stages) == ["sed", "doa", "align"] and content.complete
+    assert list(content.stages) == ["sed", "doa", "align"] and not content.missing
     assert not content.stages["sed"].trained and content.stages["align"].trained
     chosen = load_checkpoint(result_checkpoint(run / "sed")).stages["sed"]
     for name, value in chosen.weights.items():  # the earlier stage is the one that was chosen, frozen
@@ -208,7 +208,7 @@ def test_one_stage_by_itself(three, tmp_path, capsys):
     second = train(root, *flags, "--stage", "doa")  # on the newest run that has the stage before
     assert "stage sed of" in capsys.readouterr().out
     content = load_checkpoint(result_checkpoint(second / "doa"))
-    assert list(content.stages) == ["sed", "doa"] and not content.complete
+    assert list(content.stages) == ["sed", "doa"] and content.missing
     assert run_main(seld.main, ["-eval", "-em", str(result_checkpoint(second / "doa")), "--device", "cpu"]) == 2
     assert "align is still to be trained" in capsys.readouterr().err
     third = train(root, *flags, "--init", str(result_checkpoint(second / "doa")))  # what is missing, from a file

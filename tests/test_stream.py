@@ -14,13 +14,14 @@ import pytest
 import soundfile
 
 import seld
-from job.sound import channel_matrix, file_reader, open_sound
+from job.sound import file_reader, open_sound
 from job.stream import StreamPredictor
 from seld_predictor import load
 from tests.checkpoints import RATE_HZ, bursts, recording, thresholds, untrained
 from tests.test_infer import same
 from tests.tiny import tiny_video
 from util.audio import write_audio
+from util.channels import channel_matrix
 from util.cli import run_main
 from util.dialects import dialect_named, parse_events, read_events
 from util.errors import InputError

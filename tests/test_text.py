@@ -72,6 +72,15 @@ def test_labels_of_every_form_are_the_same_events(tmp_path, form, header):
         np.testing.assert_array_equal(getattr(table, name), getattr(due, name), err_msg=name)
 
 
+@pytest.mark.parametrize("separator", ["|", ":", "\t"])
+def test_the_hint_of_excel_may_name_any_separator(tmp_path, separator):
+    path = tmp_path / "label.csv"
+    path.write_text(f"sep={separator}\n" + ROWS.replace(",", separator))
+    table, due = read_events(path), parse_events(ROWS, DIALECTS["starss23"])
+    for name in due.COLUMNS:
+        np.testing.assert_array_equal(getattr(table, name), getattr(due, name), err_msg=name)
+
+
 @pytest.mark.parametrize("form", NO_DECIMALS)
 def test_events_with_start_and_end_of_every_form(tmp_path, form):
     path = tmp_path / "label.csv"

@@ -9,10 +9,13 @@ import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from util.errors import InputError
 from util.text import read_text
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 @contextlib.contextmanager
@@ -47,6 +50,14 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
     """Write a text file whole or not at all."""
     with written_whole(path) as temporary:
         temporary.write_text(text, encoding="utf-8", newline="")
+
+
+def write_array(path: str | os.PathLike[str], array: np.ndarray) -> None:
+    """Write a .npy file whole or not at all."""
+    import numpy as np  # only here: `--help` does without
+
+    with written_whole(path) as temporary, open(temporary, "wb") as file:
+        np.save(file, array, allow_pickle=False)
 
 
 def write_json(path: str | os.PathLike[str], value: Any) -> None:

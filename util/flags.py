@@ -16,7 +16,7 @@ from util.channel_names import capsule_corners, parse_channels
 from util.errors import InputError
 
 DEFAULT_DATA_ROOT = "data_dcase2023_task3"
-# rows of system.SYSTEMS (a test compares)
+# rows of system.table.SYSTEMS (a test compares)
 SYSTEM_NAMES = (
     "crnn",
     "vit",

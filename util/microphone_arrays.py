@@ -72,6 +72,7 @@ ARRAYS = {
 }
 
 ARRAY_OF_FORMAT = {"foa": "foa", "mic": "mic", "bin": "binaural"}  # names of arrays by the flag --format
+FLAG_OF_ARRAY = {array: flag for flag, array in ARRAY_OF_FORMAT.items()}
 
 
 def array_named(name: str) -> Array:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import re
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from util.errors import InputError
 from util.files import read_json
 
 SELECTED = "selected.json"
+MONITOR = "model_monitor"  # beside the data, where -m names no other folder
 _CHECKPOINT = re.compile(r"params_.*_(\d{7})\.pth$")
 
 
@@ -94,6 +96,27 @@ def newest_run(monitor_paths: Iterable[Path]) -> Path:
         places = ", ".join(str(path) for path in monitor_paths) or f"{Path.cwd()}/data_*/model_monitor"
         raise InputError(f"no run with a checkpoint in {places}: train first, or name a checkpoint with -em")
     return max(runs)[1]
+
+
+def named_checkpoint(given: Mapping[str, Any]) -> Path:
+    """The checkpoint of -em (or the result of the run folder that it names), else that of the newest run.
+
+    Parameters
+    ----------
+    given : values of flags; looked at are eval_model, monitor_path and data_root
+
+    Raises
+    ------
+    InputError : there is none
+    """
+    if given.get("eval_model"):
+        named = Path(given["eval_model"])
+    elif given.get("monitor_path"):
+        named = newest_run([Path(given["monitor_path"])])
+    else:
+        roots = given.get("data_root") or sorted(Path().glob("data_*"))
+        named = newest_run(Path(root) / MONITOR for root in roots)
+    return result_checkpoint(named) if named.is_dir() else named
 
 
 def code_version() -> str:

@@ -124,7 +124,7 @@ class CsvText:
     header : names in the first line, where that is a header; else None
     header_line : its number, 0 without one
     hint_line : number of the line that names the separator, as Excel writes it, 0 without one
-    forms : what is unusual about the text, in words: a reader of another program may stumble over it
+    separator : what stands between the columns, " " for any number of spaces
     """
 
     rows: list[list[str]]
@@ -132,7 +132,7 @@ class CsvText:
     header: tuple[str, ...] | None = None
     header_line: int = 0
     hint_line: int = 0
-    forms: tuple[str, ...] = ()
+    separator: str = ","
 
 
 def is_header(fields: Sequence[str]) -> bool:
@@ -191,7 +191,7 @@ def parse_csv(text: str, *, path: str | os.PathLike[str] | None = None) -> CsvTe
     numbered = [(number, line) for number, line in enumerate(text.split("\n"), start=1) if line.strip()]
     if not numbered:
         return CsvText([], [])
-    hint = re.fullmatch(r"sep=(.)", numbered[0][1].strip(), re.IGNORECASE)  # a line that Excel writes and reads
+    hint = re.fullmatch(r"sep=(.)", numbered[0][1].strip(" "), re.IGNORECASE)  # a line that Excel writes and reads
     hint_line = numbered[0][0] if hint is not None and len(numbered) > 1 else 0
     if hint_line:
         numbered.pop(0)
@@ -212,8 +212,7 @@ def parse_csv(text: str, *, path: str | os.PathLike[str] | None = None) -> CsvTe
         numbered = [one for one, row in zip(numbered, rows) if row]
         rows = [row for row in rows if row]
     lines = [number for number, _ in numbered]
-    forms = _forms(text, separator, plain, header)
-    return CsvText(rows, lines, header, 0 if header is None else header_line, hint_line, forms)
+    return CsvText(rows, lines, header, 0 if header is None else header_line, hint_line, separator)
 
 
 def _fields(numbered: tuple[int, str], separator: str, path: str | os.PathLike[str] | None) -> list[str]:
@@ -223,19 +222,32 @@ def _fields(numbered: tuple[int, str], separator: str, path: str | os.PathLike[s
         raise InputError(f"cannot be split into columns ({error})", path=path, place=f"line {numbered[0]}") from None
 
 
-def _forms(text: str, separator: str, plain: bool, header: tuple[str, ...] | None) -> tuple[str, ...]:
-    forms = []
+def unusual_rows(text: str, found: CsvText) -> tuple[str, ...]:
+    """What is unusual about the rows of a csv, in words.
+
+    Parameters
+    ----------
+    found : `parse_csv` of the text
+    """
+    forms, separator = [], found.separator
     if separator != ",":
-        forms.append({";": "semicolons", "\t": "tabs", " ": "spaces"}[separator] + " between the columns")
+        named = {";": "semicolons", "\t": "tabs", " ": "spaces"}.get(separator, f"'{separator}'")
+        forms.append(f"{named} between the columns")
         if any(_DECIMAL_COMMA.fullmatch(field) for line in text.split("\n") for field in line.split(separator)):
             forms.append("decimal commas")
     if '"' in text:
         forms.append("quotation marks")
-    if not plain and separator == "," and (",\n" in text or text.rstrip().endswith(",")):
+    if separator == "," and (",\n" in text or text.rstrip().endswith(",")):
         forms.append("commas at the end of rows")
-    if header is not None:
+    if found.header is not None:
         forms.append("a header")
     return tuple(forms)
+
+
+def unquoted(line: str) -> str:
+    """A path or a name as a spreadsheet may write it: in quotation marks, with empty cells behind."""
+    line = line.strip().rstrip(",;\t ")
+    return line[1:-1] if len(line) > 1 and line[0] == line[-1] == '"' else line
 
 
 def unusual_bytes(content: bytes) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ import numpy as np
 from tqdm import tqdm
 
 from util.cli import run_main
-from util.files import read_json, write_json, written_whole
+from util.files import read_json, write_array, write_json
 
 CHUNK = 100
 WIDTH, HEIGHT = 360, 180
@@ -28,8 +28,7 @@ def make_chunk(folder: Path, split: str, seed: int, count: int = CHUNK) -> None:
     for picture, found in training_frames(seed, count, split, (WIDTH, HEIGHT)):
         pictures.append(picture)
         boxes.append(np.asarray(found, dtype=np.float64).reshape(-1, 4).round(2).tolist())
-    with written_whole(frames_path) as temporary:
-        np.save(temporary, np.stack(pictures))
+    write_array(frames_path, np.stack(pictures))
     write_json(boxes_path, boxes)
 
 
