@@ -175,7 +175,7 @@ def _films(videos: Sequence[Path]) -> list[SoundAndFilm]:
     items: dict[str, SoundAndFilm] = {}
     for path in videos:
         try:
-            with av.open(path, metadata_errors="replace") as container:
+            with av.open(os.path.abspath(path), metadata_errors="replace") as container:
                 sound = bool(container.streams.audio)
         except (av.error.FFmpegError, OSError) as error:
             rule = f"is a video that cannot be opened ({error.strerror}), and no sound file is given"

@@ -38,6 +38,14 @@ def test_the_samples_of_a_film_are_those_of_its_sound(tmp_path, name, codec, mos
     assert sum(block.shape[1] for block in audio_blocks(path)) == info.frames
 
 
+def test_a_colon_in_the_name_of_a_film_is_no_protocol(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    music(tmp_path / "12:30.mov")
+    (item,) = find_items([Path("12:30.mov")]).items
+    assert item.video is not None and audio_info(item.audio).channels == 4
+    assert np.abs(read_audio(item.audio) - SOUND).max() < 5e-5
+
+
 def test_the_track_with_most_channels_is_used_and_that_is_said(tmp_path):
     path = tmp_path / "both.mkv"
     with av.open(path, "w") as out:

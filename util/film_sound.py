@@ -37,7 +37,7 @@ def _folder() -> Path:
 def _opened(path: str | os.PathLike[str]) -> Iterator[av.container.InputContainer]:
     """A film without its box of spatial audio: PyAV 18 frees FFmpeg's layout for one twice and aborts."""
     with ExitStack() as stack:
-        source: str | BinaryIO | Overlaid = os.fspath(path)
+        source: str | BinaryIO | Overlaid = os.path.abspath(path)  # "12:30.mp4" would be a protocol
         if places := places_of_spatial_boxes(path):
             file: BinaryIO | Overlaid = stack.enter_context(open(path, "rb"))
             for place in places:

@@ -80,7 +80,7 @@ def _open(path: str | os.PathLike[str]) -> av.container.InputContainer:
 def has_pictures(path: str | os.PathLike[str]) -> bool:
     """Whether a file that can be opened has a video stream, other than a cover."""
     try:
-        with av.open(Path(path), metadata_errors="replace") as container:
+        with av.open(os.path.abspath(path), metadata_errors="replace") as container:
             return any(not one.disposition & Disposition.attached_pic for one in container.streams.video)
     except (av.error.FFmpegError, OSError):
         return False
@@ -200,9 +200,7 @@ def _sphere_of(track: Track | None, path: str | os.PathLike[str]) -> Sphere | No
         rule = f"has the projection {sphere.projection} by its spherical box: export it as equirectangular (360 x 180)"
         raise InputError(rule + " from the camera's program", path=path)
     if sphere.stereo:
-        crop = {"top-bottom": "crop=iw:ih/2:0:0", "left-right": "crop=iw/2:ih:0:0"}.get(
-            sphere.stereo, "crop=iw/2:ih:0:0"
-        )
+        crop = "crop=iw:ih/2:0:0" if sphere.stereo == "top-bottom" else "crop=iw/2:ih:0:0"
         rule = f"holds two views by its box of stereo ({sphere.stereo}): {command.format(crop)} keeps one"
         raise InputError(rule, path=path)
     top, bottom, left, right = sphere.cropped
