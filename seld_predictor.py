@@ -20,12 +20,13 @@ from dataset.classes import STARSS23_CLASSES
 from dataset.loader import Loader
 from dataset.recordings import Labels, Recording, no_boxes
 from dataset.source import Read, Source, Visual, read_file
-from output_format.candidates import Candidates, label_frame_of, merge
+from output_format.candidates import Candidates, merge
 from system.checkpoint import load_checkpoint, model_of, thresholds_of
 from system.model import Model, StageModel
 from util.audio import resample_stretch
 from util.errors import InputError
 from util.events import EventTable
+from util.intervals import label_frame_of
 from util.machine import make_fabric
 from util.microphone_arrays import Array
 from util.runs import result_checkpoint

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -425,9 +425,9 @@ class OverlapLayout(Layout):
         return sorted(path for path in root.glob("wav_ov*") if path.is_dir() and self._FOLDER.fullmatch(path.name))
 
 
-def sounds_under(folder: Path) -> Iterator[Path]:
+def sounds_under(folder: Path) -> list[Path]:
     """Sound files under a folder."""
-    return iter(files_under(folder, SOUND_SUFFIXES))
+    return files_under(folder, SOUND_SUFFIXES)
 
 
 def _on_disk(path: Path) -> Path:

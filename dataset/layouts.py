@@ -24,7 +24,7 @@ from util.files import read_json
 from util.find import existing
 from util.interval_csv import INTERVAL_DIALECTS, IntervalDialect
 from util.microphone_arrays import ARRAYS
-from util.text import parse_csv, read_text
+from util.text import CsvText, parse_csv, read_text
 
 __all__ = ["LAYOUTS", "DataRoot", "Layout", "ListNames", "layout_of_file"]
 
@@ -156,10 +156,6 @@ class DataRoot:
         """
         return self.layout.audio_files(self.path, format, stage)
 
-    def has_recordings(self, format: str | None = None) -> bool:
-        """Whether there is anything to train or evaluate on."""
-        return any(self.audio_files(format, stage) for stage in self.layout.stages)
-
 
 def layout_of_file(path: str | os.PathLike[str]) -> Layout:
     """The layout of a sound file that lies in no data root named, told by its folder and name; STARSS23 if by none."""
@@ -193,11 +189,12 @@ def _layout_2018(root: Path) -> Layout:
     any_row = _2018_ROWS[0]
     sound = next(iter(any_row.audio_files(root, any_row.formats[0])), None)
     labels = next(iter(any_row.label_files(root)), None)
+    found = None if labels is None else _parsed(labels)
     fitting = [
         row
         for row in _2018_ROWS
         if (sound is None or ARRAYS[row.formats[0]].channels == audio_info(sound).channels)
-        and (labels is None or _fits(labels, INTERVAL_DIALECTS[row.dialect]))
+        and (labels is None or (found is not None and _fits(found, INTERVAL_DIALECTS[row.dialect])))
     ]
     # rows of street sounds fit the other sets, too, but for what they call the classes
     fitting = [row for row in fitting if INTERVAL_DIALECTS[row.dialect].aliases] or fitting
@@ -210,12 +207,16 @@ def _layout_2018(root: Path) -> Layout:
     return max(by_folder, key=lambda row: len(row.name), default=fitting[0])
 
 
-def _fits(labels: Path, dialect: IntervalDialect) -> bool:
-    """Whether header and first row of a label file are of a dialect."""
+def _parsed(labels: Path) -> CsvText | None:
+    """The rows of a label file; None where it is none."""
     try:
-        found = parse_csv(read_text(labels))
+        return parse_csv(read_text(labels))
     except InputError:
-        return False
+        return None
+
+
+def _fits(found: CsvText, dialect: IntervalDialect) -> bool:
+    """Whether header and first row of a label file are of a dialect."""
     if found.header is None:
         return not found.rows
     names = [named(name).name for name in found.header]

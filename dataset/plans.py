@@ -16,7 +16,7 @@ import numpy as np
 from dataset import draws
 from dataset.framing import Framing
 from util.errors import InputError
-from util.intervals import frames_per_second
+from util.intervals import frames_per_second, label_frame_of
 
 Lengths = Sequence[int] | np.ndarray  # samples of each recording
 
@@ -168,7 +168,7 @@ class Plan:
     def _label_frames(self, piece: Piece, step: np.ndarray, frame_s: float) -> np.ndarray:
         """Label frames of frames of a piece (counted from its first), -1 outside of the recording."""
         place = piece.first + step
-        frame = _coarser(place, self.framing.hop_s, frame_s)
+        frame = label_frame_of(place, self.framing.hop_s, frame_s)
         inside = (step >= piece.inside[0]) & (step < piece.inside[1])
         return np.where(inside & (frame < self._clip_label_frames(piece, frame_s)), frame, -1)
 
@@ -331,7 +331,7 @@ class WindowGrid(EvaluationPlan):
 
     def _label_frames(self, piece: Piece, step: np.ndarray, frame_s: float) -> np.ndarray:
         place, frames = piece.first + step, int(self._frames[piece.recording])
-        frame = _coarser(place, self.framing.hop_s, frame_s)
+        frame = label_frame_of(place, self.framing.hop_s, frame_s)
         # the reference's label of a clip has one step more than its feature, and label frames up to ceil(10 duration)
         count = -(-frames // max(round(frame_s / self.framing.hop_s), 1))
         return np.where((place >= 0) & (place <= frames) & (frame < count), frame, -1)
@@ -534,11 +534,3 @@ def whole_frames(plan: Plan, recording: int, first: int, count: int) -> Piece:
     framing = plan.framing
     start = first * framing.hop - framing.left
     return Piece(recording, start, count, first, (0, count), 0, int(plan.lengths[recording]))
-
-
-def _coarser(place: np.ndarray, step_s: float, frame_s: float) -> np.ndarray:
-    """Label frames of steps, by whole numbers where a label frame is a whole number of steps."""
-    ratio = round(frame_s / step_s)
-    if ratio and math.isclose(ratio * step_s, frame_s, rel_tol=1e-9):
-        return place // ratio
-    return np.floor((place + 0.5) * step_s / frame_s + 1e-9).astype(np.int64)

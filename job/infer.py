@@ -27,7 +27,7 @@ from report.player import write_player
 from report.shown import Shown
 from report.tracks import link_events, write_audacity_labels, write_events_json
 from seld_predictor import Inference
-from util.audio import audio_info, say_once
+from util.audio import audio_info, say_of_file
 from util.boxes import BoxTrack
 from util.channels import Channels, channels_of, with_gain
 from util.dialects import write_events
@@ -105,7 +105,7 @@ class _Job:
         recording = open_sound(item.audio, self.inference.model.array)
         channels = channels_of(audio_info(item.audio), self.inference.model.array, self.wanted)
         for line in channels.said:
-            say_once(item.audio, line)
+            say_of_file(item.audio, line)
         heard = listen(item.audio, self.inference.model.array, channels)
         gain_db = gain_to_level_db(heard[0].level_dbfs, self.inference.level_dbfs, self.args.gain_db)
         channels = with_gain(channels, self.inference.model.array, gain_db)

@@ -31,7 +31,7 @@ from util.audio import (
     resampling_margin,
     resampling_span,
     samples_of_bytes,
-    say_once,
+    say_of_file,
 )
 from util.channels import channels_of, with_gain
 from util.dialects import dialect_named, format_events
@@ -40,8 +40,8 @@ from util.events import EventTable
 from util.files import written_whole
 from util.job_arguments import Arguments
 from util.placement import Placement
-from util.sound_header import piped_wav
-from util.waveform import as_waveform
+from util.sound_header import piped_wav, sample_bytes
+from util.waveform import as_waveform, zero_padded
 
 DIALECT = "dcase2023"
 _CODINGS = {"s16le": "<i2", "f32le": "<f4"}
@@ -164,18 +164,21 @@ class StreamPredictor:
         that works through the stream rounds otherwise, and phase differences jump where they pass 0.
         """
         start = self.plan.window_start(self.windows)
-        held = np.zeros((len(self._held), self.plan.window_samples), dtype=np.float32)
-        first, last = max(start, 0), start + length
-        if last > first:
-            gone = self.heard - self._held.shape[1]
-            held[:, first - start : length] = resample_stretch(
+        gone = self.heard - self._held.shape[1]
+        held = zero_padded(
+            lambda first, last: resample_stretch(
                 lambda begin, count: self._held[:, begin - gone : begin - gone + count],
                 self.heard,
                 first,
                 last,
                 self.rate_hz,
                 self.framing.rate_hz,
-            )
+            ),
+            len(self._held),
+            start + length,
+            start,
+            start + self.plan.window_samples,
+        )
         if self.matrix is None or length <= 0:
             return held if self.matrix is None else np.zeros((len(self.matrix), held.shape[1]), dtype=np.float32)
         window = np.zeros((len(self.matrix), held.shape[1]), dtype=np.float32)
@@ -292,7 +295,7 @@ def _of_file(inference: Inference, item: SoundAndFilm, args: Arguments) -> tuple
             boxes = boxes_as_needed(item.video, inference.open_detector(), placement, hop_s)
     channels = channels_of(audio_info(item.audio), inference.model.array, wanted(args))
     for line in channels.said:
-        say_once(item.audio, line)
+        say_of_file(item.audio, line)
     level = level_dbfs(item.audio, matrix=channels.matrix, most_s=LOOKED_AT_S) if args.gain_db == "auto" else 0.0
     gain_db = gain_to_level_db(level, inference.level_dbfs, args.gain_db)
     channels = with_gain(channels, inference.model.array, gain_db)
@@ -344,7 +347,7 @@ def _of_standard_input(inference: Inference, args: Arguments) -> tuple[StreamPre
         info, coding, length = raw, _CODINGS[args.stream_format or "s16le"], None
     channels = channels_of(info, array, wanted(args))
     for line in channels.said:
-        say_once(_STANDARD_INPUT, line)
+        say_of_file(_STANDARD_INPUT, line)
     channels = with_gain(channels, array, gain_to_level_db(0.0, inference.level_dbfs, args.gain_db))
     predictor = StreamPredictor(inference, rate_hz=info.rate_hz, matrix=channels.matrix)
     return predictor, _piped_blocks(read, coding, info.channels, length)
@@ -411,7 +414,7 @@ def _piped_blocks(pipe: _Pipe, coding: str, channels: int, length: int | None) -
     length : bytes of samples; what comes behind them belongs to the file, not to the sound. None: all is samples
     """
     left, any_at_all = b"", False
-    frame_bytes = int(coding[-1]) * channels if coding[-1].isdigit() else channels
+    frame_bytes = sample_bytes(coding) * channels
     for data in pipe.blocks():
         if length is not None:
             data, length = data[:length], max(length - len(data), 0)

@@ -47,11 +47,6 @@ class Candidates:
         )
 
 
-def label_frame_of(frame: np.ndarray, frame_s: float, label_frame_s: float) -> np.ndarray:
-    """Label frame (int64) in which the middle of each frame of an output lies."""
-    return np.floor((np.asarray(frame) + 0.5) * frame_s / label_frame_s + 1e-9).astype(np.int64)
-
-
 def merge(
     candidates: Candidates, thresholds: np.ndarray, unification_deg: float = 15.0, *, reference_azimuth: bool = False
 ) -> EventTable:

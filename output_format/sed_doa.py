@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,13 +12,13 @@ import torch
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy
 
-from output_format.activity import with_activity
-from output_format.candidates import Candidates, label_frame_of
-from output_format.contract import Clip, Frames, LabelGrid
+from output_format.activity import ActivityFirst
+from output_format.candidates import Candidates
+from output_format.contract import Frames
 from util.angles import degrees_from_direction, direction_from_degrees, wrap_azimuth_deg
 from util.errors import InputError
 from util.events import EventTable
-from util.intervals import IntervalTable, frame_range, frames_per_second
+from util.intervals import IntervalTable, frame_range, frames_of, frames_per_second, label_frame_of
 
 AXES = {"xyz": 3, "xy": 2, "polar": 2}  # numbers per direction; polar: azimuth, stretched elevation
 DEFAULT_AZIMUTH_DEG = 180.0
@@ -230,8 +230,7 @@ def output_rows(table: IntervalTable, *, frame_s: float = 0.02) -> EventTable:
     """
     first, last = frame_range(table, frame_s, "trunc")
     length = np.maximum(last - first + 1, 0)
-    row = np.repeat(np.arange(len(table)), length)
-    frame = np.arange(len(row)) - np.repeat(np.cumsum(length) - length, length) + first[row]
+    row, frame = frames_of(first, length)
     _, begin, place = np.unique(frame, return_index=True, return_inverse=True)
     events = EventTable.make(
         frame=frame,
@@ -352,7 +351,7 @@ def decode(
     )
 
 
-class SedDoa:
+class SedDoa(ActivityFirst):
     """A probability and a direction per class and frame.
 
     Parameters
@@ -370,7 +369,6 @@ class SedDoa:
     """
 
     name = "sed_doa"
-    axes: tuple[str, ...] = ("output", "class", "frame")
     threshold: float | None = 0.5
 
     def __init__(
@@ -392,11 +390,6 @@ class SedDoa:
             raise ValueError(f"frames of {frame_s} s")
 
     @property
-    def label_frame_s(self) -> float:
-        """Length of the label frames that it is trained on, those of the output."""
-        return self.frame_s
-
-    @property
     def outputs(self) -> int:
         """Numbers per class and frame."""
         return 1 + AXES[self.coordinates]
@@ -404,10 +397,7 @@ class SedDoa:
     def description(self) -> dict[str, Any]:
         """What is written beside a raw output, so that it can be decoded without the network."""
         return {
-            "format": self.name,
-            "axes": list(self.axes),
-            "frame_s": self.frame_s,
-            "label_frame_s": self.label_frame_s,
+            **self.common_description(),
             "coordinates": self.coordinates,
             "style": self.style.name,
             "default_zero": self.default_zero,
@@ -444,37 +434,17 @@ class SedDoa:
         """A label matrix (frames, 3 classes) in the network's coordinates: (1 + axes, classes, frames) float64."""
         return coordinates_of(matrix, self.coordinates, self.style, default_zero=self.default_zero)
 
-    def encode(self, clips: Sequence[Clip], grid: LabelGrid) -> Tensor:
-        """Labels of a batch: (batch, 1 + axes, classes, steps) float32; nothing outside of the recordings.
+    def nothing(self) -> np.ndarray:
+        """Labels (1 + axes, classes) of a frame outside of the recording."""
+        return self.convert(self.label_matrix(IntervalTable.make(), 1))[..., 0]
 
-        Parameters
-        ----------
-        clips : labels of each of the grid's spans
-        grid : frame of each output step
-        """
-        batch, steps = grid.frame.shape
-        empty = self.convert(self.label_matrix(IntervalTable.make(), 1))[..., 0]  # (1 + axes, classes)
-        made = np.empty((batch, *empty.shape, steps), dtype=np.float32)
-        made[:] = empty[..., None]
-        for clip, span in zip(clips, grid.spans):
-            frame = grid.frame[span.item, span.first : span.end]
-            inside = np.flatnonzero(frame >= 0)
-            if not len(inside):
-                continue
-            first, last = int(frame[inside].min()), int(frame[inside].max())
-            matrix = self.label_matrix(clip.intervals, span.clip_frames, first, last - first + 1)
-            made[span.item, :, :, span.first + inside] = self.convert(matrix)[..., frame[inside] - first].transpose(
-                2, 0, 1
-            )
-        return torch.from_numpy(made)
+    def stretch(self, table: IntervalTable, clip_frames: int, first_frame: int, frames: int) -> np.ndarray:
+        """Labels (1 + axes, classes, frames) of a stretch of a recording of `clip_frames` frames."""
+        return self.convert(self.label_matrix(table, clip_frames, first_frame, frames))
 
     def encode_clip(self, table: IntervalTable, frames: int) -> np.ndarray:
         """Labels of a whole clip: (1 + axes, classes, frames) float32."""
         return self.convert(self.label_matrix(table, frames)).astype(np.float32)
-
-    def target(self, labels: Tensor, device: torch.device) -> Tensor:
-        """Labels (batch, 1 + axes, classes, frames) on the device."""
-        return labels.to(device, non_blocking=True)
 
     def loss(self, output: Tensor, target: Tensor, *, reduction: str = "mean") -> Tensor:
         """Weighted loss; reduction "mean", or "window" for one value per window."""
@@ -519,14 +489,6 @@ class SedDoa:
     def figure_style(self) -> str:
         """How its publication draws it: that of its labels."""
         return self.style.name
-
-    def probabilities(self, raw: np.ndarray) -> np.ndarray:
-        """Activity of a raw output or of encoded labels: (frames, classes)."""
-        return np.asarray(raw)[0].T
-
-    def with_activity(self, raw: np.ndarray, labels: np.ndarray) -> np.ndarray:
-        """The raw output with the activity of encoded labels in place of its own, both (1 + axes, classes, frames)."""
-        return with_activity(raw, labels)
 
     def frames_of(self, raw: np.ndarray) -> Frames:
         """A raw output (1 + axes, classes, frames) frame by frame."""

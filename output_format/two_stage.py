@@ -7,7 +7,7 @@ Detection and Localization using a Two-Stage Strategy', DCASE 2019 workshop, arX
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -16,9 +16,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy
 
-from output_format.activity import with_activity
+from output_format.activity import ActivityFirst
 from output_format.candidates import Candidates
-from output_format.contract import Clip, Frames, LabelGrid
+from output_format.contract import Frames
 from util.angles import direction_from_degrees, wrap_azimuth_deg
 from util.events import EventTable
 from util.intervals import IntervalTable, frames_per_second
@@ -215,12 +215,18 @@ def decimated(raw: np.ndarray, *, frame_s: float = FRAME_S, label_frame_s: float
     ------
     ValueError : label frames that are no multiple of the network's
     """
-    ratio = label_frame_s / frame_s
-    step = round(ratio)
-    if step < 1 or not math.isclose(ratio, step, rel_tol=1e-6):
+    step = _frames_per_label(frame_s, label_frame_s)
+    if not step:
         raise ValueError(f"frames of {label_frame_s} s cannot be made of frames of {frame_s} s")
     count = round(raw.shape[-1] / step)
     return raw[..., (step - 1) // 2 :: step][..., :count]
+
+
+def _frames_per_label(frame_s: float, label_frame_s: float) -> int:
+    """Frames of the network in a label frame; 0 where that is no whole number."""
+    ratio = label_frame_s / frame_s
+    step = round(ratio)
+    return step if math.isclose(ratio, step, rel_tol=1e-6) else 0
 
 
 def decode(
@@ -293,7 +299,7 @@ def _checked(raw: np.ndarray) -> np.ndarray:
     return raw
 
 
-class TwoStage:
+class TwoStage(ActivityFirst):
     """The output format of one stage: what trainer and predictor need to know of it.
 
     Parameters
@@ -310,7 +316,6 @@ class TwoStage:
     """
 
     name = "two_stage"
-    axes: tuple[str, ...] = ("output", "class", "frame")
     threshold: float | None = THRESHOLD
 
     def __init__(
@@ -327,18 +332,10 @@ class TwoStage:
         self.classes, self.beta, self.kind, self.on_grid = classes, float(beta), kind, on_grid
         self.frame_s = float(frame_s)
 
-    @property
-    def label_frame_s(self) -> float:
-        """Length of the label frames that it is trained on, those of the output."""
-        return self.frame_s
-
     def description(self) -> dict[str, Any]:
         """What is written beside a raw output, so that it can be decoded without the network."""
         return {
-            "format": self.name,
-            "axes": list(self.axes),
-            "frame_s": self.frame_s,
-            "label_frame_s": self.label_frame_s,
+            **self.common_description(),
             "on_grid": self.on_grid,
             "beta": self.beta,
             "kind": self.kind,
@@ -355,29 +352,20 @@ class TwoStage:
             on_grid=bool(about["on_grid"]),
         )
 
-    def encode(self, clips: Sequence[Clip], grid: LabelGrid) -> Tensor:
-        """Labels of a batch: (batch, 3, classes, steps) float32; nothing outside of the recordings."""
-        made = np.zeros((len(grid.frame), 3, self.classes, grid.frame.shape[1]), dtype=np.float32)
-        for clip, span in zip(clips, grid.spans):
-            frame = grid.frame[span.item, span.first : span.end]
-            inside = np.flatnonzero(frame >= 0)
-            if not len(inside):
-                continue
-            first, count = int(frame[inside].min()), int(np.ptp(frame[inside])) + 1
-            maps = label_maps(
-                clip.intervals,
-                self.classes,
-                frame_s=self.frame_s,
-                clip_frames=span.clip_frames,
-                first_frame=first,
-                frames=count,
-            )
-            made[span.item, :, :, span.first + inside] = maps[..., frame[inside] - first].transpose(2, 0, 1)
-        return torch.from_numpy(made)
+    def nothing(self) -> np.ndarray:
+        """Labels (3, classes) of a frame outside of the recording."""
+        return np.zeros((3, self.classes))
 
-    def target(self, labels: Tensor, device: torch.device) -> Tensor:
-        """Labels (batch, 3, classes, frames) on the device."""
-        return labels.to(device, non_blocking=True)
+    def stretch(self, table: IntervalTable, clip_frames: int, first_frame: int, frames: int) -> np.ndarray:
+        """Labels (3, classes, frames) of a stretch of a recording of `clip_frames` frames."""
+        return label_maps(
+            table,
+            self.classes,
+            frame_s=self.frame_s,
+            clip_frames=clip_frames,
+            first_frame=first_frame,
+            frames=frames,
+        )
 
     def loss(self, output: Tensor, target: Tensor, *, reduction: str = "mean") -> Tensor:
         """Loss of the stage; reduction "mean", or "window" for one value per window."""
@@ -391,8 +379,7 @@ class TwoStage:
 
     def makes(self, frame_s: float) -> bool:
         """Whether `candidates` makes label frames of a length in seconds: multiples of the output's."""
-        ratio = frame_s / self.frame_s
-        return ratio > 0.5 and math.isclose(ratio, round(ratio), rel_tol=1e-6)
+        return _frames_per_label(self.frame_s, frame_s) > 0
 
     def candidates(self, raw: np.ndarray, *, frame_s: float | None = None, first: int = 0) -> Candidates:
         """Raw output of a clip (3, classes, frames) -> candidates per label frame.
@@ -419,14 +406,6 @@ class TwoStage:
         """How its publication draws it."""
         return self.name
 
-    def probabilities(self, raw: np.ndarray) -> np.ndarray:
-        """Activity of a raw output or of encoded labels: (frames, classes)."""
-        return np.asarray(raw)[0].T
-
-    def with_activity(self, raw: np.ndarray, labels: np.ndarray) -> np.ndarray:
-        """The raw output with the activity of encoded labels, both (3, classes, frames): stage 2 by itself."""
-        return with_activity(raw, labels)
-
     def frames_of(self, raw: np.ndarray) -> Frames:
         """A raw output (3, classes, frames) frame by frame: angles as they are, not rounded and not wrapped."""
         raw = _checked(raw)
@@ -445,7 +424,6 @@ class TwoStage:
 
         Vectors as SELDnet 2018 scores them: all x, then all y, then all z of the classes.
         """
-        raw = _checked(raw)
-        azimuth, elevation = np.rad2deg(raw[1:].astype(np.float64))
-        vectors = np.moveaxis(direction_from_degrees(azimuth, elevation), -1, 0)
-        return raw[0].T > THRESHOLD, vectors.transpose(2, 0, 1).reshape(raw.shape[-1], -1)
+        found = self.frames_of(raw)
+        frames = found.activity.shape[-1]
+        return found.activity.T > THRESHOLD, found.vectors.transpose(2, 0, 1).reshape(frames, -1)

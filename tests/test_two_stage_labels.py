@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from dataset.classes import TUT_CLASSES
-from output_format.activity import with_activity
 from output_format.candidates import merge
 from output_format.contract import ActivityApart
 from output_format.formats import MultiAccdoa, SedDoa
@@ -151,7 +150,7 @@ def test_second_stage_with_activity() -> None:
     raw = np.random.default_rng(0).random((3, 2, 32)).astype(np.float32)
     for frames in (37, 32, 20):
         labels = label_maps(table((0, 9, 1, 0, 0)), 2, clip_frames=frames)
-        made = with_activity(raw, labels)
+        made = TwoStage(2, beta=1.0).with_activity(raw, labels)
         assert made.shape == raw.shape and made[0].sum() == min(frames, 32) and not made[0, 0].any()
         np.testing.assert_array_equal(made[1:], raw[1:])
     assert raw[0].max() > 0.5 and raw[0, 0].any()

@@ -21,7 +21,7 @@ import soxr
 from util.errors import InputError
 from util.files import written_whole
 from util.overlaid import Overlaid
-from util.sound_header import SoundHeader, flac_length, sound_header
+from util.sound_header import SoundHeader, flac_length, sample_bytes, sound_header
 from util.waveform import zero_padded
 
 logger = logging.getLogger(__name__)
@@ -251,7 +251,7 @@ def _header(path: str, size: int, modified_ns: int) -> AudioInfo:
     if info.frames <= 0:
         raise InputError("has no samples", path=path)
     if info.note:
-        say_once(path, info.note)
+        say_of_file(path, info.note)
     return info
 
 
@@ -260,12 +260,12 @@ def _of_film(path: str, size: int, modified_ns: int) -> AudioInfo:
     from util.film_sound import film_sound  # PyAV, only where there is a film
 
     sound = film_sound(path, size, modified_ns)
-    width = 2 if sound.coding == "<i2" else 4
-    header = SoundHeader("film", sound.channels, sound.rate_hz, sound.coding, width * sound.channels, 0, sound.frames)
+    block = sample_bytes(sound.coding) * sound.channels
+    header = SoundHeader("film", sound.channels, sound.rate_hz, sound.coding, block, 0, sound.frames)
     if sound.frames <= 0:
         raise InputError("its sound has no samples", path=path)
     if sound.note:
-        say_once(path, sound.note)
+        say_of_file(path, sound.note)
     return AudioInfo(
         Path(path),
         sound.channels,
@@ -286,7 +286,7 @@ def _of_file(error: InputError, path: str) -> InputError:
     return InputError(rule, path=path)
 
 
-def say_once(path: str | os.PathLike[str], text: str, *, level: int = logging.WARNING) -> None:
+def say_of_file(path: str | os.PathLike[str], text: str, *, level: int = logging.WARNING) -> None:
     """Log something about a file, the first time that it is to be said."""
     with _SAID_LOCK:
         new = (os.fspath(path), text) not in _SAID
@@ -337,7 +337,7 @@ def _counted(path: str) -> int:
     import av  # only where a file of unknown length is met
 
     try:
-        with av.open(path, metadata_errors="replace") as container:
+        with av.open(os.path.abspath(path), metadata_errors="replace") as container:
             return sum(frame.samples for frame in container.decode(audio=0))
     except (av.error.FFmpegError, OSError, IndexError) as error:
         raise InputError(f"cannot be decoded ({error})", path=path) from None
@@ -447,7 +447,7 @@ def samples_of_bytes(data: bytes, coding: str, channels: int) -> np.ndarray:
     ----------
     coding : as in `util.sound_header.SoundHeader`
     """
-    width = int(coding[-1]) if coding[-1].isdigit() else 1
+    width = sample_bytes(coding)
     count = len(data) // (width * channels)
     waveform = np.empty((channels, count), dtype=np.float32)
     if coding in ("alaw", "ulaw"):
@@ -490,7 +490,7 @@ def _companding(coding: str) -> np.ndarray:
 def _read_at(info: AudioInfo, first: int, last: int, rate_hz: int) -> np.ndarray:
     """(channels, last - first) float32, samples [first, last) of the file at `rate_hz`."""
     if info.rate_hz != rate_hz:
-        say_once(info.path, f"resampled from {info.rate_hz} to {rate_hz} Hz", level=logging.INFO)
+        say_of_file(info.path, f"resampled from {info.rate_hz} to {rate_hz} Hz", level=logging.INFO)
     return resample_stretch(
         lambda begin, count: _read(info, begin, count), info.frames, first, last, info.rate_hz, rate_hz
     )

@@ -49,12 +49,17 @@ def products_folder() -> Path:
 
 def writable(folder: str | os.PathLike[str]) -> bool:
     """Whether files can be made in a folder, or the folder itself can."""
-    folder = Path(folder).absolute()
-    while not folder.exists() and folder != folder.parent:
-        folder = folder.parent
+    folder = _nearest(Path(folder).absolute())
     if not os.access(folder, os.W_OK | os.X_OK):
         return False
     return os.name != "nt" or _takes_files(str(folder))  # there os.access looks at a flag that folders ignore
+
+
+def _nearest(folder: Path) -> Path:
+    """The folder, or the nearest of those around it that exists."""
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    return folder
 
 
 @functools.lru_cache(maxsize=1024)
@@ -131,8 +136,6 @@ def place(source: str | os.PathLike[str], beside: Path, product: str) -> Path:
     if here is None:
         return beside
     if _chosen() is None:
-        folder = beside.parent
-        while not folder.exists() and folder != folder.parent:
-            folder = folder.parent
-        say_once(f"cannot be written; what is made of its files goes to {here.parent} (or --cache DIR)", folder)
+        rule = f"cannot be written; what is made of its files goes to {here.parent} (or --cache DIR)"
+        say_once(rule, _nearest(beside.parent))
     return here

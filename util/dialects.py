@@ -103,9 +103,7 @@ def parse_events(
     """As `read_events`, from the text of a file; `path` only names it in messages."""
 
     def check(by_name: dict[str, np.ndarray], lines: Sequence[int]) -> None:
-        for name, column in by_name.items():
-            if _rule_broken(name, column, class_count, any_angle=dialect.truncated)[0].any():
-                _refuse_first(by_name, lines, class_count, path, any_angle=dialect.truncated)
+        _refuse_first(by_name, lines, class_count, path, any_angle=dialect.truncated)
 
     by_name, lines = _by_name(parse_csv(text, path=path), dialect, path, check)
     if not lines:
@@ -226,7 +224,7 @@ def _refuse_first(
     *,
     any_angle: bool,
 ) -> None:
-    """Raise InputError for the first row that breaks the rule of a column, and of its columns for the first."""
+    """Raise InputError for the first row, if any, that breaks the rule of a column; of its columns for the first."""
     broken = []
     for name, column in by_name.items():
         bad, rule = _rule_broken(name, column, class_count, any_angle=any_angle)
@@ -236,8 +234,9 @@ def _refuse_first(
             bad, rule = _rule_broken(name, column[:at], class_count, any_angle=any_angle)
             if not bad.any():
                 broken.append(found)
-    at, rule = min(broken, key=lambda one: one[0])
-    raise InputError(rule, path=path, place=f"line {lines[at]}")
+    if broken:
+        at, rule = min(broken, key=lambda one: one[0])
+        raise InputError(rule, path=path, place=f"line {lines[at]}")
 
 
 def write_events(path: str | os.PathLike[str], table: EventTable, dialect: str = "starss23") -> None:

@@ -158,6 +158,27 @@ def frame_range(table: IntervalTable, frame_s: float, rounding: str = "covered")
     return np.floor(start).astype(np.int64), np.ceil(end).astype(np.int64)
 
 
+def label_frame_of(frame: np.ndarray, frame_s: float, label_frame_s: float) -> np.ndarray:
+    """Label frame (int64) in which the middle of each frame of an output lies."""
+    return np.floor((np.asarray(frame) + 0.5) * frame_s / label_frame_s + 1e-9).astype(np.int64)
+
+
+def frames_of(first: np.ndarray, length: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Every frame of events that begin at frame `first` and last `length` >= 0 frames, event by event.
+
+    Returns
+    -------
+    index of the event, frame: both (sum of length,) int64
+
+    Examples
+    --------
+    >>> [found.tolist() for found in frames_of(np.array([5, 0]), np.array([2, 3]))]
+    [[0, 0, 1, 1, 1], [5, 6, 0, 1, 2]]
+    """
+    row = np.repeat(np.arange(len(length)), length)
+    return row, np.arange(len(row)) - np.repeat(np.cumsum(length) - length, length) + first[row]
+
+
 def to_events(
     table: IntervalTable, frame_s: float, frame_count: int | None = None, rounding: str = "covered"
 ) -> EventTable:
@@ -183,8 +204,7 @@ def to_events(
     if frame_count is not None:
         last = np.minimum(last, frame_count - 1)
     length = np.maximum(last - first + 1, 0)
-    row = np.repeat(np.arange(len(table)), length)
-    frame = np.arange(len(row)) - np.repeat(np.cumsum(length) - length, length) + first[row]
+    row, frame = frames_of(first, length)
     azimuth, elevation = wrap_azimuth_deg(table.azimuth_deg[row]), table.elevation_deg[row]
     for index in np.flatnonzero(table.moving & (length > 0)).tolist():
         mine = row == index

@@ -12,7 +12,7 @@ from util.dialects import read_events
 from util.errors import InputError
 from util.events import EventTable
 from util.interval_csv import INTERVAL_DIALECTS, read_intervals
-from util.intervals import IntervalTable, from_events, to_events
+from util.intervals import IntervalTable, frames_of, from_events, to_events
 
 
 def read_label_events(
@@ -51,8 +51,7 @@ def read_label_events(
         raise InputError(rule, path=path)
     ratio = table.frame_s / frame_s
     first, end = (np.ceil((table.frame + step) * ratio - 0.5 - 1e-6).astype(np.int64) for step in (0, 1))
-    row = np.repeat(np.arange(len(table)), end - first)
-    frame = np.arange(len(row)) - np.repeat(np.cumsum(end - first) - (end - first), end - first) + first[row]
+    row, frame = frames_of(first, end - first)
     shorter = EventTable(**{name: getattr(table, name)[row] for name in table.COLUMNS}, frame_s=frame_s)
     return shorter.replace(frame=frame)[np.argsort(frame, kind="stable")]
 

@@ -285,11 +285,12 @@ def _reconciled(
     return stated, ""
 
 
-def _finished(
-    source: _File, container: str, form: _Form | None, offset: int, length: int, note: str
-) -> SoundHeader | None:
-    if form is None:
-        return None
+def sample_bytes(coding: str) -> int:
+    """Bytes of a sample; of A-law and mu-law one."""
+    return int(coding[-1]) if coding[-1:].isdigit() else 1
+
+
+def _finished(source: _File, container: str, form: _Form, offset: int, length: int, note: str) -> SoundHeader:
     frames = length // form.block_bytes if form.block_bytes else 0
     return SoundHeader(
         container, form.channels, form.rate_hz, form.coding, form.block_bytes, offset, frames, note, form.mask,
@@ -446,8 +447,7 @@ def _aiff(source: _File) -> SoundHeader | None:
             coding = _AIFC_CODINGS.get(kind, "")
             if coding in ("<i", ">i"):
                 coding = "i1" if bits <= 8 else f"{coding}{(bits + 7) // 8}" if bits <= 32 else ""
-            width = int(coding[-1]) if coding[-1:].isdigit() else 1
-            form = _checked(_Form(channels, rate_hz, coding, channels * width if coding else 0))
+            form = _checked(_Form(channels, rate_hz, coding, channels * sample_bytes(coding) if coding else 0))
         elif name == b"SSND" and place is None:
             (skip,) = source.unpack(">I", position)
             place = position + 8 + skip, max(length - 8 - skip, 0)
@@ -477,8 +477,7 @@ def _au(source: _File) -> SoundHeader | None:
     coding = _AU_CODINGS.get(code, "")
     if order == "<" and coding.startswith(">"):
         coding = "<" + coding[1:]
-    width = int(coding[-1]) if coding[-1:].isdigit() else 1
-    form = _checked(_Form(channels, rate_hz, coding, channels * width if coding else 0))
+    form = _checked(_Form(channels, rate_hz, coding, channels * sample_bytes(coding) if coding else 0))
     if not coding:
         return None
     if stated == 0xFFFFFFFF:
