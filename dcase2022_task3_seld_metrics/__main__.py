@@ -18,7 +18,7 @@ import numpy as np
 
 from dcase2022_task3_seld_metrics.compare import compare
 from dcase2022_task3_seld_metrics.editions import DEFAULT, TABLE_EDITIONS
-from dcase2022_task3_seld_metrics.layouts import LAYOUTS
+from dcase2022_task3_seld_metrics.layouts import LAYOUT_NAMES
 from dcase2022_task3_seld_metrics.notices import MetricWarning
 from dcase2022_task3_seld_metrics.result import Result
 from dcase2022_task3_seld_metrics.scoring import score
@@ -37,7 +37,7 @@ def _add_choices(parser: argparse.ArgumentParser) -> None:
     editions = ", ".join(TABLE_EDITIONS)
     parser.add_argument("--edition", default=DEFAULT, help=f"counting rule: {editions} (default {DEFAULT})")
     parser.add_argument("--average", choices=("macro", "micro"), help="default: macro from 2022 on, micro before")
-    layouts = ", ".join(["auto", "m19", "m19-training", *LAYOUTS])
+    layouts = ", ".join(LAYOUT_NAMES)
     parser.add_argument("--layout", default="auto", help=f"csv reader: {layouts}; auto converts what is clear")
     parser.add_argument("--coordinates", choices=("polar", "cartesian"), help="what is compared, 2020 to 2023")
     parser.add_argument("--classes", type=Path, metavar="FILE", help="class names, one per line")

@@ -12,6 +12,7 @@ from dcase2022_task3_seld_metrics.csvrows import Grammar, read_csv_rows
 from dcase2022_task3_seld_metrics.notices import Notices
 from util.columns import choose, named
 from util.errors import InputError
+from util.intervals import frames_of
 from util.text import parse_csv, read_text, shown
 
 HEADER = "sound_event_recording,start_time,end_time,ele,azi,dist"
@@ -59,9 +60,7 @@ def read_references(
     else:
         first = np.floor(table[:, 2] * FRAMES_PER_S).astype(np.int64)
         last = np.ceil(table[:, 3] * FRAMES_PER_S).astype(np.int64)
-    length = np.maximum(0, last - first + 1)
-    event = np.repeat(np.arange(len(table)), length)
-    frame = np.arange(len(event)) - np.repeat(np.cumsum(length) - length, length) + first[event]
+    event, frame = frames_of(first, np.maximum(0, last - first + 1))
     batch = _batch(
         table[event, 0].astype(np.int64), frame, table[event, 1].astype(np.int64), table[event, 4:6], len(paths)
     )

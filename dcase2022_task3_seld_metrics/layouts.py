@@ -64,6 +64,7 @@ class CsvLayout:
     vectors : forms of the predictions that its scorer takes: "only" vectors, "any", or "as degrees" (M23s: x and y are
         taken for azimuth and elevation)
     vector_references : references may be vectors
+    by_last_line : the last line of a file decides whether its rows are vectors
     header : see `Grammar`
     prefixes : file names start with one of these, others are left out
     """
@@ -73,6 +74,7 @@ class CsvLayout:
     forms: dict[int, Form]
     vectors: str = "any"
     vector_references: bool = False
+    by_last_line: bool = False
     header: str = "no"
     prefixes: tuple[str, ...] = ()
 
@@ -97,10 +99,11 @@ LAYOUTS = {
         CsvLayout(
             "m23s", "audio-visual baseline 2023", {4: POLAR_4, 6: POLAR_FAR, 7: VECTOR_FAR}, vectors="as degrees"
         ),
-        CsvLayout("m24", "DCASE2024 baseline", {4: POLAR_4, **_M23}, vector_references=True),
+        CsvLayout("m24", "DCASE2024 baseline", {4: POLAR_4, **_M23}, vector_references=True, by_last_line=True),
         CsvLayout("m25", "DCASE2025 stereo baseline", {6: STEREO}, header="always"),
     )
 }
+LAYOUT_NAMES = ("auto", "m19", "m19-training", *LAYOUTS)
 AUTO_FORMS = {4: POLAR_4, 5: POLAR, 6: POLAR_FAR, 7: VECTOR_FAR}  # six columns are looked at more closely
 
 
@@ -115,7 +118,7 @@ def layout_for(name: str, settings: ScoringSettings) -> CsvLayout | None:
     if name == "auto":
         return None
     if name not in LAYOUTS:
-        known = ", ".join(["auto", "m19", "m19-training", *LAYOUTS])
+        known = ", ".join(LAYOUT_NAMES)
         raise InputError(f"unknown layout '{name}'; known are {known}")
     if (name == "m25") != (settings.coordinates == "folded"):
         raise InputError(f"layout {name} does not fit edition {edition.name}: its own is {edition.layout}")
@@ -133,15 +136,15 @@ def read_side(
         forms, unit_m = layout.forms, (0.01 if reference or layout.header == "always" else 1.0)
         _refuse_unfit(rows, layout, settings, notices, reference)
     last_vector = np.isin(rows.last_width, [width for width, form in forms.items() if form.vector])
-    is_vector = np.isin(rows.width, [width for width, form in forms.items() if form.vector])
-    if layout is not None and layout.name == "m24":
+    by_width = is_vector = np.isin(rows.width, [width for width, form in forms.items() if form.vector])
+    if layout is not None and layout.by_last_line:
         _tell_mixed(rows, is_vector != last_vector[rows.file], notices)
-        is_vector = last_vector[rows.file]  # the last line decides for the whole file
+        is_vector = last_vector[rows.file]
     if layout is not None and layout.vectors == "as degrees":
         is_vector = np.zeros(len(is_vector), dtype=bool)
     distance = _distances(rows, forms, unit_m, settings.edition.distance_unit_m)
-    if layout is not None and layout.name == "m24":
-        distance[np.isin(rows.width, [width for width, form in forms.items() if form.vector]) != is_vector] = np.nan
+    if layout is not None and layout.by_last_line:
+        distance[by_width != is_vector] = np.nan
         if settings.distance and not reference:
             _tell_unit(rows, distance, notices)
     stereo = any(form.stereo for form in forms.values())

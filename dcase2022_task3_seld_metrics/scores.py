@@ -44,10 +44,15 @@ def _nan_mean(values: np.ndarray, axis: int = 0) -> np.ndarray:
     return np.divide(total, count, out=np.full(np.shape(total), np.nan), where=count > 0)
 
 
+def _seld(er: np.ndarray, f: np.ndarray, error_deg: np.ndarray, recall: np.ndarray) -> np.ndarray:
+    """The combined error: mean of ER, 1 - F, error / 180 degrees, 1 - recall."""
+    return (er + (1 - f) + error_deg / 180 + (1 - recall)) / 4
+
+
 def segment_rates(c: Components, er: np.ndarray, angle_name: str = "LE") -> Values:
     """2022 and 2023: SELD = mean(ER, 1 - F, LE / 180, 1 - LR); LE is 180 where nothing was matched."""
     f, le, lr = _f_score(c), _mean_error(c, "total_DE", 180.0), _recall(c)
-    return {"ER": er, "F": f, angle_name: le, "LR": lr, "SELD": (er + (1 - f) + le / 180 + (1 - lr)) / 4}
+    return {"ER": er, "F": f, angle_name: le, "LR": lr, "SELD": _seld(er, f, le, lr)}
 
 
 def segment_rates_2024(c: Components, er: np.ndarray) -> Values:
@@ -59,7 +64,7 @@ def segment_rates_2021(c: Components, er: np.ndarray) -> Values:
     """2021: as 2022, but a misplaced event weighs one half, like any false positive."""
     f = c["TP"] / (EPS + c["TP"] + 0.5 * (c["FP"] + c["FP_spatial"] + c["FN"]))
     le, lr = _mean_error(c, "total_DE", 180.0), _recall(c)
-    return {"ER": er, "F": f, "LE": le, "LR": lr, "SELD": (er + (1 - f) + le / 180 + (1 - lr)) / 4}
+    return {"ER": er, "F": f, "LE": le, "LR": lr, "SELD": _seld(er, f, le, lr)}
 
 
 def _harmonic(found: np.ndarray, predicted: np.ndarray, expected: np.ndarray) -> np.ndarray:
@@ -72,7 +77,7 @@ def segment_rates_2020(c: Components, er: np.ndarray) -> Values:
     """2020: F and LR are F scores of the correctly placed and of all matched segments."""
     f, lr = _harmonic(c["TP"], c["Nsys"], c["Nref"]), _harmonic(c["DE_TP"], c["Nsys"], c["Nref"])
     le = _mean_error(c, "total_DE", 180.0)
-    return {"ER": er, "F": f, "LE": le, "LR": lr, "SELD": (er + (1 - f) + le / 180 + (1 - lr)) / 4}
+    return {"ER": er, "F": f, "LE": le, "LR": lr, "SELD": _seld(er, f, le, lr)}
 
 
 def frame_rates_2024(c: Components, er: np.ndarray) -> Values:
@@ -111,7 +116,7 @@ def block_rates_2019(c: Components) -> Values:
         doa_error_deg = c["doa_loss_pred"] / c["doa_loss_pred_cnt"]
         recall = c["nb_good_pks"] / c["nb_frames"]
     f = _harmonic(c["TP"], c["Nsys"], c["Nref"])
-    seld = (er + (1 - f) + doa_error_deg / 180 + (1 - recall)) / 4
+    seld = _seld(er, f, doa_error_deg, recall)
     return {"ER": er, "F": f, "DOA_error": doa_error_deg, "frame_recall": recall, "SELD": seld}
 
 
@@ -119,7 +124,7 @@ def block_rates_two_stage(c: Components) -> Values:
     """As 2019, but 180 degrees where nothing is predicted, so that a model that says nothing has a score, a bad one."""
     values = block_rates_2019(c)
     worst = np.where(c["doa_loss_pred_cnt"] == 0, 180.0, values["DOA_error"])
-    seld = (values["ER"] + (1 - values["F"]) + worst / 180 + (1 - values["frame_recall"])) / 4
+    seld = _seld(values["ER"], values["F"], worst, values["frame_recall"])
     return values | {"DOA_error": worst, "SELD": seld}
 
 
@@ -134,7 +139,7 @@ def scores(
     average : "macro": the mean over all classes of their scores; "micro": the scores of the counts of all classes
     nan_means : scores whose macro average leaves out the classes where they are NaN (Q13)
     """
-    if rates in (block_rates_2019, block_rates_two_stage):
+    if sums["TP"].ndim == 1:  # counted over all classes together, as in 2019
         return rates(sums), {}
     er = error_rate(sums)
     classes = sums["TP"].shape[-1]
