@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from feature.mel import mel_levels_db, mel_weights
 from feature.stft import SpectralFeature
 
-_AMIN = 1e-10  # least power whose level is taken: -100 dB
 _LEAST = 1e-37  # power of a spectral bin that may be divided by in single precision
 _CPU_FRAMES = 32  # frames of a block on the processor: the spectra of all pairs stay in its cache
 
@@ -50,8 +50,6 @@ class Logmel(SpectralFeature):
         maps: int | None = None,
         precision: torch.dtype = torch.float32,
     ):
-        from librosa.filters import mel  # only here: importing librosa takes a second
-
         frame_samples = n_fft if frame_samples is None else frame_samples
         super().__init__(
             channels,
@@ -70,8 +68,7 @@ class Logmel(SpectralFeature):
         )
         lead = (frame_samples - n_fft) // 2
         self._middle = slice(lead, lead + n_fft)
-        weights = torch.from_numpy(mel(sr=rate_hz, n_fft=n_fft, n_mels=bands, fmin=fmin_hz).T.copy())
-        self.register_buffer("mel_weights", weights, persistent=False)
+        self.register_buffer("mel_weights", mel_weights(rate_hz, n_fft, bands, fmin_hz), persistent=False)
         hann = torch.hann_window(n_fft, periodic=True, dtype=torch.float64)
         self.register_buffer("mel_hann", hann, persistent=False)
 
@@ -82,8 +79,7 @@ class Logmel(SpectralFeature):
     def _compute(self, framed: Tensor, out: Tensor) -> None:
         windowed = framed[..., self._middle].to(self.precision) * self.mel_hann.to(self.precision)
         real, imaginary = torch.view_as_real(torch.fft.rfft(windowed)).float().unbind(-1)
-        power = torch.addcmul(real * real, imaginary, imaginary)
-        out[:, : self.channels] = (power @ self.mel_weights).clamp_(min=_AMIN).log10_().mul_(10)
+        out[:, : self.channels] = mel_levels_db(real, imaginary, self.mel_weights)
 
 
 def correlation_samples(n_fft: int) -> int:

@@ -7,10 +7,10 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from feature.mel import mel_levels_db, mel_weights
 from feature.stft import SpectralFeature
 
 _EPS = 1.2325951644078309e-32  # numpy.spacing(1e-16): the norm of a silent bin is not 0
-_AMIN = 1e-10  # least power whose level is taken: -100 dB
 
 
 class LogmelIntensity(SpectralFeature):
@@ -58,8 +58,6 @@ class LogmelIntensity(SpectralFeature):
         layout: Literal["reference", "paper"] = "reference",
         precision: torch.dtype = torch.float64,
     ):
-        from librosa.filters import mel  # only here: importing librosa takes a second
-
         if channels != 4:
             raise ValueError(f"intensity vectors need the 4 channels of first-order Ambisonics, found {channels}")
         if layout not in ("reference", "paper"):
@@ -81,8 +79,7 @@ class LogmelIntensity(SpectralFeature):
         )
         self.layout, self.top_db = layout, top_db
         self.axes, self.eps = list(axes), eps
-        weights = mel(sr=rate_hz, n_fft=n_fft, n_mels=bands, fmin=fmin_hz)
-        self.register_buffer("mel_weights", torch.from_numpy(weights.T.copy()), persistent=False)
+        self.register_buffer("mel_weights", mel_weights(rate_hz, n_fft, bands, fmin_hz), persistent=False)
 
     def clip(self, waveform: Tensor, frames: int) -> Tensor:
         """As `SpectralFeature.clip`; with `top_db`, levels are raised to that range below the channel's loudest."""
@@ -98,8 +95,7 @@ class LogmelIntensity(SpectralFeature):
         return torch.cat([part.permute(0, 2, 3, 1).flatten(2) for part in self._planes(features)], dim=2)
 
     def _block(self, real: Tensor, imaginary: Tensor, out: Tensor) -> None:
-        power = torch.addcmul(real * real, imaginary, imaginary)
-        levels = (power @ self.mel_weights).clamp_(min=_AMIN).log10_().mul_(10)
+        levels = mel_levels_db(real, imaginary, self.mel_weights)
         axes = self.axes
         intensity = real[:, :1] * real[:, axes] + imaginary[:, :1] * imaginary[:, axes]
         norm = intensity.square().sum(dim=1, keepdim=True).sqrt_().add_(self.eps)  # vector_norm takes ten times as long
