@@ -15,7 +15,7 @@ import numpy as np
 from tqdm import tqdm
 
 from detection.detector import Detector
-from detection.videos import NMS_IOU, SCORE_THRESHOLD, _identity
+from detection.videos import NMS_IOU, SCORE_THRESHOLD, identity, made_with
 from detection.yolox import person_boxes
 from util.boxes import HOLD_S, MAX_BOXES, TIME_ROUNDING_S, BoxTrack
 from util.cpus import cpu_count
@@ -100,18 +100,11 @@ def detect_at(
     InputError : unknown detector, a video that cannot be read
     """
     detector = Detector(detector, progress=progress) if isinstance(detector, str) else detector
-    meta = {
-        "detector": detector.label,
-        "model_sha256": detector.sha256,
-        "rate_hz": key,
-        "score_threshold": SCORE_THRESHOLD,
-        "nms_iou": NMS_IOU,
-        **detector.settings,
-    }
+    meta = made_with(detector, key)
     if isinstance(pictures, str | os.PathLike):
         info = video_info(pictures)
         end_s = info.start_s + info.duration_s
-        meta |= {"width": info.width, "height": info.height, "fps": str(info.fps), **_identity(pictures)}
+        meta |= {"width": info.width, "height": info.height, "fps": str(info.fps), **identity(pictures)}
         found = video_boxes(Path(pictures), times_s, detector)
     else:
         end_s = float(times_s[-1]) if len(times_s) else 0.0

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import ast
-import logging
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import cache, cached_property
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -17,8 +16,7 @@ from detection.models import model_path
 from detection.yolox import PADDING, PERSON, STRIDES, Detections, anchor_points, detections, letterbox_into
 from util.errors import InputError
 from util.files import sha256_of
-
-logger = logging.getLogger(__name__)
+from util.text import say_once
 
 _COCO_CLASSES = 80
 _FREE_SIZE = 416  # pixels of an input that leaves its size free, as of YOLOX tiny
@@ -163,7 +161,7 @@ class Detector:
                 return number
         if self.classes not in (1, _COCO_CLASSES):
             known = f"classes {', '.join(names.values())}" if names else f"{self.classes or 'unknown'} classes"
-            _say_once(f"{self.path}: {known}: number 0 is taken for people (--person-class N names another)")
+            say_once(f"{self.path}: {known}: number 0 is taken for people (--person-class N names another)")
         return 0
 
     def _run(self, batch: np.ndarray) -> list[np.ndarray]:
@@ -237,11 +235,6 @@ def _class_names(metadata: dict[str, str]) -> dict[int, str]:
         found = [part.strip() for part in text.split(",") if part.strip()]
     pairs = found.items() if isinstance(found, dict) else enumerate(found) if isinstance(found, list | tuple) else ()
     return {int(number): str(name) for number, name in pairs if str(number).isdigit()}
-
-
-@cache
-def _say_once(text: str) -> None:
-    logger.warning("%s", text)
 
 
 def _providers(device: str) -> list[str]:

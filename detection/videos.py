@@ -174,7 +174,6 @@ def detect_video(
             land()
         inputs, scales, sizes = free.pop() if free else detector.empty_batch(batch), [], []
 
-    inputs, scales, sizes = detector.empty_batch(batch), [], []
     converter = VideoReformatter()
     frame_s = float(1 / info.fps)
     end_s = info.start_s + info.duration_s
@@ -208,12 +207,12 @@ def detect_video(
         for future, _ in flying:
             future.cancel()
     meta = {
-        **_made_with(detector, rate_hz),
+        **made_with(detector, rate_hz),
         "width": info.width,
         "height": info.height,
         "fps": str(info.fps),
         "frame_count": info.frame_count,
-        **_identity(video),
+        **identity(video),
         "video_sha256": sha256_of(video),
     }
     if not boxes:
@@ -223,7 +222,7 @@ def detect_video(
     )
 
 
-def _made_with(detector: Detector, rate_hz: Rate) -> dict:
+def made_with(detector: Detector, rate_hz: Rate) -> dict:
     """What boxes depend on besides the video."""
     return {
         "detector": detector.label,
@@ -235,7 +234,7 @@ def _made_with(detector: Detector, rate_hz: Rate) -> dict:
     }
 
 
-def _identity(video: str | os.PathLike[str]) -> dict:
+def identity(video: str | os.PathLike[str]) -> dict:
     """Cheap marks of a video file: when they are unchanged its hash is not computed again."""
     facts = Path(video).stat()
     return {
@@ -252,11 +251,11 @@ def is_current(path: str | os.PathLike[str], source: str | os.PathLike[str], det
         meta = read_meta(path)
     except InputError:
         return False
-    if any(meta.get(key) != value for key, value in _made_with(detector, rate_hz).items()):
+    if any(meta.get(key) != value for key, value in made_with(detector, rate_hz).items()):
         return False
     if not meta.get("as_seen") and not _plain(source):  # from before pictures were turned and placed
         return False
-    marks = _identity(source)
+    marks = identity(source)
     if meta.get("video_bytes") != marks["video_bytes"]:
         return False
     return meta.get("video_mtime_ns") == marks["video_mtime_ns"] or meta.get("video_sha256") == sha256_of(source)

@@ -30,7 +30,7 @@ from doctor.directions import (
 )
 from doctor.labels import suspicions
 from doctor.levels import level_remark
-from doctor.sound import CHANNEL_NAMES, FRAME_S, Directions, Intensity, Levels, scan
+from doctor.sound import FRAME_S, Directions, Intensity, Levels, channel_names, scan
 from util import cache
 from util.arguments import add_flags
 from util.audio import FILM_SUFFIXES, audio_info
@@ -46,6 +46,7 @@ DETECTORS = ("yolox_tiny", "yolox_nano", "yolox_s", "builtin")
 SILENT_RMS, _QUIET_RMS = 1e-5, 1e-3
 _CHANNEL_DB = 26.0  # a channel this far below the others is no matter of direction any more
 _OFFSET = 0.02
+_OTHER_LENGTH = "is not as long as the sound"
 _LEAST_CLIPPED = 12
 _SHOWN = 3  # recordings named per problem
 _ALONE_DB = (2.3, 3.9)  # weights of one recording from which on they are said to be those of FuMa, of N3D
@@ -73,6 +74,11 @@ class Finding:
     rule: str
     detail: str = ""
     note: bool = False
+
+    @property
+    def in_brackets(self) -> str:
+        """The numbers, as they stand behind the rule."""
+        return f" ({self.detail})" if self.detail else ""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -155,11 +161,11 @@ def lines_of(findings: Sequence[Finding], shown: int | None) -> list[str]:
     lines = []
     for rule, same in by_rule.items():
         if len(same) == 1:
-            lines.append(f"{same[0].path}: {rule}" + (f" ({same[0].detail})" if same[0].detail else ""))
+            lines.append(f"{same[0].path}: {rule}{same[0].in_brackets}")
             continue
         lines.append(f"{len(same)} files: {rule}")
         for finding in same[:shown]:
-            lines.append(f"    {finding.path}" + (f" ({finding.detail})" if finding.detail else ""))
+            lines.append(f"    {finding.path}{finding.in_brackets}")
         if shown is not None and len(same) > shown:
             lines.append(f"    ... and {len(same) - shown} more")
     return lines
@@ -330,10 +336,6 @@ def check_recording(
     return findings
 
 
-def _names(array: Array) -> tuple[str, ...]:
-    return CHANNEL_NAMES.get(array.name, tuple(str(index + 1) for index in range(array.channels)))
-
-
 def of_levels(recording: Recording, levels: Levels, *, trained_dbfs: float | None = None) -> Iterator[Finding]:
     """What the levels of a recording say: silence, clipping, offsets, dead and doubled channels, too quiet or loud.
 
@@ -341,7 +343,7 @@ def of_levels(recording: Recording, levels: Levels, *, trained_dbfs: float | Non
     ----------
     trained_dbfs : level of the training recordings of a checkpoint, None: unknown
     """
-    file, names = recording.audio, _names(recording.array)
+    file, names = recording.audio, channel_names(recording.array)
     level_db = 20 * np.log10(np.maximum(levels.rms, 1e-10))
     if (levels.rms <= SILENT_RMS).all():
         yield Finding(file, "is silent")
@@ -387,7 +389,7 @@ def of_length(recording: Recording) -> Iterator[Finding]:
         yield Finding(video, rule, note=True)
     if abs(info.start_s + info.duration_s - recording.duration_s) > 0.5:
         detail = f"{info.start_s + info.duration_s:.1f} s, the sound {recording.duration_s:.1f} s"
-        yield Finding(video, "is not as long as the sound", detail)
+        yield Finding(video, _OTHER_LENGTH, detail)
 
 
 def of_ambisonics(path: Path, evidence: Intensity, *, w: int = 0) -> Iterator[Finding]:
@@ -439,8 +441,8 @@ def _boxes(recording: Recording, detector: str | None) -> tuple[BoxTrack | None,
     if video is None:
         return None, []
     findings = list(of_length(recording))
-    if any(finding.rule != "is not as long as the sound" and not finding.note for finding in findings):
-        return None, findings  # it cannot be read
+    if any(finding.rule != _OTHER_LENGTH and not finding.note for finding in findings):
+        return None, findings  # it cannot be read, or boxes lie elsewhere in it
     for name in [detector] if detector else DETECTORS:
         if (path := box_file(video, name)).is_file():
             try:

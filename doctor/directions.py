@@ -9,7 +9,7 @@ from itertools import permutations, product
 
 import numpy as np
 
-from doctor.sound import CHANNEL_NAMES, Delays, Directions, Intensity, lag_index, pair_delays_s
+from doctor.sound import CHANNEL_NAMES, Delays, Directions, Intensity, channel_names, lag_index, pair_delays_s, pairs_of
 from util.angles import angle_between_deg, direction_from_degrees, wrap_azimuth_deg
 from util.boxes import BoxTrack
 from util.microphone_arrays import Array
@@ -114,7 +114,6 @@ def judge(evidence: Directions, truth: Truth) -> Verdict | None:
     """
     rows = np.isin(truth.frame, evidence.loud())
     truth = truth[rows]
-    truth = truth[truth.frame < len(evidence.energy)]
     if len(truth) < LEAST_FRAMES:
         return None
     if len(truth) > MOST_FRAMES:
@@ -210,13 +209,14 @@ def judge_video(
     if seen.sum() < LEAST_FRAMES:
         return None
     time_s, azimuth_deg = time_s[seen], np.asarray(azimuth_deg)[seen]
-    as_is = score(offsets(0.0), 0.0)
+    off_deg = offsets(0.0)
+    as_is = score(off_deg, 0.0)
     yaws = np.arange(-180, 180, _YAW_STEP_DEG)
-    turned = np.array([score(offsets(0.0), float(yaw)) for yaw in yaws])
+    turned = np.array([score(off_deg, float(yaw)) for yaw in yaws])
     yaw_deg = float(yaws[np.argmax(turned)])
     if not turned.max() > max(as_is + 0.2, 2 * as_is, least):
         yaw_deg = 0.0
-    base = score(offsets(0.0), yaw_deg)
+    base = score(off_deg, yaw_deg)
     lags_s = np.arange(-_VIDEO_LAGS, _VIDEO_LAGS + 1) * frame_s
     shifted = []
     for lag_s in lags_s:
@@ -235,8 +235,13 @@ def _flow(evidence: Intensity, truth: Truth, hypothesis: Hypothesis) -> np.ndarr
     held = np.argsort(hypothesis.order)  # channel of the file that holds W, Y, Z, X
     sign = np.array(hypothesis.sign)[held]
     row = evidence.covariance[truth.frame][:, held[0]][:, held] * (sign[0] * sign)
-    _, y, z, x = row.T.astype(np.float64)
-    angle = np.deg2rad(hypothesis.yaw_deg)
+    return _turned(row.astype(np.float64)[:, [3, 1, 2]], hypothesis.yaw_deg)
+
+
+def _turned(vector: np.ndarray, angle_deg: float) -> np.ndarray:
+    """Vectors (..., 3) turned to the left."""
+    angle = np.deg2rad(angle_deg)
+    x, y, z = np.moveaxis(vector, -1, 0)
     return np.stack([x * np.cos(angle) - y * np.sin(angle), x * np.sin(angle) + y * np.cos(angle), z], axis=-1)
 
 
@@ -263,23 +268,17 @@ def _correlations(evidence: Delays, truth: Truth, hypothesis: Hypothesis) -> tup
     """Per frame (n,): correlation at the delays of the direction that fits best, and at the best delays of all."""
     direction = truth.direction
     if hypothesis.yaw_deg:
-        angle = np.deg2rad(-hypothesis.yaw_deg)
-        x, y, z = np.moveaxis(direction, -1, 0)
-        direction = np.stack([x * np.cos(angle) - y * np.sin(angle), x * np.sin(angle) + y * np.cos(angle), z], axis=-1)
+        direction = _turned(direction, -hypothesis.yaw_deg)
     correlation = evidence.correlation[truth.frame]
     middle = correlation.shape[2] // 2
     delays_s = pair_delays_s(evidence.array, np.nan_to_num(direction), hypothesis.order)  # (n, m, pairs)
     column = np.clip(lag_index(delays_s, middle), 0, correlation.shape[2] - 1)
     at = np.take_along_axis(correlation, np.moveaxis(column, 1, 2), axis=2)  # (n, pairs, m)
-    sign = np.array([hypothesis.sign[a] * hypothesis.sign[b] for a, b in _pairs(len(hypothesis.order))])
+    sign = np.array([hypothesis.sign[a] * hypothesis.sign[b] for a, b in pairs_of(evidence.array)])
     fit = (at * sign[:, None]).mean(axis=1)
     fit = np.where(np.isnan(truth.direction[..., 0]), -np.inf, fit).max(axis=1)
     most = np.abs(correlation).max(axis=2).mean(axis=1) + 1e-12
     return fit, most
-
-
-def _pairs(channels: int) -> list[tuple[int, int]]:
-    return [(first, second) for first in range(channels) for second in range(first + 1, channels)]
 
 
 @lru_cache(maxsize=1)
@@ -313,7 +312,7 @@ def _ambisonic_hypotheses() -> list[Hypothesis]:
 def _capsule_hypotheses(array: Array) -> list[Hypothesis]:
     count = array.channels
     as_is, plain = tuple(range(count)), (1,) * count
-    names = CHANNEL_NAMES.get(array.name, tuple(str(index + 1) for index in range(count)))
+    names = channel_names(array)
     found = [Hypothesis("", as_is, plain, tier=0), *_turns(as_is, plain)]
     for order in permutations(range(count)) if count <= 4 else [as_is]:
         if order != as_is:

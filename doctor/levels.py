@@ -17,7 +17,7 @@ _MOST_RECORDINGS, _MOST_S = 64, 20.0
 def training_level_dbfs(recordings: Sequence[Recording]) -> float | None:
     """The level of training recordings, for the field `level_dbfs` of a checkpoint: the median over recordings.
 
-    At most 16 of them, evenly chosen, and of each at most 20 s are read. The level of a recording is the rms over all
+    At most 64 of them, evenly chosen, and of each at most 20 s are read. The level of a recording is the rms over all
     channels of its 100 ms frames that are within 30 dB of the loud ones, in dB of full scale.
 
     Returns

@@ -146,6 +146,11 @@ class Delays(Directions):
         return Delays(parts[0].array, correlation, np.ones(len(correlation)))
 
 
+def channel_names(array: Array) -> tuple[str, ...]:
+    """Names of the channels, numbers from 1 where they have none."""
+    return CHANNEL_NAMES.get(array.name, tuple(str(index + 1) for index in range(array.channels)))
+
+
 def pairs_of(array: Array) -> list[tuple[int, int]]:
     """Pairs of channels."""
     return list(combinations(range(array.channels), 2))

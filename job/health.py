@@ -58,5 +58,5 @@ def health(
     parts = [f"level {levels.level_dbfs:.0f} dBFS, peak {peak_db:.0f} dBFS"]
     if gain_db:
         parts.append(f"{gain_db:+.1f} dB of gain applied")
-    parts += [finding.rule + (f" ({finding.detail})" if finding.detail else "") for finding in findings]
+    parts += [finding.rule + finding.in_brackets for finding in findings]
     return "; ".join(parts) + ("" if findings else ": nothing wrong seen")

@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 
 import object_detection
-from detection.detector import Detector, _say_once
+from detection.detector import Detector
 from detection.videos import is_current
 from detection.yolox import PERSON, person_boxes
 from tests.films import film
 from tests.test_vision_yolox import ONNX, same_boxes
+from util import text
 from util.boxes import box_path, read_boxes
 from util.errors import InputError
 
@@ -64,10 +65,10 @@ def people(detector: Detector) -> int:
     return sum(int((person_boxes(found, 360, 180)[1] > 0).sum()) for found in detector(pictures()))
 
 
-def test_the_class_of_people_is_asked_for_named_or_said_to_be_unknown(caplog):
+def test_the_class_of_people_is_asked_for_named_or_said_to_be_unknown(caplog, monkeypatch):
     due = people(opened("free"))
     assert due > 5
-    _say_once.cache_clear()
+    monkeypatch.setattr(text, "_said", set())
     with caplog.at_level(logging.WARNING):
         assert people(opened("two_classes", person_class=1)) == people(opened("named_classes")) == due
         assert not caplog.records
