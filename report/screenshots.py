@@ -60,9 +60,8 @@ def main(argv: list[str] | None = None) -> int:
         browser = playwright.chromium.launch(
             executable_path=browser_path, args=["--no-sandbox", "--use-gl=swiftshader", "--enable-unsafe-swiftshader"]
         )
-        size = {"width": args.width, "height": _WINDOW_HEIGHT}
         for path, name in zip(paths, names):
-            page = browser.new_page(viewport=size)
+            page = browser.new_page(viewport={"width": args.width, "height": _WINDOW_HEIGHT})
             page.goto(path.resolve().as_uri())
             whole = args.height is None
             if page.evaluate("window.player !== undefined"):
