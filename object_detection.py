@@ -9,6 +9,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+
 from detection.detector import Detector
 from detection.videos import Rate, detect_videos
 from util import cache
@@ -32,6 +34,7 @@ def ensure_boxes(
     progress: bool = True,
     person_class: int | None = None,
     size: tuple[int, int] | None = None,
+    times_s: Sequence[np.ndarray | None] | None = None,
 ) -> list[Path]:
     """Box files of videos, made where they are missing or were made otherwise; `util.boxes.read_boxes` reads them.
 
@@ -42,6 +45,7 @@ def ensure_boxes(
     detector : "yolox_nano", "yolox_tiny", "yolox_s", "builtin" or the path of an onnx file
     rate_hz : boxes per second, or "native" for every frame
     person_class, size : as `detection.detector.Detector` takes them
+    times_s : of each video the times that matter; None: all. The rest of a box file is filled when it is asked for
 
     Raises
     ------
@@ -50,7 +54,7 @@ def ensure_boxes(
     if not videos:
         return []
     opened = Detector(detector, device=device, progress=progress, person_class=person_class, size=size)
-    paths, broken = detect_videos(videos, opened, rate_hz=rate_hz, progress=progress)
+    paths, broken = detect_videos(videos, opened, rate_hz=rate_hz, progress=progress, times_s=times_s)
     if broken:
         raise _first_of(broken)
     return paths

@@ -191,6 +191,11 @@ class EvaluationPlan(Plan):
         first = np.cumsum(windows) - windows
         self._window = np.arange(self.count) - np.repeat(first, windows)
 
+    def look_times_s(self) -> np.ndarray:
+        """Times in s at which the items look at the picture, in order; of a plan of one recording."""
+        items = self.items(np.arange(self.count))
+        return np.concatenate([times_s for item in items for _, times_s in self.looks(item)])
+
     def windows_of(self, recording: int) -> int:
         """Number of windows of a recording."""
         return int(self._windows[recording])

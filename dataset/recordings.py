@@ -314,7 +314,10 @@ class Boxes:
         track = self._cache.get(video, lambda: self._read(video))
         if self.source == "other" and track.end_s > 0:
             time_s = np.mod(time_s, track.end_s)
-        return track.at(time_s)
+        try:
+            return track.at(time_s)
+        except InputError as error:
+            raise InputError(error.rule, path=box_file(video, self.detector), place=error.place) from None
 
     def _sibling(self, video: Path) -> Path:
         found = [path for path in files_in(video.parent, [".mp4"]) if box_file(path, self.detector).exists()]
@@ -368,7 +371,7 @@ class _PackedBoxes:
         self._boxes = track.boxes[exists]
         # a track of its own whose "boxes" are numbers of grid times from 1: 0 where there are none at that time
         numbers = np.arange(1, len(track.time_s) + 1, dtype=np.int32)[:, None, None]
-        self._numbers = BoxTrack(track.time_s, numbers, np.zeros(0, dtype=np.float32), track.end_s)
+        self._numbers = BoxTrack(track.time_s, numbers, np.zeros(0, dtype=np.float32), track.end_s, {}, track.grid_hz)
         self.end_s = track.end_s
 
     @property

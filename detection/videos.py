@@ -9,9 +9,10 @@ import os
 import sys
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import NamedTuple
 
 import av
 import numpy as np
@@ -21,7 +22,18 @@ from tqdm import tqdm
 from detection.detector import Detector
 from detection.yolox import letterbox_into, person_boxes
 from util import cache
-from util.boxes import MAX_BOXES, TIME_ROUNDING_S, BoxTrack, box_file, box_place, read_meta, write_boxes
+from util.boxes import (
+    MAX_BOXES,
+    TIME_ROUNDING_S,
+    BoxTrack,
+    box_file,
+    box_place,
+    grid_ticks,
+    last_tick,
+    read_boxes,
+    read_meta,
+    write_boxes,
+)
 from util.cpus import cpu_count
 from util.errors import InputError
 from util.files import companion, sha256_of
@@ -42,6 +54,7 @@ LARGE_FOLDERS = {small: large for large, small in SMALL_FOLDERS.items()}
 logger = logging.getLogger(__name__)
 
 Rate = float | str  # boxes per second, or "native": every frame of the video
+Found = tuple[np.ndarray, np.ndarray]  # boxes (6, 4), score (6,)
 
 
 def source_video(video: str | os.PathLike[str]) -> Path:
@@ -120,6 +133,8 @@ def detect_video(
     info: VideoInfo | None = None,
     batch: int | None = None,
     progress: tqdm | None = None,
+    times_s: np.ndarray | None = None,
+    known: BoxTrack | None = None,
 ) -> BoxTrack:
     """Boxes of one video: decoded here, detected by the workers of `pool`, a few inferences in flight.
 
@@ -127,6 +142,8 @@ def detect_video(
     ----------
     info : of the video, where it is known already
     batch : pictures per inference, by default what suits the device; 1 where the model takes one only
+    times_s : the times that matter; None: all of the grid
+    known : boxes of the same grid that need not be detected again
 
     Raises
     ------
@@ -138,45 +155,44 @@ def detect_video(
     if not detector.free_batch:
         batch = 1
 
-    def people(
-        inputs: np.ndarray, scales: list[float], sizes: list[tuple[int, int]]
-    ) -> list[tuple[np.ndarray, np.ndarray]]:
+    def people(inputs: np.ndarray, scales: list[float], sizes: list[tuple[int, int]]) -> list[Found]:
         found = detector.detect(inputs, scales, score_threshold=SCORE_THRESHOLD, nms_iou=NMS_IOU)
         return [
             person_boxes(one, *size, score_threshold=SCORE_THRESHOLD, limit=MAX_BOXES)
             for one, size in zip(found, sizes)
         ]
 
-    times_s: list[float] = []
-    repeats: list[int] = []
-    boxes: list[np.ndarray] = []
-    scores: list[np.ndarray] = []
-    flying: deque[tuple[Future, np.ndarray]] = deque()
+    times: list[list[float]] = []  # grid times of each frame that was needed
+    found: list[Found] = []  # in it, as soon as it is there
+    flying: deque[tuple[Future, np.ndarray, list[int]]] = deque()
     free: list[np.ndarray] = []  # inputs that have been used: fresh memory costs more than filling it
 
     def land() -> None:
-        future, used = flying.popleft()
-        for one_boxes, one_score in future.result():
-            boxes.append(one_boxes)
-            scores.append(one_score)
+        future, used, rows = flying.popleft()
+        for row, one in zip(rows, future.result()):
+            found[row] = one
             if progress is not None:
-                progress.update(repeats[len(boxes) - 1])
+                progress.update(len(times[row]))
         free.append(used)
 
     inputs = detector.empty_batch(batch)
     scales: list[float] = []
     sizes: list[tuple[int, int]] = []
+    rows: list[int] = []
 
     def launch() -> None:
-        nonlocal inputs, scales, sizes
-        flying.append((pool.submit(people, inputs[: len(scales)], scales, sizes), inputs))
+        nonlocal inputs, scales, sizes, rows
+        flying.append((pool.submit(people, inputs[: len(scales)], scales, sizes), inputs, rows))
         while len(flying) > 2 * workers:
             land()
-        inputs, scales, sizes = free.pop() if free else detector.empty_batch(batch), [], []
+        inputs, scales, sizes, rows = free.pop() if free else detector.empty_batch(batch), [], [], []
 
     converter = VideoReformatter()
     frame_s = float(1 / info.fps)
     end_s = info.start_s + info.duration_s
+    asked = _asked(times_s, rate_hz)
+    there = {} if known is None else dict(zip(known.time_s.tolist(), zip(known.boxes, known.score)))
+    nobody = np.zeros((MAX_BOXES, 4), np.float32), np.zeros(MAX_BOXES, np.float32)
 
     def watched() -> Iterator[tuple[int, float, av.VideoFrame]]:
         nonlocal end_s
@@ -184,30 +200,46 @@ def detect_video(
             end_s = time_s + frame_s
             yield index, time_s, frame
 
+    def take(frame: av.VideoFrame | None, grid_s: list[float]) -> None:
+        times.append(grid_s)
+        if frame is None:  # before the picture starts there is nobody
+            found.append(nobody)
+            return
+        if grid_s[0] in there:
+            found.append(there[grid_s[0]])
+            return
+        found.append(nobody)  # until it lands
+        # Made small at once, while the frame is still in the processor's cache.
+        picture = converter.reformat(frame, format="bgr24").to_ndarray()
+        scales.append(letterbox_into(inputs, len(scales), picture))
+        sizes.append((picture.shape[1], picture.shape[0]))
+        rows.append(len(times) - 1)
+        if len(scales) == batch:
+            launch()
+
+    left_out = 0
+    last: tuple[av.VideoFrame | None, list[float]] | None = None  # not taken: it counts for all times behind it
     try:
         for frame, grid_s in frames_on_grid(watched(), rate_hz, frame_s):
-            times_s.extend(grid_s)
-            if frame is None:  # before the picture starts there is nobody
-                boxes.append(np.zeros((MAX_BOXES, 4), np.float32))
-                scores.append(np.zeros(MAX_BOXES, np.float32))
-                repeats.append(len(grid_s))
-                continue
-            repeats.append(len(grid_s))
-            # Made small at once, while the frame is still in the processor's cache.
-            picture = converter.reformat(frame, format="bgr24").to_ndarray()
-            scales.append(letterbox_into(inputs, len(scales), picture))
-            sizes.append((picture.shape[1], picture.shape[0]))
-            if len(scales) == batch:
-                launch()
+            left_out += last is not None
+            last = None
+            if asked(grid_s) or grid_s[0] in there:
+                take(frame, grid_s)
+            else:
+                last = (frame, grid_s)
+        if last is not None and asked([math.inf]):
+            take(*last)
+        elif last is not None:
+            left_out += 1
         if scales:
             launch()
         while flying:
             land()
     finally:
-        for future, _ in flying:
+        for future, *_ in flying:
             future.cancel()
     meta = {
-        **made_with(detector, rate_hz),
+        **made_with(detector, rate_hz if not left_out else _in_part(rate_hz)),
         "width": info.width,
         "height": info.height,
         "fps": str(info.fps),
@@ -215,11 +247,37 @@ def detect_video(
         **identity(video),
         "video_sha256": sha256_of(video),
     }
-    if not boxes:
-        return BoxTrack(np.zeros(0), np.zeros((0, 6, 4), np.float32), np.zeros((0, 6), np.float32), end_s, meta)
-    return BoxTrack(
-        np.array(times_s), np.repeat(np.stack(boxes), repeats, 0), np.repeat(np.stack(scores), repeats, 0), end_s, meta
-    )
+    grid_hz = float(rate_hz) if left_out else None
+    if not found:
+        boxes, score = np.zeros((0, MAX_BOXES, 4), np.float32), np.zeros((0, MAX_BOXES), np.float32)
+        return BoxTrack(np.zeros(0), boxes, score, end_s, meta, grid_hz)
+    repeats = [len(grid_s) for grid_s in times]
+    boxes, score = (np.repeat(np.stack(column), repeats, axis=0) for column in zip(*found))
+    return BoxTrack(np.concatenate(times), boxes, score, end_s, meta, grid_hz)
+
+
+def _asked(times_s: np.ndarray | None, rate_hz: Rate) -> Callable[[list[float]], bool]:
+    """Whether one of some grid times matters; infinity stands for all behind the last one."""
+    if times_s is None or rate_hz == "native":
+        return lambda grid_s: True
+    hz = float(rate_hz)
+    ticks = set(grid_ticks(times_s, hz).tolist())
+    last = max(ticks, default=-1)
+    done = -1
+
+    def asked(grid_s: list[float]) -> bool:
+        nonlocal done
+        if grid_s[-1] == math.inf:
+            return last > done
+        done = round(grid_s[-1] * hz)
+        return any(round(time_s * hz) in ticks for time_s in grid_s)
+
+    return asked
+
+
+def _in_part(rate_hz: Rate) -> str:
+    """In place of the rate, of a box file that lacks some times of its grid."""
+    return f"{float(rate_hz):g}, in part"
 
 
 def made_with(detector: Detector, rate_hz: Rate) -> dict:
@@ -245,14 +303,50 @@ def identity(video: str | os.PathLike[str]) -> dict:
     }
 
 
-def is_current(path: str | os.PathLike[str], source: str | os.PathLike[str], detector: Detector, rate_hz: Rate) -> bool:
-    """Whether a box file holds what detection would give: same model, video, grid and thresholds."""
+def is_current(
+    path: str | os.PathLike[str],
+    source: str | os.PathLike[str],
+    detector: Detector,
+    rate_hz: Rate,
+    times_s: np.ndarray | None = None,
+) -> bool:
+    """Whether a box file holds what detection would give: same model, video, grid and thresholds.
+
+    Parameters
+    ----------
+    times_s : the times that matter; None: all of the grid
+    """
     try:
         meta = read_meta(path)
     except InputError:
         return False
-    if any(meta.get(key) != value for key, value in made_with(detector, rate_hz).items()):
+    if not _is_of_video(meta, source):
         return False
+    if _is_made_with(meta, detector, rate_hz):
+        return True
+    if times_s is None or (part := _part_of(path, source, detector, rate_hz)) is None:
+        return False
+    return bool(part.knows(np.asarray(times_s)).all())
+
+
+def _part_of(
+    path: str | os.PathLike[str], source: str | os.PathLike[str], detector: Detector, rate_hz: Rate
+) -> BoxTrack | None:
+    """What a box file holds of a grid of which it has some times; None: it is of something else, or there is none."""
+    try:
+        track = read_boxes(path)
+    except InputError:
+        return None
+    if rate_hz == "native" or not _is_made_with(track.meta, detector, _in_part(rate_hz)):
+        return None
+    return track if _is_of_video(track.meta, source) else None
+
+
+def _is_made_with(meta: dict, detector: Detector, rate_hz: Rate) -> bool:
+    return all(meta.get(key) == value for key, value in made_with(detector, rate_hz).items())
+
+
+def _is_of_video(meta: dict, source: str | os.PathLike[str]) -> bool:
     if not meta.get("as_seen") and not _plain(source):  # from before pictures were turned and placed
         return False
     marks = identity(source)
@@ -278,6 +372,7 @@ def detect_videos(
     progress: bool = True,
     again: bool = False,
     workers: int | None = None,
+    times_s: Sequence[np.ndarray | None] | None = None,
 ) -> tuple[list[Path], list[InputError]]:
     """Make the box files of videos that lack a current one.
 
@@ -286,6 +381,7 @@ def detect_videos(
     videos : HD or resized; the resized copy of a video is what is decoded, the box file lies beside the video given
     again : detect even where a current box file lies
     workers : inferences at the same time, by default one per processor
+    times_s : the times that matter, of each video; None: all of the grid. What a box file has already stays in it
 
     Returns
     -------
@@ -297,38 +393,73 @@ def detect_videos(
     paths = [box_file(video, detector.label) for video in videos]
     sweep_leftovers(paths)
     broken: list[InputError] = []
-    todo: list[tuple[Path, Path, int, VideoInfo]] = []
-    coming: set[Path] = set()
+    todo: dict[Path, _Due] = {}
     for index, video in enumerate(videos):
         path, source = paths[index], source_video(video)
         try:
             info = video_info(source)
-            if again or not is_current(path, source, detector, rate_hz):
-                count = info.frame_count if rate_hz == "native" else math.ceil(info.duration_s * float(rate_hz))
+            wanted = None if times_s is None else times_s[index]
+            if again or not is_current(path, source, detector, rate_hz, wanted):
+                known = None if again else _part_of(path, source, detector, rate_hz)
                 paths[index] = box_place(video, detector.label)
-                if paths[index] not in coming:  # in the cache, videos of equal content have one file
-                    todo.append((source, paths[index], count, info))
-                coming.add(paths[index])
+                if paths[index] in todo:  # in the cache, videos of equal content have one file
+                    wanted = _both(todo[paths[index]].times_s, wanted)
+                todo[paths[index]] = _Due(source, info, wanted, known)
         except InputError as error:
             broken.append(error)
     if not todo:
         return paths, broken
     workers = workers or (2 if detector.on_gpu else cpu_count())
-    total = sum(count for _, _, count, _ in todo)
+    total = sum(_frames_to_detect(due, rate_hz) for due in todo.values())
     if progress:
         _estimate(detector, len(todo), total, workers)
     with (
         ThreadPoolExecutor(workers) as pool,
         tqdm(total=total, unit="frame", desc=f"boxes {detector.label}", disable=not progress) as bar,
     ):
-        for source, path, _, info in todo:
+        for path, due in todo.items():
             try:
-                track = detect_video(source, detector, rate_hz, pool=pool, workers=workers, info=info, progress=bar)
+                track = detect_video(
+                    due.source,
+                    detector,
+                    rate_hz,
+                    pool=pool,
+                    workers=workers,
+                    info=due.info,
+                    progress=bar,
+                    times_s=due.times_s,
+                    known=due.known,
+                )
             except InputError as error:
                 broken.append(error)
                 continue
             write_boxes(path, track)
     return paths, broken
+
+
+class _Due(NamedTuple):
+    """A video that is to be looked at, at which times (None: all of the grid), and what is known of it already."""
+
+    source: Path
+    info: VideoInfo
+    times_s: np.ndarray | None
+    known: BoxTrack | None
+
+
+def _both(times_s: np.ndarray | None, others_s: np.ndarray | None) -> np.ndarray | None:
+    return None if times_s is None or others_s is None else np.union1d(times_s, others_s)
+
+
+def _frames_to_detect(due: _Due, rate_hz: Rate) -> int:
+    """How many frames will be looked at, about."""
+    if rate_hz == "native":
+        return due.info.frame_count
+    hz = float(rate_hz)
+    ticks = np.arange(math.ceil(due.info.duration_s * hz))
+    if due.times_s is not None:
+        end_s = due.info.start_s + due.info.duration_s
+        ticks = np.unique(np.minimum(grid_ticks(due.times_s, hz), last_tick(end_s, hz)))
+    return len(ticks if due.known is None else np.setdiff1d(ticks, grid_ticks(due.known.time_s, hz)))
 
 
 def _estimate(detector: Detector, videos: int, frames: int, workers: int) -> None:

@@ -446,9 +446,11 @@ def _boxes(recording: Recording, detector: str | None) -> tuple[BoxTrack | None,
     for name in [detector] if detector else DETECTORS:
         if (path := box_file(video, name)).is_file():
             try:
-                return read_boxes(path), findings
+                track = read_boxes(path)
             except InputError as error:
                 return None, [*findings, Finding(path, error.rule)]
+            if track.grid_hz is None:
+                return track, findings
     rule = "no boxes yet: the picture was not compared with the sound (--detect)"
     return None, [*findings, Finding(video, rule, note=True)]
 

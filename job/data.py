@@ -9,6 +9,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from dataset.augment import ChannelSwap, check_swappable
 from dataset.layouts import DataRoot, ListNames
 from dataset.lists import list_file
@@ -240,11 +242,32 @@ def common_classes(roots: Sequence[DataRoot], class_num: int | None) -> tuple[st
     return classes
 
 
-def detect_people(args: Arguments, recordings: Sequence[Recording]) -> None:
-    """Make the box files that are missing."""
+def detect_people(
+    args: Arguments, recordings: Sequence[Recording], evaluated: Sequence[Recording] = (), plans: Sequence[Plans] = ()
+) -> None:
+    """Make the box files that are missing.
+
+    Parameters
+    ----------
+    recordings : that are looked at at any time
+    evaluated : that are looked at where the windows of an evaluation are: their box files may hold no more than that
+    plans : of the stages that evaluate
+    """
     from object_detection import box_rate, ensure_boxes  # onnxruntime and PyAV, only where there is a video
 
     rate_hz = box_rate(args.box_rate)
-    videos = sorted({recording.video for recording in recordings if recording.video is not None})
+    times_s: dict[Path, np.ndarray | None] = {}
+    for recording in evaluated:
+        if recording.video is not None:
+            looks = [recording_looks_s(recording, one, args.clip_s) for one in plans]
+            times_s[recording.video] = np.unique(np.concatenate([times_s.get(recording.video, np.zeros(0)), *looks]))
+    times_s |= {recording.video: None for recording in recordings if recording.video is not None}
+    videos = sorted(times_s)
     if videos:
-        ensure_boxes(videos, args.detector, rate_hz=rate_hz)
+        ensure_boxes(videos, args.detector, rate_hz=rate_hz, times_s=[times_s[video] for video in videos])
+
+
+def recording_looks_s(recording: Recording, plans: Plans, clip_s: float | None = None) -> np.ndarray:
+    """Times in s at which an evaluation looks at the picture of a recording, in order."""
+    lengths = Source([recording], clip_s=clip_s).lengths(plans.framing.rate_hz)
+    return plans.evaluation(lengths).look_times_s()

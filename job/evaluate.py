@@ -234,7 +234,10 @@ def evaluate_checkpoint(given: dict[str, Any], checkpoint: Path, command: str) -
     if args.no_video and model.visual:
         raise InputError("takes person boxes: --boxes empty evaluates it without a video", path=checkpoint)
     if model.visual and args.boxes in DETECTED:
-        detect_people(args, recordings)
+        if args.boxes == "own":
+            detect_people(args, [], recordings, [model.hearing.plans])
+        else:  # another video is looked at, at times of this one
+            detect_people(args, recordings)
     thresholds = thresholds_of(content, args.threshold_config, model)
 
     if args.activity != "own" and (silent := [one for one in recordings if one.labels is None]):

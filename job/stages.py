@@ -95,7 +95,8 @@ class StagesRun:
             check_edition(args.scored_by, stage.output_format(settings[stage.name], len(classes)))
         if visual:
             with fabric.rank_zero_first():
-                detect_people(args, [*data.train, *data.selection, *data.validation])
+                plans = [stage.plans(settings[stage.name]) for stage in system.stages]
+                detect_people(args, data.train, [*data.selection, *data.validation], plans)
         labels = labels_of(classes, args)
         for recording in (*data.train, *data.selection, *data.validation):
             labels(recording)  # a broken csv is named now, not when its window is drawn

@@ -156,7 +156,7 @@ class Monitor:
         picture = frame.to_ndarray(format="bgr24")
         boxes = None
         if detector is not None and box_file(video, detector).is_file():
-            boxes = read_boxes(box_file(video, detector)).at(time_s)[0]
+            boxes = read_boxes(box_file(video, detector)).held().at(time_s)[0]
         self.frame(step, clip, picture, time_s, reference, estimated, classes, boxes=boxes)
 
     def hparams(self, settings: Mapping[str, Any], scores: Mapping[str, float]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,8 +16,11 @@ from report.analysis import ClipResult
 from util.audio import audio_info
 from util.boxes import BoxTrack, box_file, box_path, read_boxes
 from util.channels import channel_matrix
+from util.errors import InputError
 from util.placement import Placement, placed_track, placed_video
 from util.video import video_info
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,4 +80,28 @@ def clip_boxes(clip: ClipResult) -> BoxTrack | None:
         return None
     beside_raw = clip.raw.with_name(box_path(video, detector).name)
     found = [one for one in (box_file(video, detector), beside_raw) if one.is_file()]
-    return read_boxes(found[0]) if found else None
+    if not found:
+        return None
+    track = read_boxes(found[0])
+    return track if track.grid_hz is None else _filled(track, video, detector)
+
+
+def _filled(track: BoxTrack, video: Path, detector: str) -> BoxTrack:
+    """Boxes of the whole grid of a track that has some times of it, kept beside the video."""
+    from detection.detector import Detector  # onnxruntime and PyAV, only where there is something to detect
+    from detection.videos import detect_videos
+
+    try:
+        size = track.meta.get("input_size")
+        opened = Detector(
+            detector,
+            person_class=track.meta.get("person_class"),
+            size=None if size is None else (size[0], size[1]),
+        )
+        (path,), broken = detect_videos([video], opened, rate_hz=track.grid_hz or 10.0)
+    except InputError as error:  # the page does not depend on it
+        broken = [error]
+    if broken:
+        logger.warning("%s: boxes are shown at the times of the evaluation only: %s", video, broken[0].rule)
+        return track.held()
+    return read_boxes(path)

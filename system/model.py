@@ -153,9 +153,7 @@ class Model(nn.Module):
 
     def look_times_s(self, lengths: Lengths) -> np.ndarray:
         """Times in s at which a prediction of one recording of so many samples looks at the picture, in order."""
-        plan = self.evaluation_plan(lengths)
-        items = plan.items(np.arange(plan.count))
-        return np.concatenate([times_s for item in items for _, times_s in plan.looks(item)])
+        return self.evaluation_plan(lengths).look_times_s()
 
     @property
     def statistics(self) -> Statistics | None:

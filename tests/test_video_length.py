@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 
 import seld
+from report.analysis import load_clip
+from report.shown import clip_boxes
 from simulation.picture import frames, sample_appearance, sample_background
 from simulation.room import absorption_for_rt60
 from simulation.scene import Person, Room, Scene, Trajectory
@@ -81,6 +83,11 @@ def test_validation_covers_the_whole_audio_whatever_the_video_is(run, root):
         assert video_info(video).duration_s == pytest.approx(seconds)
         track = read_boxes(box_path(video, "builtin"))
         assert track.end_s == pytest.approx(seconds)
+        # of a recording that is only scored, the picture is looked at where the windows are
+        windows_s = np.unique(np.minimum([0.0, 1.2, 2.4, 3.6], seconds - 0.1))
+        assert track.grid_hz == 10.0 and track.time_s == pytest.approx(windows_s)
+        trained = read_boxes(box_path(root / f"video_dev/dev-train-tiny/fold3_room{number}_mix001.mp4", "builtin"))
+        assert trained.grid_hz is None and len(trained.time_s) == round(10 * seconds)
         assert track.boxes.any(axis=(1, 2)).all(), "the detector must see somebody for the rest to mean anything"
 
 
@@ -110,3 +117,17 @@ def test_predictions_end_with_the_audio(run, capsys, tmp_path):
     (folder,) = run.glob("pred_dcase*devtest_0000002")
     for path in folder.iterdir():
         assert set(np.loadtxt(path, delimiter=",")[:, 0]) == set(range(round(AUDIO_S * 10))), path.name
+
+
+def test_the_player_fills_the_boxes_of_the_times_between_the_windows(run, root, capsys):
+    """What the score was computed with stays as it was."""
+    own = raw_output(run, capsys)
+    video = root / "video_dev/dev-test-tiny/fold4_room3_mix001.mp4"
+    (raw,) = run.glob("raw_dcase*devtest_0000002/fold4_room3_mix001.npy")
+    before = read_boxes(box_path(video, "builtin"))
+    assert before.grid_hz == 10.0
+    boxes = clip_boxes(load_clip(raw))
+    assert boxes.grid_hz is None and len(boxes.time_s) == round(10 * AUDIO_S)
+    assert read_boxes(box_path(video, "builtin")).grid_hz is None
+    np.testing.assert_array_equal(boxes.at(before.time_s), before.at(before.time_s))
+    np.testing.assert_array_equal(raw_output(run, capsys)[3], own[3])

@@ -13,12 +13,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import object_detection
 from detection.detector import Detector
-from detection.videos import detect_video, frames_on_grid, source_video
+from detection.videos import detect_video, detect_videos, frames_on_grid, source_video
 from object_detection import ensure_boxes
 from tests.test_video import NTSC, cut_short, sound_only
+from util import cache
 from util.boxes import box_path, read_boxes
 from util.cli import run_main
 from util.errors import InputError
@@ -277,3 +280,66 @@ def test_the_command_runs_as_users_type_it(tmp_path, clip):
     done = subprocess.run(command, cwd=Path(__file__).parents[1], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     assert "1 of 1 videos have boxes of free" in done.stdout and "about" in done.stderr
+
+
+class Counting(Detector):
+    """A detector that counts the pictures it is given."""
+
+    pictures = 0
+
+    def detect(self, inputs, *args, **kwargs):
+        self.pictures += len(inputs)
+        return super().detect(inputs, *args, **kwargs)
+
+
+@pytest.mark.parametrize("rate_hz", [10.0, 3.0, 50.0])
+@settings(max_examples=8, deadline=None)
+@given(data=st.data())
+def test_looking_only_at_the_times_that_matter_gives_the_boxes_of_the_whole_grid(clip, rate_hz, data):
+    """The clip lasts 1.33 s: some times lie behind its end, some behind the second for which boxes stay."""
+    times_s = np.array(data.draw(st.lists(st.floats(0, 3), max_size=4)))
+    whole = detect(clip, rate_hz=rate_hz)
+    with ThreadPoolExecutor(2) as pool:
+        part = detect_video(clip, Detector(FREE), rate_hz, pool=pool, workers=2, times_s=times_s)
+        assert part.knows(times_s).all()
+        np.testing.assert_array_equal(part.at(times_s), whole.at(times_s))
+        filled = detect_video(clip, Detector(FREE), rate_hz, pool=pool, workers=2, known=part)
+    for name in ("time_s", "boxes", "score", "meta", "end_s", "grid_hz"):
+        np.testing.assert_array_equal(getattr(filled, name), getattr(whole, name))
+
+
+def test_a_box_file_is_filled_as_more_of_it_is_asked_for(tmp_path, clip):
+    video = Path(shutil.copy(clip, tmp_path / "a.mp4"))
+    detector = Counting(FREE)
+
+    def looked(times_s: list[float] | None) -> int:
+        """Pictures that were looked at."""
+        before = detector.pictures
+        asked = None if times_s is None else [np.array(times_s)]
+        paths, broken = detect_videos([video], detector, rate_hz=10.0, progress=False, times_s=asked)
+        assert paths == [box_path(video, FREE)] and not broken
+        return detector.pictures - before
+
+    assert looked([0.0, 1.2]) == 2
+    assert looked([1.2, 0.05]) == 0  # the grid time that counts at 0.05 s is 0 s
+    part = read_boxes(box_path(video, FREE))
+    assert part.grid_hz == 10.0 and part.time_s.tolist() == [0.0, 1.2]
+    with pytest.raises(InputError, match=r"0.5 s: has boxes at the times of an evaluation only; python object_det"):
+        part.at(np.array([0.0, 0.5]))
+    np.testing.assert_array_equal(part.held().at(0.5), part.at(0.0))
+    assert looked([0.5]) == 1
+    assert looked(None) == 14 - 3
+    assert looked([0.7]) == 0 and looked(None) == 0
+    track = read_boxes(box_path(video, FREE))
+    np.testing.assert_array_equal(track.boxes, detect(clip, rate_hz=10.0).boxes)
+    assert track.grid_hz is None and track.meta["rate_hz"] == 10.0
+
+
+def test_equal_videos_with_one_file_in_the_cache_are_looked_at_where_each_is(tmp_path, clip):
+    videos = [Path(shutil.copy(clip, tmp_path / f"{name}.mp4")) for name in "ab"]
+    cache.use(tmp_path / "chosen")
+    try:
+        paths = ensure_boxes(videos, FREE, progress=False, times_s=[np.array([0.3]), np.array([0.9])])
+        assert len(set(paths)) == 1 and read_boxes(paths[0]).time_s.tolist() == pytest.approx([0.3, 0.9])
+    finally:
+        cache.use(None)

@@ -6,7 +6,7 @@ import json
 import os
 import re
 import zipfile
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +33,8 @@ class BoxTrack:
     score : (n, 6) float32, 0 where there is no box
     end_s : end of the video's last frame
     meta : what they were made with: detector, hashes, thresholds
+    grid_hz : of a track that holds only some times of a grid (k / grid_hz), the others were not looked at; None: it
+        holds all that there are
     """
 
     time_s: np.ndarray
@@ -40,19 +42,49 @@ class BoxTrack:
     score: np.ndarray
     end_s: float
     meta: dict = field(default_factory=dict)
+    grid_hz: float | None = None
 
     def at(self, time_s: np.ndarray | float) -> np.ndarray:
         """Times (m,) in s -> boxes (m, 6, 4): those of the last grid time not after t.
 
         Before the first grid time the first boxes hold; after the end of the video the last ones for 1 s, then there
         are none.
+
+        Raises
+        ------
+        InputError : a grid time that was not looked at
         """
         time_s = np.atleast_1d(np.asarray(time_s, dtype=np.float64))
+        if self.grid_hz is not None and not (known := self.knows(time_s)).all():
+            rule = "has boxes at the times of an evaluation only; python object_detection.py finds the rest"
+            raise InputError(rule, place=f"{time_s[~known][0]:g} s")
         if not len(self.time_s):
             return np.zeros((*time_s.shape, MAX_BOXES, 4), np.float32)
         index = np.searchsorted(self.time_s, time_s + TIME_ROUNDING_S, side="right") - 1
         found = self.boxes[np.maximum(index, 0)]
         return np.where((time_s < self.end_s + HOLD_S)[..., None, None], found, np.float32(0))
+
+    def knows(self, time_s: np.ndarray) -> np.ndarray:
+        """Whether the grid times that count at times (m,) were looked at: (m,) bool."""
+        if self.grid_hz is None:
+            return np.ones(len(time_s), dtype=bool)
+        seen = grid_ticks(self.time_s, self.grid_hz)
+        ticks = np.minimum(grid_ticks(time_s, self.grid_hz), last_tick(self.end_s, self.grid_hz))
+        return np.isin(ticks, seen) | (time_s >= self.end_s + HOLD_S)
+
+    def held(self) -> BoxTrack:
+        """For the eye: where nothing was looked at the boxes before it stay."""
+        return replace(self, grid_hz=None)
+
+
+def grid_ticks(time_s: np.ndarray, grid_hz: float) -> np.ndarray:
+    """Times (m,) in s -> numbers (m,) int64 of the grid times k / grid_hz that count then: the last not after them."""
+    return np.maximum(np.floor((np.asarray(time_s) + TIME_ROUNDING_S) * grid_hz), 0).astype(np.int64)
+
+
+def last_tick(end_s: float, grid_hz: float) -> int:
+    """Number of the last grid time of a video that ends at `end_s`."""
+    return max(int(np.ceil((end_s - TIME_ROUNDING_S) * grid_hz)) - 1, 0)
 
 
 def box_path(video: str | os.PathLike[str], detector_name: str) -> Path:
@@ -92,6 +124,7 @@ def write_boxes(path: str | os.PathLike[str], track: BoxTrack) -> None:
     kept = np.arange(MAX_BOXES) < count[:, None]
     if track.boxes[~kept].any():
         raise ValueError("rows of boxes must be packed: no box after an empty row")
+    grid = {} if track.grid_hz is None else {"grid_hz": track.grid_hz}
     with written_whole(path) as temporary, open(temporary, "wb") as file:
         np.savez(
             file,
@@ -100,7 +133,7 @@ def write_boxes(path: str | os.PathLike[str], track: BoxTrack) -> None:
             boxes=track.boxes[kept].astype(np.float32),
             score=track.score[kept].astype(np.float32),
             end_s=np.float64(track.end_s),
-            meta=np.frombuffer(json.dumps({"format": FORMAT, **track.meta}).encode(), np.uint8),
+            meta=np.frombuffer(json.dumps({"format": FORMAT, **grid, **track.meta}).encode(), np.uint8),
         )
 
 
@@ -141,7 +174,7 @@ def read_boxes(path: str | os.PathLike[str], *, detector: str | None = None) -> 
     if len(arrays["time_s"]) != len(count) or len(arrays["boxes"]) != kept.sum() or len(arrays["score"]) != kept.sum():
         raise InputError("is a damaged box file: its arrays do not belong together", path=path)
     boxes[kept], score[kept] = arrays["boxes"], arrays["score"]
-    return BoxTrack(arrays["time_s"], boxes, score, float(arrays["end_s"]), meta)
+    return BoxTrack(arrays["time_s"], boxes, score, float(arrays["end_s"]), meta, meta.get("grid_hz"))
 
 
 def _read(path: str | os.PathLike[str], names: tuple[str, ...]) -> dict:
