@@ -130,12 +130,7 @@ class SpectralFeature(AudioFeature):
 
     def _frames(self, waveform: Tensor) -> Tensor:
         """Block by block on the processor, at once elsewhere."""
-        if waveform.ndim != 3 or waveform.shape[1] != self.channels:
-            found = tuple(waveform.shape)
-            raise ValueError(f"waveform {found}, the feature is made for (batch, {self.channels} channels, samples)")
-        if waveform.shape[-1] < self.n_fft:
-            raise ValueError(f"waveform of {waveform.shape[-1]} samples, a frame takes {self.n_fft}")
-        framed = waveform.unfold(-1, self.n_fft, self.hop_length)
+        framed = self._framed(waveform)
         batch, _, frames, _ = framed.shape
         out = torch.empty((batch, self.maps, frames, self.bins), device=waveform.device)
         if waveform.device.type != "cpu":
@@ -148,6 +143,15 @@ class SpectralFeature(AudioFeature):
                 whole = slice(item, item + 1)
                 self._compute(framed[whole, :, part], out[whole, :, part])
         return out
+
+    def _framed(self, waveform: Tensor) -> Tensor:
+        """Waveform (batch, channels, samples) -> a view of its frames (batch, channels, frames, n_fft)."""
+        if waveform.ndim != 3 or waveform.shape[1] != self.channels:
+            found = tuple(waveform.shape)
+            raise ValueError(f"waveform {found}, the feature is made for (batch, {self.channels} channels, samples)")
+        if waveform.shape[-1] < self.n_fft:
+            raise ValueError(f"waveform of {waveform.shape[-1]} samples, a frame takes {self.n_fft}")
+        return waveform.unfold(-1, self.n_fft, self.hop_length)
 
     def _compute(self, framed: Tensor, out: Tensor) -> None:
         """Frames (batch, channels, frames, n_fft) -> out (batch, maps, frames, bins)."""
