@@ -9,13 +9,15 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+GATES = ("hard_sigmoid", "sigmoid")  # of Keras 2.2 and of Keras 2.3
+
 
 class BidirectionalKeras2(nn.Module):
-    """What the recurrent layers of Keras 2.2 share: (batch, T, size) -> forward x backward output (batch, T, units).
+    """What the recurrent layers of Keras 2 share: (batch, T, size) -> forward x backward output (batch, T, units).
 
-    Hard-sigmoid gates clip(0.2 x + 0.5, 0, 1), one bias per gate. Dropout, in training, multiplies input and state by
-    masks that differ from gate to gate and from direction to direction and stay the same over time. Input kernels start
-    Glorot-uniform over the fused matrix (size, gates x units), recurrent kernels orthogonal.
+    As in Keras 2.2: hard-sigmoid gates clip(0.2 x + 0.5, 0, 1), one bias per gate. Dropout, in training, multiplies
+    input and state by masks that differ from gate to gate and from direction to direction and stay the same over time.
+    Input kernels start Glorot-uniform over the fused matrix (size, gates x units), recurrent kernels orthogonal.
 
     Parameters are kept in Keras' own form and order of gates, with the two directions as the first dimension: kernel
     (2, size, gates x units), recurrent (2, units, gates x units), bias (2, gates x units).
@@ -33,6 +35,7 @@ class BidirectionalKeras2(nn.Module):
     def __init__(self, size: int, units: int, *, dropout: float = 0.0):
         super().__init__()
         self.size, self.units, self.dropout = size, units, dropout
+        self.masks = self.gates  # of dropout: one for each gate
         self.kernel = nn.Parameter(torch.empty(2, size, self.gates * units))
         self.recurrent = nn.Parameter(torch.empty(2, units, self.gates * units))
         self.bias = nn.Parameter(torch.zeros(2, self.gates * units))
@@ -52,17 +55,24 @@ class BidirectionalKeras2(nn.Module):
                 projected = [self._masked_projection(x, inputs[direction], direction) for direction in range(2)]
             else:
                 projected = [nn.functional.linear(x, k.T, b) for k, b in zip(self.kernel, self.bias)]
-            y = self._recurrence.apply(*projected, self.recurrent, mask)
+            y = self._recur(projected[0], projected[1], mask)
             return (y[0] * y[1].flip(0)).transpose(0, 1)
 
+    def _recur(self, forward: Tensor, backward: Tensor, mask: Tensor | None) -> Tensor:
+        """States (2, T, batch, units) of both directions, see `_Recurrence`."""
+        states: Tensor = self._recurrence.apply(forward, backward, self.recurrent, mask)
+        return states
+
     def _mask(self, batch: int, values: int) -> Tensor:
-        """Dropout masks (2, gates, batch, values)."""
+        """Dropout masks (2, masks, batch, values)."""
         keep = 1 - self.dropout
-        shape = (2, self.gates, batch, values)
+        shape = (2, self.masks, batch, values)
         return torch.empty(shape, dtype=self.kernel.dtype, device=self.kernel.device).bernoulli_(keep).div_(keep)
 
     def _masked_projection(self, x: Tensor, mask: Tensor, direction: int) -> Tensor:
-        """(T, batch, size), mask (gates, batch, size) -> (T, batch, gates x units)."""
+        """(T, batch, size), mask (masks, batch, size) -> (T, batch, gates x units)."""
+        if len(mask) == 1:
+            return nn.functional.linear(x * mask[0], self.kernel[direction].T, self.bias[direction])
         kernel, bias = self.kernel[direction].chunk(self.gates, dim=1), self.bias[direction].chunk(self.gates)
         parts = [nn.functional.linear(x * m, k.T, b) for m, k, b in zip(mask, kernel, bias)]
         return torch.cat(parts, dim=2)
@@ -111,31 +121,48 @@ def _inside(gate: Tensor) -> Tensor:
     return ((gate > 0) & (gate < 1)).to(gate.dtype)
 
 
+def _squash(gate: Tensor, logistic: bool) -> Tensor:
+    """The activation of a gate's argument, in place; that of a hard-sigmoid gate is already 0.2 a + 0.5."""
+    return gate.sigmoid_() if logistic else gate.clamp_(0, 1)
+
+
 class _GRU(_Recurrence):
-    """Gates z, r and candidate c; z and r are kept together. 0.2 a + 0.5 is folded into inputs and weights."""
+    """Gates z, r and candidate c; z and r are kept together. 0.2 a + 0.5 is folded into inputs and weights.
+
+    `apply` takes one thing more than its base says: whether the gates are logistic. And a mask of the state may be
+    (2, 1, batch, units): it is for everything that the state enters, z * h too.
+    """
 
     @staticmethod
-    def forward(ctx: Any, forward: Tensor, backward: Tensor, recurrent: Tensor, mask: Tensor | None) -> Tensor:
-        units = recurrent.shape[1]
-        zr = _GRU.gathered(forward, backward, slice(2 * units)).mul_(0.2).add_(0.5)
+    def forward(
+        ctx: Any, forward: Tensor, backward: Tensor, recurrent: Tensor, mask: Tensor | None, logistic: bool
+    ) -> Tensor:
+        units, slope = recurrent.shape[1], 1.0 if logistic else 0.2
+        zr = _GRU.gathered(forward, backward, slice(2 * units))
+        if not logistic:
+            zr.mul_(slope).add_(0.5)
         c = _GRU.gathered(forward, backward, slice(2 * units, None))
-        u_zr, u_c = recurrent[..., : 2 * units] * 0.2, recurrent[..., 2 * units :].contiguous()
+        u_zr, u_c = recurrent[..., : 2 * units] * slope, recurrent[..., 2 * units :].contiguous()
         states = zr.new_zeros((2, zr.shape[1] + 1, zr.shape[2], units))
         h, *after = _GRU.steps(states)
-        reset = torch.empty_like(h)
+        whole = mask[:, 0] if mask is not None and mask.shape[1] == 1 else None
+        reset, left = torch.empty_like(h), torch.empty_like(h)
         steps = (_GRU.steps(buffer) for buffer in (zr, zr[..., :units], zr[..., units:], c))
         for zr_t, z, r, c_t, new in zip(*steps, after):
-            if mask is None:
-                zr_t.baddbmm_(h, u_zr).clamp_(0, 1)
+            if whole is not None:
+                h = torch.mul(h, whole, out=left)
+            if mask is None or whole is not None:
+                _squash(zr_t.baddbmm_(h, u_zr), logistic)
                 torch.mul(r, h, out=reset)
             else:
-                z.baddbmm_(h * mask[:, 0], u_zr[..., :units]).clamp_(0, 1)
-                r.baddbmm_(h * mask[:, 1], u_zr[..., units:]).clamp_(0, 1)
+                _squash(z.baddbmm_(h * mask[:, 0], u_zr[..., :units]), logistic)
+                _squash(r.baddbmm_(h * mask[:, 1], u_zr[..., units:]), logistic)
                 torch.mul(r, h, out=reset).mul_(mask[:, 2])
             c_t.baddbmm_(reset, u_c).tanh_()
             torch.lerp(c_t, h, z, out=new)
             h = new
         ctx.save_for_backward(zr, c, states, u_zr, u_c, mask)
+        ctx.logistic = logistic
         return states[:, 1:]
 
     @staticmethod
@@ -148,9 +175,13 @@ class _GRU(_Recurrence):
     def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         zr, c, states, u_zr, u_c, mask = ctx.saved_tensors
         units, before = c.shape[-1], states[:, :-1]
+        whole = None
+        if mask is not None and mask.shape[1] == 1:
+            whole, mask = mask[:, 0], None
+            before = before * whole[:, None]
         z, r = zr[..., :units], zr[..., units:]
         # What the gradients are multiplied with; in the loop they become the gradients of the gates' arguments.
-        d_zr = _inside(zr)
+        d_zr = zr * (1 - zr) if ctx.logistic else _inside(zr)
         d_zr[..., :units].mul_(before - c)
         d_zr[..., units:].mul_(before)
         d_c = (1 - z).mul_(1 - c * c)
@@ -168,10 +199,13 @@ class _GRU(_Recurrence):
             torch.mul(dh, z_t, out=carry).addcmul_(d_reset, r_t)
             if mask is None:
                 carry.baddbmm_(d_zr_t, t_zr)
+                if whole is not None:
+                    carry.mul_(whole)
             else:
                 carry.addcmul_(d_z_t @ t_zr[:, :units], mask[:, 0])
                 carry.addcmul_(d_r_t @ t_zr[:, units:], mask[:, 1])
-        d_zr.mul_(0.2)
+        if not ctx.logistic:
+            d_zr.mul_(0.2)
         reset = r * before
         if mask is None:
             parts = [_GRU.weight_gradient(before, None, d_zr), _GRU.weight_gradient(reset, None, d_c)]
@@ -184,7 +218,7 @@ class _GRU(_Recurrence):
             ]
         d_forward = torch.cat((d_zr[0], d_c[0]), dim=2)
         d_backward = torch.cat((d_zr[1].flip(0), d_c[1].flip(0)), dim=2)
-        return d_forward, d_backward, torch.cat(parts, dim=2), None
+        return d_forward, d_backward, torch.cat(parts, dim=2), None, None
 
 
 class _LSTM(_Recurrence):
@@ -276,10 +310,28 @@ class KerasGRU(BidirectionalKeras2):
     """GRU with the reset gate before the recurrent matrix (`reset_after=False`), which PyTorch's own GRU has behind.
 
     h~ = tanh(W_h x + b_h + U_h (r * h)), h' = z * h + (1 - z) * h~. Columns in the order z, r, h.
+
+    Parameters
+    ----------
+    size, units, dropout : see `BidirectionalKeras2`
+    gate : "hard_sigmoid" as Keras 2.2 has it, or "sigmoid" as Keras 2.3, whose dropout also has one mask for all gates,
+        and what is left of the state enters z * h
     """
 
     gates = 3
     _recurrence = _GRU
+
+    def __init__(self, size: int, units: int, *, dropout: float = 0.0, gate: str = "hard_sigmoid"):
+        if gate not in GATES:
+            raise ValueError(f"gate must be one of {', '.join(GATES)}, found {gate}")
+        super().__init__(size, units, dropout=dropout)
+        self.logistic = gate == "sigmoid"
+        if self.logistic:
+            self.masks = 1
+
+    def _recur(self, forward: Tensor, backward: Tensor, mask: Tensor | None) -> Tensor:
+        states: Tensor = _GRU.apply(forward, backward, self.recurrent, mask, self.logistic)
+        return states
 
 
 class KerasLSTM(BidirectionalKeras2):

@@ -1,4 +1,4 @@
-"""SELDnet: convolutions, bidirectional recurrent layers, a branch for events and one for directions."""
+"""SELDnet of 2018 to 2021: convolutions, bidirectional recurrent layers, branches for events and for directions."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from torch.nn import functional
 
 from net.bin_norm import BinNorm, conv_binnorm_relu_pool
 from net.conv_block import conv_norm_relu_pool
-from net.recurrent import BidirectionalTF2, KerasGRU, KerasLSTM
+from net.recurrent import GATES, BidirectionalTF2, KerasGRU, KerasLSTM
 from util.errors import InputError
 
 _EPS, _MOMENTUM = 1e-3, 0.01  # Keras' defaults; its momentum of 0.99 is the share that stays
 
 
 class SELDnet(nn.Module):
-    """SELDnet of 2018 (arXiv 1807.00129), of the DCASE 2019 baseline (arXiv 1905.08546), and tuned variants.
+    """SELDnet of 2018 (arXiv 1807.00129), of the DCASE baselines of 2019 to 2021 (arXiv 1905.08546), tuned variants.
 
-    Conventions "keras2" are those of the two published systems: the batch norms index frequency bins (a quirk of the
+    Conventions "keras2" are those of the published systems: the batch norms index frequency bins (a quirk of the
     channels-first code, kept), the recurrent layers are those of Keras 2.2 (see `net.recurrent`). Conventions "tf2" are
     those of public tuning experiments (aru-2044922/aml_project_seld): the batch norms index channels, the recurrent
     layers are those of TensorFlow 2. Judging by their parameter counts, those experiments had a GRU wherever they had
@@ -36,15 +36,18 @@ class SELDnet(nn.Module):
     bins : of the audio feature
     filters : of each convolution stage
     pools : frequency bins that each stage pools into one; as many as `filters`
+    time_pool : frames that the first stage pools into one
     rnn : "gru" or "lstm"
     rnn_units : of each recurrent layer
     dense : values of each hidden dense layer, in both branches; they have no activation
     doa_axes : 2 (x, y or azimuth, elevation) or 3 (x, y, z)
-    doa_activation : "tanh" (2018) or "linear" (2019)
+    doa_activation : "tanh" (2018, 2020, 2021) or "linear" (2019)
+    accdoa : there is no branch for events: the length of a direction says how active its class is (2021)
     attention : weigh the frames by time attention before the recurrent layers
     sequence_frames : T, which attention is made for and fixes; others take any
     dropout : probability, after each convolution stage and hidden dense layer and inside the recurrent layers
     conventions : "keras2" or "tf2"
+    gate : of a GRU with conventions "keras2", see `net.recurrent.KerasGRU`
 
     Raises
     ------
@@ -59,15 +62,18 @@ class SELDnet(nn.Module):
         bins: int,
         filters: Sequence[int] = (64, 64, 64),
         pools: Sequence[int] = (8, 8, 2),
+        time_pool: int = 1,
         rnn: Literal["gru", "lstm"] = "gru",
         rnn_units: Sequence[int] = (128, 128),
         dense: Sequence[int] = (128,),
         doa_axes: int = 3,
         doa_activation: Literal["tanh", "linear"] = "tanh",
+        accdoa: bool = False,
         attention: bool = False,
         sequence_frames: int | None = None,
         dropout: float = 0.0,
         conventions: Literal["keras2", "tf2"] = "keras2",
+        gate: Literal["hard_sigmoid", "sigmoid"] = "hard_sigmoid",
     ):
         super().__init__()
         left = _checked(bins, filters, pools)
@@ -76,6 +82,7 @@ class SELDnet(nn.Module):
             ("doa_axes", doa_axes, (2, 3)),
             ("doa_activation", doa_activation, ("tanh", "linear")),
             ("conventions", conventions, ("keras2", "tf2")),
+            ("gate", gate, GATES),
         ):
             if value not in due:
                 raise InputError(f"SELDnet: {name} {value!r}, must be {due[0]!r} or {due[1]!r}")
@@ -92,18 +99,20 @@ class SELDnet(nn.Module):
                 norm = BinNorm(bins, _EPS, _MOMENTUM)
             else:
                 norm = nn.BatchNorm2d(width, _EPS, _MOMENTUM)
-            self.convolutions.append(ConvolutionStage(in_channels, width, norm, pool, dropout))
-            in_channels, bins = width, bins // pool
+            self.convolutions.append(ConvolutionStage(in_channels, width, norm, pool, dropout, time_pool=time_pool))
+            in_channels, bins, time_pool = width, bins // pool, 1
         size = in_channels * left
         self.attention = TimeAttention(sequence_frames) if attention and sequence_frames else None
         self.recurrent = nn.ModuleList()
         for units in rnn_units:
             if conventions == "tf2":
                 self.recurrent.append(BidirectionalTF2(rnn, size, units, dropout=dropout))
+            elif rnn == "gru":
+                self.recurrent.append(KerasGRU(size, units, dropout=dropout, gate=gate))
             else:
-                self.recurrent.append({"gru": KerasGRU, "lstm": KerasLSTM}[rnn](size, units, dropout=dropout))
+                self.recurrent.append(KerasLSTM(size, units, dropout=dropout))
             size = units
-        self.sed = _branch(size, dense, classes, dropout)
+        self.sed = None if accdoa else _branch(size, dense, classes, dropout)
         self.doa = _branch(size, dense, doa_axes * classes, dropout)
         for layer in self.modules():
             if isinstance(layer, (nn.Linear, nn.Conv2d)):
@@ -121,18 +130,20 @@ class SELDnet(nn.Module):
 
         Returns
         -------
-        (batch, 1 + doa_axes, classes, T) float32: the probability, then the coordinates
+        (batch, 1 + doa_axes, classes, T) float32: the probability, then the coordinates (with `accdoa` these alone).
+            Each of the T frames of the output is `time_pool` of the input's
         """
         x = self.steps(audio)
         with torch.autocast(x.device.type, enabled=False):
-            sed = torch.sigmoid(self.sed(x))[:, :, None]
             doa = self.doa(x).unflatten(2, (self.doa_axes, self.classes))
             if self.squash_doa:
                 doa = torch.tanh(doa)
-            return torch.cat((sed, doa), dim=2).permute(0, 2, 3, 1).float()
+            if self.sed is not None:
+                doa = torch.cat((torch.sigmoid(self.sed(x))[:, :, None], doa), dim=2)
+            return doa.permute(0, 2, 3, 1).float()
 
     def steps(self, audio: Tensor) -> Tensor:
-        """What both branches start from: (batch, maps, T, bins) -> (batch, T, units of the last recurrent layer)."""
+        """What both branches start from: (batch, maps, frames, bins) -> (batch, T, units of the last layer)."""
         x = audio
         for stage in self.convolutions:
             x = stage(x)
@@ -152,7 +163,7 @@ class SELDnet(nn.Module):
 
     @torch.no_grad()
     def load_keras(self, weights: Mapping[str, Any]) -> None:
-        """Take the weights of the Keras 2.2 code, arrays by layer and name, numbered in the order of the layers.
+        """Take the weights of Keras 2 code, arrays by layer and name, numbered in the order of the layers.
 
         Names: `Conv2D{i}/kernel_hwio`, `Conv2D{i}/bias`; `BatchNormalization{i}/gamma`, `beta`, `moving_mean`,
         `moving_variance`; `Bidirectional{i}/fw_kernel`, `fw_recurrent`, `fw_bias`, `bw_...`; `Dense{i}/kernel`, `bias`,
@@ -190,26 +201,37 @@ class SELDnet(nn.Module):
                 for name in ("kernel", "recurrent", "bias"):
                     take(f"Bidirectional{i}/{short}_{name}", getattr(layer, name)[direction])
         for odd, branch in enumerate((self.sed, self.doa)):
-            dense = [layer for layer in branch if isinstance(layer, nn.Linear)]
+            dense = [layer for layer in branch or () if isinstance(layer, nn.Linear)]
             for i, layer in enumerate(dense):
                 take(f"Dense{2 * i + odd}/kernel", layer.weight, (1, 0))
                 take(f"Dense{2 * i + odd}/bias", layer.bias)
 
 
 class ConvolutionStage(nn.Module):
-    """3x3 convolution, batch norm, ReLU, max pooling over frequency, dropout."""
+    """3x3 convolution, batch norm, ReLU, max pooling over frequency (and time), dropout."""
 
-    def __init__(self, in_channels: int, filters: int, norm: BinNorm | nn.BatchNorm2d, pool: int, dropout: float):
+    def __init__(
+        self,
+        in_channels: int,
+        filters: int,
+        norm: BinNorm | nn.BatchNorm2d,
+        pool: int,
+        dropout: float,
+        *,
+        time_pool: int = 1,
+    ):
         super().__init__()
         self.conv = nn.Conv2d(in_channels, filters, 3, padding=1)
-        self.norm, self.pool, self.dropout = norm, pool, dropout
+        self.norm, self.pool, self.time_pool, self.dropout = norm, pool, time_pool, dropout
 
     def forward(self, x: Tensor) -> Tensor:
-        """(batch, channels, T, bins) -> (batch, filters, T, bins // pool)."""
+        """(batch, channels, T, bins) -> (batch, filters, T // time_pool, bins // pool)."""
         if isinstance(self.norm, BinNorm):
             x = conv_binnorm_relu_pool(x, self.conv, self.norm, self.pool)
         else:
             x = conv_norm_relu_pool(x, self.conv, self.norm, (1, self.pool))
+        if self.time_pool > 1:  # the largest of a frame's bins, then the largest of its frames
+            x = functional.max_pool2d(x, (self.time_pool, 1))
         return functional.dropout(x, self.dropout, self.training)
 
 

@@ -106,6 +106,30 @@ class OutputFormat(Protocol):
 
 
 @dataclass(frozen=True)
+class VectorRows:
+    """Rows of a result whose directions are vectors of any length.
+
+    Attributes
+    ----------
+    frame, class_index : (rows,)
+    vector : (rows, 3), x, y, z as the network makes them
+    """
+
+    frame: np.ndarray
+    class_index: np.ndarray
+    vector: np.ndarray
+
+
+@runtime_checkable
+class SaysVectors(Protocol):
+    """An output format whose publication writes vectors."""
+
+    def vector_rows(self, raw: np.ndarray, thresholds: np.ndarray | float) -> VectorRows:
+        """Raw output of a clip -> the rows that are written, in their order."""
+        ...
+
+
+@dataclass(frozen=True)
 class Frames:
     """What an output, or its labels, say of every class in every frame of the network.
 

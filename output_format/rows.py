@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from output_format.contract import OutputFormat
+from output_format.contract import OutputFormat, VectorRows
 from util.dialects import Dialect, as_written
 from util.events import EventTable
 
@@ -25,3 +25,12 @@ def events_in_file(
     """
     rows = output_format.published_rows(raw, thresholds, frame_s=events.frame_s) if dialect.truncated else None
     return as_written(events if rows is None else rows, dialect)
+
+
+def vector_text(rows: VectorRows) -> str:
+    """The csv text `frame,class,0,x,y,z` that the DCASE baselines of 2020 to 2022 write; nothing active: empty.
+
+    Numbers have the shortest decimal form of the double that holds the value of the network.
+    """
+    lines = zip(rows.frame.tolist(), rows.class_index.tolist(), rows.vector.astype(np.float64).tolist())
+    return "".join(f"{frame},{index},0,{','.join(map(repr, vector))}\n" for frame, index, vector in lines)

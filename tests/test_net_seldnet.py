@@ -177,6 +177,47 @@ def test_recurrence_is_the_textbook_loop(kind: type, loop, dropout: float) -> No
     torch.testing.assert_close(layer(x), layer(x), rtol=0, atol=0)
 
 
+def gru23(x: Tensor, layer: KerasGRU, direction: int, mask: Tensor, state: Tensor) -> Tensor:
+    """The loop of Keras 2.3: logistic gates, one mask (1, batch, ...) of input and state each."""
+    w_z, w_r, w_h = layer.kernel[direction].chunk(3, dim=1)
+    u_z, u_r, u_h = layer.recurrent[direction].chunk(3, dim=1)
+    b_z, b_r, b_h = layer.bias[direction].chunk(3)
+    h, out = x.new_zeros(x.shape[1], layer.units), []
+    for x_t in x * mask:
+        h = h * state[0]
+        z = torch.sigmoid(x_t @ w_z + b_z + h @ u_z)
+        r = torch.sigmoid(x_t @ w_r + b_r + h @ u_r)
+        h = z * h + (1 - z) * torch.tanh(x_t @ w_h + b_h + (r * h) @ u_h)
+        out.append(h)
+    return torch.stack(out)
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.4])
+def test_recurrence_with_logistic_gates(dropout: float) -> None:
+    torch.manual_seed(0)
+    layer = KerasGRU(5, 4, dropout=dropout, gate="sigmoid").double()
+    x = torch.randn(3, 9, 5, dtype=DOUBLE, requires_grad=True)
+    pull = torch.randn(3, 9, 4, dtype=DOUBLE)
+    torch.manual_seed(1)
+    y = layer(x)
+    ours = [y, *torch.autograd.grad((y * pull).sum(), [x, *layer.parameters()])]
+    torch.manual_seed(1)
+    states, masks = (
+        layer._mask(3, values) if dropout else torch.ones(2, 1, 3, values, dtype=DOUBLE)
+        for values in (layer.units, layer.size)
+    )
+    assert states.shape == (2, 1, 3, 4)
+    time_first = x.transpose(0, 1)
+    forward = gru23(time_first, layer, 0, masks[0], states[0])
+    backward = gru23(time_first.flip(0), layer, 1, masks[1], states[1]).flip(0)
+    y = (forward * backward).transpose(0, 1)
+    theirs = [y, *torch.autograd.grad((y * pull).sum(), [x, *layer.parameters()])]
+    for one, other in zip(ours, theirs):
+        torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-12)
+    with pytest.raises(ValueError, match="hard_sigmoid"):
+        KerasGRU(5, 4, gate="relu")
+
+
 @pytest.mark.parametrize("kind", [KerasGRU, KerasLSTM])
 def test_dropout_masks_stay_over_time_and_differ_between_gates(kind: type) -> None:
     torch.manual_seed(0)
