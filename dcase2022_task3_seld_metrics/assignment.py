@@ -7,7 +7,6 @@ from itertools import permutations
 from math import perm
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
 
 _MOST_CHOICES = 120  # all injections up to 5 x 5 are tried at once; beyond that SciPy is faster
 _MOST_TOTALS = 4_000_000
@@ -85,5 +84,7 @@ def _assign_2x2(cost: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _assign_scipy(cost: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    from scipy.optimize import linear_sum_assignment  # takes longer to import than most folders to score
+
     solved = [linear_sum_assignment(one) for one in cost]
     return np.stack([rows for rows, _ in solved]), np.stack([columns for _, columns in solved])

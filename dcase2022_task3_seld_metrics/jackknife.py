@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import special
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,11 +47,17 @@ def jackknife(value: ArrayLike, leave_one_out: ArrayLike, significance: float = 
     """
     whole, left_out = np.asarray(value, dtype=np.float64), np.asarray(leave_one_out, dtype=np.float64)
     n = len(left_out)
+    if n > 1:
+        from scipy.special import stdtrit  # takes longer to import than most folders to score
+
+        quantile = stdtrit(n - 1, 1 - significance / 2)
+    else:
+        quantile = np.nan
     mean = left_out.mean(axis=0)
     bias = (n - 1) * (mean - whole)
     estimate = whole - bias
     standard_error = np.sqrt((n - 1) * np.mean((left_out - mean) ** 2, axis=0))
-    reach = standard_error * (special.stdtrit(n - 1, 1 - significance / 2) if n > 1 else np.nan)
+    reach = standard_error * quantile
     return Interval(whole, left_out, bias, estimate, standard_error, estimate - reach, estimate + reach)
 
 
