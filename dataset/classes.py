@@ -78,6 +78,25 @@ TUT_CLASSES = (
     "doorslam",
     "laughter",
 )
+# TAU-NIGENS Spatial Sound Events 2020; in 2021 engine and fire are interference without labels.
+NIGENS_CLASSES = (
+    "alarm",
+    "baby",
+    "crash",
+    "dog",
+    "engine",
+    "female_scream",
+    "female_speech",
+    "fire",
+    "footsteps",
+    "knock",
+    "male_scream",
+    "male_speech",
+    "phone",
+    "piano",
+)
+NIGENS_INTERFERENCE = ("engine", "fire")
+NIGENS_CLASSES_2021 = tuple(name for name in NIGENS_CLASSES if name not in NIGENS_INTERFERENCE)
 URBAN_CLASSES = tuple(URBANSOUND8K.values())  # of REAL and MREAL
 
 

@@ -50,18 +50,20 @@ class Layout:
     Attributes
     ----------
     name : key of the row
+    title : of the data set whose layout it is
     classes : names of the classes, unless the root names its own
     dialect : csv dialect of the labels, of `util.dialects` or `util.interval_csv`
     audio : formats, each an array of `util.microphone_arrays` (or "stereo"), and what their folders are called
     list_formats : the formats that lists are written for
     rate_hz, clip_s : of the recordings; clip_s None: they have any length
     edition : of the metrics that the data set is scored by
-    folds : numbers of the splits for cross-validation
+    folds : numbers of the splits that are tested in turn, the first by default
     overlaps : numbers of the parts by overlap
     stages : what audio folders may be for: "dev", "eval"
     """
 
     name: str
+    title: str
     classes: tuple[str, ...]
     dialect: str = "starss23"
     audio: dict[str, str] = field(default_factory=lambda: {"foa": "foa"})
@@ -81,6 +83,10 @@ class Layout:
     def folder_of(self, path: str | os.PathLike[str]) -> tuple[str, str, int] | None:
         """(format, stage, position) of the last component of an audio path that is an audio folder, "foa_dev"."""
         raise NotImplementedError
+
+    def told_by(self, path: Path) -> bool:
+        """Whether folder and name of an audio file say that it is of this data set, and of no other."""
+        return False
 
     def labels_of(self, path: Path) -> Path | None:
         """Label csv that belongs to an audio file, whether it exists or not; None outside of the layout."""
@@ -269,33 +275,71 @@ class StageLayout(Layout):
 
 
 @dataclass(frozen=True)
+class PairLayout(StageLayout):
+    """Folders as `StageLayout`, in kinds that no other layout has: `stereo_dev` (DCASE2025)."""
+
+    def told_by(self, path: Path) -> bool:
+        """As `Layout.told_by`."""
+        return self.folder_of(path) is not None
+
+
+@dataclass(frozen=True)
 class FoldLayout(StageLayout):
-    """Folders as `StageLayout`, without sub-folders: names `split1_ir0_ov1_7` say fold, room and overlap (TAU 2019).
+    """Folders as `StageLayout`; file names say fold, room and overlap (TAU 2019, TAU-NIGENS 2020 and 2021).
 
     Split s is tested by fold s, chosen by the next one and trained on the others; split 0 is the evaluation set, chosen
-    by fold 1 and trained on the others.
+    by the first fold and trained on the others.
+
+    Attributes
+    ----------
+    pattern : of the names of development recordings, with the groups fold, room and overlap
+    called : the same for people, with stars
+    ring : folds in the order in which "the next one" is meant; (): `folds`
+    only_with : sub-folder of the audio folders without which nothing tells this layout from another
     """
 
     videos: tuple[str, ...] = ()
+    splits: dict[str, str] = field(default_factory=dict)
+    pattern: str = r"split(?P<fold>\d+)(_(?P<room>ir\d+))?(_ov(?P<overlap>\d+))?_"
+    called: str = "split*_ir*_ov*_*"
+    ring: tuple[int, ...] = ()
+    only_with: str = ""
 
-    _NAME = re.compile(r"split(\d+)(?:_(ir\d+))?(?:_ov(\d+))?_")
+    @property
+    def parts(self) -> tuple[int, ...]:
+        """All folds, in the order of the ring."""
+        return self.ring or self.folds
+
+    def told_by(self, path: Path) -> bool:
+        """As `Layout.told_by`."""
+        found, place = self.folder_of(path), self.place_of(path)
+        if found is None or place.fold is None or not (place.room or place.fold == 0):
+            return False
+        return not self.only_with or Path(*path.parts[: found[2] + 1], self.only_with).is_dir()
 
     def place_of(self, path: Path) -> Place:
         """As `Layout.place_of`; whether a fold is trained on or tested depends on the run."""
-        found, name = self.folder_of(path), self._NAME.match(path.name)
+        found, name = self.folder_of(path), re.match(self.pattern, path.name)
+        evaluated = found is not None and found[1] == "eval"
         if name is None:
-            return Place()
-        fold, room, overlap = name.groups()
-        split = "eval" if found is not None and found[1] == "eval" else ""
-        return Place(split, f"split{fold}", room or "", int(fold), int(overlap) if overlap else None)
+            return Place("eval", "eval") if evaluated else Place()
+        fold, said = int(name["fold"]), name.groupdict()
+        room, overlap = said.get("room") or "", said.get("overlap")
+        split = "eval" if evaluated else ""
+        return Place(split, f"{self.fold_word}{fold}", room, fold, int(overlap) if overlap else None)
+
+    @property
+    def fold_word(self) -> str:
+        """What the names call a fold: "split", "fold"."""
+        return self.called.partition("*")[0]
 
     def folds_of(self, split: int) -> dict[str, tuple[int, ...]]:
         """Folds that are trained on, chosen by and tested in a split; test () is the evaluation set."""
-        ring = self.folds * 2
-        at = self.folds.index(split) if split else 0
+        count, ring = len(self.parts), self.parts * 2
+        at = self.parts.index(split) if split else 0
         if not split:
-            return {"train": self.folds[1:], "val": self.folds[:1], "test": ()}
-        return {"train": ring[at + 2 : at + len(self.folds)], "val": ring[at + 1 : at + 2], "test": ring[at : at + 1]}
+            return {"train": self.parts[1:], "val": self.parts[:1], "test": ()}
+        return {"train": ring[at + 2 : at + count], "val": ring[at + 1 : at + 2], "test": ring[at : at + 1]}
 
     def lists(self, root: Path) -> dict[str, list[Path]]:
         """Per format and split the lists "train", "val" and "test", where all of their folds have recordings."""
@@ -330,7 +374,8 @@ class FoldLayout(StageLayout):
         by_fold = self._by_fold(root, format)
         lacking = " and ".join(str(fold) for fold in folds if fold not in by_fold)
         there = ", ".join(map(str, sorted(by_fold))) or "none"
-        return f"{root / self.audio[format]}_dev has no recordings of split {lacking} (split*_ir*_ov*_*; found {there})"
+        known = f"({self.called}; found {there})"
+        return f"{root / self.audio[format]}_dev has no recordings of {self.fold_word} {lacking} {known}"
 
     def _by_fold(self, root: Path, format: str) -> dict[int, list[Path]]:
         by_fold: dict[int, list[Path]] = {}

@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from dataset.classes import STARSS23_CLASSES, TUT_CLASSES, URBAN_CLASSES, check_classes, read_classes
+from dataset.classes import (
+    NIGENS_CLASSES,
+    NIGENS_CLASSES_2021,
+    STARSS23_CLASSES,
+    TUT_CLASSES,
+    URBAN_CLASSES,
+    check_classes,
+    read_classes,
+)
 from dataset.layout_kinds import (
     FoldLayout,
     Layout,
     ListNames,
     OverlapLayout,
+    PairLayout,
     StageLayout,
     sounds_under,
 )
@@ -32,36 +40,117 @@ _TUT: dict[str, Any] = {"classes": TUT_CLASSES, "dialect": "tut2018", "folds": (
 _STREET: dict[str, Any] = {"classes": URBAN_CLASSES, "folds": (1, 8, 9)}
 _2018: dict[str, Any] = {"rate_hz": 44100, "clip_s": 30.0, "edition": "2018", "overlaps": (1, 2, 3)}
 _CIRCULAR: dict[str, Any] = {"audio": {"circular8": "circular8"}, "list_formats": ("circular8",)}
+_BOTH: dict[str, Any] = {"audio": {"foa": "foa", "mic": "mic"}, "list_formats": ("foa", "mic")}
 LAYOUTS: dict[str, Layout] = {
     layout.name: layout
     for layout in (
         StageLayout(
             "starss23",
+            "STARSS23, Sony-TAu Realistic Spatial Soundscapes 2023",
             STARSS23_CLASSES,
-            audio={"foa": "foa", "mic": "mic", "binaural": "binaural", "stereo": "stereo"},
+            audio={"foa": "foa", "mic": "mic", "binaural": "binaural"},
             list_formats=("foa", "mic", "binaural"),
+        ),
+        StageLayout(
+            "starss22",
+            "STARSS22, Sony-TAu Realistic Spatial Soundscapes 2022",
+            STARSS23_CLASSES,
+            dialect="starss22",
+            **_BOTH,
+            videos=(),
+            edition="2022",
+            list_prefix="dcase2022t3",
+        ),
+        StageLayout(
+            "dcase2024",
+            "DCASE2024 task 3: STARSS23 and synthetic recordings, with distances",
+            STARSS23_CLASSES,
+            dialect="dcase2024",
+            **_BOTH,
+            edition="2024",
+            list_prefix="dcase2024t3",
+        ),
+        PairLayout(
+            "stereo2025",
+            "DCASE2025 task 3: stereo clips of STARSS23 with a camera's view",
+            STARSS23_CLASSES,
+            dialect="dcase2025",
+            audio={"stereo": "stereo"},
+            list_formats=("stereo",),
+            clip_s=5.0,
+            edition="2025",
+            list_prefix="dcase2025t3",
         ),
         # TUT Sound Events 2018 (Adavanne et al., JSTSP 2018): anechoic and reverberant synthetic, of a circular array,
         # of measured impulse responses; and the sets with moving sources
-        OverlapLayout("ansim", **_TUT, **_2018),
-        OverlapLayout("resim", **_TUT, **_2018),
-        OverlapLayout("cansim", **_TUT, **_2018, **_CIRCULAR),
-        OverlapLayout("cresim", **_TUT, **_2018, **_CIRCULAR),
-        OverlapLayout("real", dialect="tut2018_real", **_STREET, **_2018),
-        OverlapLayout("mansim", **{**_TUT, "dialect": "mansim"}, **_2018),
-        OverlapLayout("mreal", dialect="mreal", **_STREET, **_2018),
-        # TAU Spatial Sound Events 2019 (DCASE2019 task 3)
+        OverlapLayout("ansim", "TUT Sound Events 2018 ANSIM: anechoic, Ambisonics", **_TUT, **_2018),
+        OverlapLayout("resim", "TUT Sound Events 2018 RESIM: rooms, Ambisonics", **_TUT, **_2018),
+        OverlapLayout("cansim", "TUT Sound Events 2018 CANSIM: anechoic, circular array", **_TUT, **_2018, **_CIRCULAR),
+        OverlapLayout("cresim", "TUT Sound Events 2018 CRESIM: rooms, circular array", **_TUT, **_2018, **_CIRCULAR),
+        OverlapLayout(
+            "real",
+            "TUT Sound Events 2018 REAL: rooms, street sounds, Ambisonics",
+            dialect="tut2018_real",
+            **_STREET,
+            **_2018,
+        ),
+        OverlapLayout(
+            "mansim",
+            "TUT Sound Events 2018 MANSIM: anechoic, moving sources, Ambisonics",
+            **{**_TUT, "dialect": "mansim"},
+            **_2018,
+        ),
+        OverlapLayout(
+            "mreal",
+            "TUT Sound Events 2018 MREAL: rooms, moving street sounds, Ambisonics",
+            dialect="mreal",
+            **_STREET,
+            **_2018,
+        ),
         FoldLayout(
             "tau2019",
+            "TAU Spatial Sound Events 2019",
             TUT_CLASSES,
             dialect="tau2019",
-            audio={"foa": "foa", "mic": "mic"},
-            list_formats=("foa", "mic"),
+            **_BOTH,
             rate_hz=48000,
             clip_s=60.0,
             edition="2019",
             folds=(1, 2, 3, 4),
+            overlaps=(1, 2),
             list_prefix="tau2019",
+        ),
+        # train, choose, test by folds 3-6, 2, 1; with --split 0 by folds 2-6, 1 and the evaluation set
+        FoldLayout(
+            "nigens2020",
+            "TAU-NIGENS Spatial Sound Events 2020",
+            NIGENS_CLASSES,
+            dialect="starss22",
+            **_BOTH,
+            clip_s=60.0,
+            edition="2020",
+            folds=(1,),
+            ring=(1, 2, 3, 4, 5, 6),
+            overlaps=(1, 2),
+            list_prefix="nigens2020",
+            pattern=r"fold(?P<fold>\d+)_(?P<room>room\d+)_mix\d+_ov(?P<overlap>\d+)",
+            called="fold*_room*_mix*_ov*",
+        ),
+        # folds 1-4, 5, 6, in folders dev-train, dev-val, dev-test; with --split 0 folds 1-5, 6 and the evaluation set
+        FoldLayout(
+            "nigens2021",
+            "TAU-NIGENS Spatial Sound Events 2021",
+            NIGENS_CLASSES_2021,
+            dialect="starss22",
+            **_BOTH,
+            clip_s=60.0,
+            edition="2021",
+            folds=(6,),
+            ring=(6, 5, 4, 3, 2, 1),
+            list_prefix="nigens2021",
+            pattern=r"fold(?P<fold>\d+)_(?P<room>room\d+)_mix\d+\.",
+            called="fold*_room*_mix*",
+            only_with="dev-val",
         ),
     )
 }
@@ -163,18 +252,24 @@ def layout_of_file(path: str | os.PathLike[str]) -> Layout:
     found = _2018_ROWS[0].folder_of(path)
     if found is not None:
         return _layout_found(Path(*path.parts[: found[2]]))
-    return next((row for row in _fold_layouts() if _is_fold_file(row, path)), LAYOUTS["starss23"])
+    return next((row for row in LAYOUTS.values() if row.told_by(path)), LAYOUTS["starss23"])
 
 
 def _layout_found(root: Path) -> Layout:
     """The layout of a root that does not name it."""
     if any(_2018_ROWS[0].folders(root, "foa", "dev")):
         return _layout_2018(root)
-    for row in _fold_layouts():
-        folders = [folder for format in row.formats for folder in row.folders(root, format, "dev")]
-        if any(_is_fold_file(row, path) for folder in folders for path in sounds_under(folder)):
-            return row
-    return LAYOUTS["starss23"]
+    # by their sounds, of each folder once
+    folders = {
+        folder: None
+        for row in LAYOUTS.values()
+        for format in row.formats
+        for stage in row.stages
+        for folder in row.folders(root, format, stage)
+    }
+    sounds = [path for folder in folders for path in sounds_under(folder)]
+    told = (row for row in LAYOUTS.values() if any(row.told_by(path) for path in sounds))
+    return next(told, LAYOUTS["starss23"])
 
 
 def _layout_2018(root: Path) -> Layout:
@@ -233,12 +328,3 @@ def _fits(found: CsvText, dialect: IntervalDialect) -> bool:
 
 def _columns_of(dialect: IntervalDialect) -> set[str]:
     return {named(name).name for name in dialect.columns}
-
-
-def _fold_layouts() -> Iterator[FoldLayout]:
-    return (row for row in LAYOUTS.values() if isinstance(row, FoldLayout))
-
-
-def _is_fold_file(row: FoldLayout, path: Path) -> bool:
-    place = row.place_of(path)
-    return row.folder_of(path) is not None and place.fold is not None and (bool(place.room) or place.fold == 0)

@@ -145,7 +145,7 @@ def recording_of_file(
     Raises
     ------
     InputError : as `audio_info`; another number of channels than the array has; a file given that does not exist; two
-        channels of a kind that nothing says, or of one that no array describes (stereo)
+        channels of a kind that nothing says, or of one that no array describes
     """
     found = _recording(Path(path), (), array=array, as_it_is=as_it_is)
     for kind, given in (("labels", labels), ("video", video)):
@@ -474,7 +474,8 @@ def _array_of_format(format: str, audio: Path) -> Array:
 
 def _array_by_channels(info: AudioInfo) -> Array:
     if info.channels == 2:  # ears of a head, coincident or spaced microphones: each has delays of its own
-        rule = "has 2 channels, and nothing says of what: --format bin (a head's ears), or a folder binaural_dev, does"
+        rule = "has 2 channels, and nothing says of what: --format bin (a head's ears) or stereo (cardioids at one "
+        rule += "point), or a folder binaural_dev or stereo_dev, does"
         raise InputError(rule, path=info.path)
     if info.channels != 4:
         rule = f"has {info.channels} channels; 4 (FOA or tetrahedral) or 2 (binaural) are understood"

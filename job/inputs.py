@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dataset.layouts import LAYOUTS
+from dataset.layouts import layout_of_file
 from job.data import check_framing
 from seld_predictor import Inference, load
 from util.audio import FILM_SUFFIXES
@@ -191,4 +191,4 @@ def _films(videos: Sequence[Path]) -> list[SoundAndFilm]:
 
 def _video_beside(sound: Path) -> Path | None:
     found = beside(sound, VIDEO_SUFFIXES)
-    return found or next((path for path in LAYOUTS["starss23"].videos_of(sound) if path.is_file()), None)
+    return found or next((path for path in layout_of_file(sound).videos_of(sound) if path.is_file()), None)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dataset.layouts import LAYOUTS
+from dataset.layouts import layout_of_file
 from dataset.recordings import Recording, recording_of_file
 from dataset.source import Read, read_file
 from util.audio import read_audio
@@ -28,7 +28,7 @@ def open_sound(path: Path, array: Array) -> Recording:
     ------
     InputError : as `audio_info`; a folder (mic_dev) that tells of another array
     """
-    place = LAYOUTS["starss23"].folder_of(path.resolve())
+    place = layout_of_file(path.resolve()).folder_of(path.resolve())
     if place is not None and ARRAYS.get(place[0]) != array:
         raise InputError(f"lies in a folder of {place[0]} audio; the checkpoint is for {array.name} audio", path=path)
     return recording_of_file(path, array=array, as_it_is=True)

@@ -1,9 +1,10 @@
 """Receivers: what every channel of an array makes of a plane wave and of a diffuse field.
 
 A channel's response to a plane wave from the direction d is a short sum of products: a weight that depends on the
-direction alone times a filter that depends on frequency alone. First-order Ambisonics is four weights and no filter; a
-capsule on a sphere is the sum over n of the Legendre polynomials P_n(d . capsule) times the mode strengths of the
-sphere. The sums of images therefore happen in weights, and filters are applied once, however many images there are.
+direction alone times a filter that depends on frequency alone. First-order Ambisonics is four weights and no filter, a
+cardioid is one; a capsule on a sphere is the sum over n of the Legendre polynomials P_n(d . capsule) times the mode
+strengths of the sphere. The sums of images therefore happen in weights, and filters are applied once, however many
+images there are.
 """
 
 from __future__ import annotations
@@ -95,7 +96,7 @@ class Receiver:
 
     def __init__(self, array: Array, rate_hz: int):
         self.array, self.rate_hz, self.channels = array, rate_hz, array.channels
-        if array.kind == "ambisonics":
+        if array.kind in ("ambisonics", "cardioids"):
             self.modes = 1
         elif array.kind == "capsules" and array.channels and array.radius_m >= 0.0:
             edge = np.array([np.pi * rate_hz * (0.5 + 0.5 * BAND_EDGE) * array.radius_m / SPEED_OF_SOUND_M_S])
@@ -105,7 +106,7 @@ class Receiver:
             if self.modes >= MAX_MODES:
                 raise InputError(f"array '{array.name}': a radius of {array.radius_m:g} m is too large at {rate_hz} Hz")
         else:
-            raise InputError(f"array '{array.name}' is neither ambisonics nor a list of capsules")
+            raise InputError(f"array '{array.name}' is neither ambisonics nor a list of capsules or cardioids")
         self.rows = self.channels * self.modes
         self._filters: dict[int, np.ndarray] = {}
 
@@ -115,6 +116,8 @@ class Receiver:
         if self.array.kind == "ambisonics":  # ACN order W, Y, Z, X; SN3D
             return np.stack([np.ones_like(direction[..., 0]), *np.moveaxis(direction[..., [1, 2, 0]], -1, 0)], axis=-2)
         capsules = self.array.directions().astype(np.float32)
+        if self.array.kind == "cardioids":
+            return 1 + capsules @ direction.swapaxes(-1, -2)
         values = legendre(self.modes - 1, np.clip(capsules @ direction.swapaxes(-1, -2), -1.0, 1.0))
         values = np.moveaxis(values, 0, -2)  # (..., channels, modes, n)
         return values.reshape(*values.shape[:-3], self.rows, values.shape[-1])
@@ -131,7 +134,7 @@ class Receiver:
         return self._filters[n_fft]
 
     def _strengths(self, frequency_hz: np.ndarray) -> np.ndarray:
-        if self.array.kind == "ambisonics":
+        if self.array.kind in ("ambisonics", "cardioids"):
             return np.ones((1, len(frequency_hz)), dtype=np.complex128)
         kr = 2.0 * np.pi * frequency_hz * self.array.radius_m / SPEED_OF_SOUND_M_S
         return mode_strengths(self.modes - 1, kr, self.array.baffle)
@@ -150,6 +153,9 @@ class Receiver:
         if self.array.kind == "ambisonics":
             return np.broadcast_to(np.diag([1.0, 1 / 3, 1 / 3, 1 / 3]), (len(frequency_hz), 4, 4))
         directions = self.array.directions()
+        if self.array.kind == "cardioids":
+            covariance = 1 + directions @ directions.T / 3
+            return np.broadcast_to(covariance, (len(frequency_hz), *covariance.shape))
         between = legendre(self.modes - 1, np.clip(directions @ directions.T, -1.0, 1.0))
         power = np.abs(self._strengths(frequency_hz)) ** 2 / (2 * np.arange(self.modes) + 1)[:, None]
         return np.einsum("ncd,nf->fcd", between, power)

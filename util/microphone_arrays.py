@@ -20,8 +20,9 @@ class Array:
     Attributes
     ----------
     name : "foa", "mic", "binaural" or a name of one's own
-    kind : "ambisonics" (first order, ACN order W, Y, Z, X, SN3D) or "capsules"
-    capsules_deg : (azimuth, elevation) of each capsule in degrees; empty for ambisonics
+    kind : "ambisonics" (first order, ACN order W, Y, Z, X, SN3D), "capsules", or "cardioids" at one point, each of gain
+        1 + cos(angle between the sound and where it looks)
+    capsules_deg : (azimuth, elevation) of each capsule, or where a cardioid looks, in degrees; empty for ambisonics
     radius_m : radius of the sphere or circle that carries the capsules
     baffle : "rigid" (a sphere of that radius) or "open" (omnidirectional capsules in the free field)
     """
@@ -68,10 +69,14 @@ ARRAYS = {
             ((0, 0), (45, 0), (90, 0), (135, 0), (-180, 0), (-135, 0), (-90, 0), (-45, 0)),
             0.05,
         ),
+        # DCASE2025: left W + Y, right W - Y of first-order Ambisonics
+        Array("stereo", "cardioids", ((90, 0), (-90, 0))),
+        Array("mono", "capsules", ((0, 0),)),  # hears all directions alike
     )
 }
 
-ARRAY_OF_FORMAT = {"foa": "foa", "mic": "mic", "bin": "binaural"}  # names of arrays by the flag --format
+# names of arrays by the flag --format
+ARRAY_OF_FORMAT = {"foa": "foa", "mic": "mic", "bin": "binaural", "stereo": "stereo", "mono": "mono"}
 FLAG_OF_ARRAY = {array: flag for flag, array in ARRAY_OF_FORMAT.items()}
 
 
