@@ -143,6 +143,7 @@ class SELDPredictor:
             batch_size=self.batch_size,
             encode=stage.output_format.encode,
             label_frame_s=stage.output_format.label_frame_s,
+            of_whole=stage.of_whole,
             workers=self.workers,
         ) as loader:
             left = 0

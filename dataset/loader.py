@@ -6,19 +6,39 @@ import itertools
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from dataset.plans import Grid, Item, Piece, Plan, numbers_of
+from dataset.plans import Clips, Grid, Item, Piece, Plan, numbers_of
 from dataset.recordings import Recording
-from dataset.source import ClipLabels, Source, Visual
+from dataset.source import ClipLabels, Source, Visual, read_file
+
+_WHOLE_FRAMES = 6000  # of a recording that are looked at together
 
 Encode = Callable[[Sequence[ClipLabels], Grid], Any]
 Augment = Callable[
     [np.ndarray, list[ClipLabels], np.ndarray | None, int], tuple[np.ndarray, list[ClipLabels], np.ndarray | None]
 ]
+
+
+class OfWhole:
+    """Numbers that a feature needs of whole recordings: the largest over all stretches, each recording looked at once.
+
+    Parameters
+    ----------
+    find : (1, channels, samples) of a stretch -> (numbers,)
+
+    Attributes
+    ----------
+    known : of recordings that were read from their files, by file and length
+    """
+
+    def __init__(self, find: Callable[[torch.Tensor], np.ndarray]):
+        self.find = find
+        self.known: dict[tuple[Path, int], np.ndarray] = {}
 
 
 class Prefetching:
@@ -89,6 +109,7 @@ class Loader(Prefetching):
     augment : (waveform (channels, samples), labels of the pieces, visual input (looks, ...) or None, number of the
         item) -> the first three, changed
     first_step, stop_step : steps of the first batch, and of the first one that is not made
+    of_whole : looks at whole recordings; batches have what it finds, as "loudest" (batch, frames, numbers)
     rank, world : this process, and how many share the items of a step
     workers : threads; 0: none, batches are made when they are asked for
     prefetch : batches ahead
@@ -103,6 +124,7 @@ class Loader(Prefetching):
         encode: Encode | None = None,
         label_frame_s: float = 0.1,
         augment: Augment | None = None,
+        of_whole: OfWhole | None = None,
         first_step: int = 0,
         stop_step: int | None = None,
         rank: int = 0,
@@ -111,7 +133,8 @@ class Loader(Prefetching):
         prefetch: int = 4,
     ):
         super().__init__(workers, prefetch)
-        self.source, self.plan, self.augment = source, plan, augment
+        self.source, self.plan, self.augment, self.of_whole = source, plan, augment, of_whole
+        self._known: dict[tuple[Path, int], np.ndarray] = {}  # what `of_whole` found in samples that no file holds
         self.batch_size = batch_size if plan.max_batch is None else min(batch_size, plan.max_batch)
         self.encode, self.label_frame_s = encode if source.labels is not None else None, label_frame_s
         self.first_step, self.stop_step, self.rank, self.world = first_step, stop_step, rank, world
@@ -159,6 +182,8 @@ class Loader(Prefetching):
         }
         if frames is not None:
             batch["frames"] = torch.from_numpy(frames)
+        if self.of_whole is not None:
+            batch["loudest"] = torch.from_numpy(self._loudest(items, self.of_whole))
         if looks is not None:
             batch["visual"] = torch.from_numpy(np.stack(looks))
         if labels is not None and self.encode is not None:
@@ -212,6 +237,33 @@ class Loader(Prefetching):
             low, high = int(place.min()), int(place.max()) + 1
             samples = self.source.read(recording, low, high - low, framing.rate_hz)
             out[:, places.start - piece.start : places.stop - piece.start] = samples[:, place - low]
+
+    def _loudest(self, items: Sequence[Item], of_whole: OfWhole) -> np.ndarray:
+        """What was found in the recordings of each frame of the items (batch, frames, numbers); 0 where none is."""
+        found = [[self._found(piece.recording, of_whole) for piece in item.pieces] for item in items]
+        out = np.zeros((len(items), max(map(self.plan.item_frames, items)), len(found[0][0])), dtype=np.float32)
+        for row, item in enumerate(items):
+            done = 0
+            for piece, numbers in zip(item.pieces, found[row]):
+                out[row, done : done + piece.frames] = numbers
+                done += piece.frames
+        return out
+
+    def _found(self, recording: int, of_whole: OfWhole) -> np.ndarray:
+        """What is found in a recording, as it is before any augmentation."""
+        source, framing, lengths = self.source, self.plan.framing, self.plan.lengths
+        in_file = source.read is read_file
+        known, path = (of_whole.known if in_file else self._known), source.recordings[recording].audio
+        key = (path if in_file else Path(str(recording)), int(lengths[recording]))
+        if key not in known:
+            whole, found = Clips(framing, lengths, frames=None, limit=_WHOLE_FRAMES), []
+            for item in whole.items(whole.numbers_in(recording)):
+                (piece,) = item.pieces
+                samples = torch.zeros((1, source.channel_count, framing.samples_of(piece.frames)))
+                self._stretch(piece, samples[0].numpy())
+                found.append(of_whole.find(samples))
+            known[key] = np.maximum.reduce(found)
+        return known[key]
 
     def _look(self, item: Item, visual: Visual) -> np.ndarray:
         """What is seen during an item: (looks, ...)."""

@@ -200,6 +200,10 @@ class EvaluationPlan(Plan):
         """Number of windows of a recording."""
         return int(self._windows[recording])
 
+    def numbers_in(self, recording: int) -> np.ndarray:
+        """Numbers of the items of a recording."""
+        return np.flatnonzero(self._recording == recording)
+
 
 def numbers_of(step: int, batch_size: int, rank: int = 0, world: int = 1) -> np.ndarray:
     """Items of one process in one optimisation step: (batch_size,) int64.

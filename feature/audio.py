@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from torch import Tensor, nn
 
 
@@ -12,12 +14,28 @@ class AudioFeature(nn.Module):
     ----------
     channels : of the waveform
     maps, bins : planes of the feature, and bins of each
+    held_over : what `held` compares with, where features depend on more than their frame: the "recording", which is
+        read twice, or the "item" of a batch by itself; "": there is nothing of the kind
     """
 
     channels: int
     maps: int
     bins: int
+    held_over: Literal["", "recording", "item"] = ""
 
     def forward(self, waveform: Tensor) -> Tensor:
         """Feature of every frame that lies inside the samples given."""
         raise NotImplementedError
+
+    def loudest(self, features: Tensor) -> Tensor:
+        """What features (batch, maps, frames, bins) say of their recording; of several stretches the largest counts.
+
+        Returns
+        -------
+        (batch, channels) in dB
+        """
+        raise NotImplementedError
+
+    def held(self, features: Tensor, loudest: Tensor) -> Tensor:
+        """Features held to their range below the loudest (batch, T or 1, channels) of each frame's recording."""
+        return features

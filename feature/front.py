@@ -25,6 +25,8 @@ def on_device(batch: dict[str, object], device: torch.device) -> Batch:
 class Front(nn.Module):
     """Features of a batch: of the frames that its "frames" picks of its "waveform", and of its "visual".
 
+    What a feature must know of whole recordings (`AudioFeature.held_over`) is the "loudest" of the batch.
+
     Parameters
     ----------
     audio : waveform (B, channels, samples) -> (B, maps, frames, bins), of every frame inside the samples
@@ -60,12 +62,13 @@ class Front(nn.Module):
 
     def raw_features(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
         """Features (B, maps, T, bins) before standardisation, and which frames are padding (B, T); None: none is."""
-        features, index = self.audio(batch["waveform"]), batch.get("frames")
-        if index is None:
-            return features, None
-        outside = index < 0
-        in_place = torch.arange(index.shape[1], device=index.device)
-        if index.shape[1] != features.shape[2] or not bool((outside | (index == in_place)).all()):
-            place = index.clamp(min=0)[:, None, :, None]
-            features = features.gather(2, place.expand(-1, features.shape[1], -1, features.shape[3]))
+        features, index, outside = self.audio(batch["waveform"]), batch.get("frames"), None
+        if index is not None:
+            outside = index < 0
+            in_place = torch.arange(index.shape[1], device=index.device)
+            if index.shape[1] != features.shape[2] or not bool((outside | (index == in_place)).all()):
+                place = index.clamp(min=0)[:, None, :, None]
+                features = features.gather(2, place.expand(-1, features.shape[1], -1, features.shape[3]))
+        if self.audio.held_over == "recording":
+            features = self.audio.held(features, batch["loudest"])
         return features, outside

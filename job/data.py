@@ -211,6 +211,7 @@ def training_loader(
         encode=model.output_format.encode,
         label_frame_s=model.output_format.label_frame_s,
         augment=augmentation(args, array, source),
+        of_whole=model.of_whole,
         first_step=first_step,
         rank=rank,
         world=world,

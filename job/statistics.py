@@ -15,6 +15,7 @@ from dataset.source import Source
 from feature.front import on_device
 from feature.statistics import RunningStatistics
 from job.data import TrainingData
+from system.model import of_whole
 from system.row import Settings, Stage
 from util.job_arguments import Arguments
 from util.microphone_arrays import Array
@@ -44,7 +45,7 @@ def gather_statistics(
     with (
         tqdm(total=round(seconds), desc="statistics", unit="s", mininterval=0.5, leave=False,
              disable=not fabric.is_global_zero) as progress,
-        Loader(source, plan, batch_size=8, workers=args.workers) as loader,
+        Loader(source, plan, batch_size=8, of_whole=of_whole(front), workers=args.workers) as loader,
         torch.inference_mode(),
     ):  # fmt: skip
         for batch in loader:

@@ -9,8 +9,10 @@ import numpy as np
 import torch
 from torch import nn
 
+from dataset.loader import OfWhole
 from dataset.plans import EvaluationPlan, Lengths
-from feature.front import on_device
+from feature.front import Front, on_device
+from feature.loudest import Loudest
 from output_format.contract import OutputFormat
 from system.row import Plans, Stage, Statistics, System, last
 from util.errors import InputError
@@ -44,6 +46,7 @@ class StageModel(nn.Module):
         self.stage, self.settings, self.statistics, self.visual = stage, dict(settings), statistics, visual
         self.plans = stage.plans(self.settings)
         self.front = stage.front(self.settings, array, visual, statistics)
+        self.of_whole = of_whole(self.front)
         self.output_format = stage.output_format(self.settings, class_count)
         self.network: nn.Module = (
             _First()
@@ -160,6 +163,11 @@ class Model(nn.Module):
         """Statistics of the features of the last stage that has some."""
         found = [stage.statistics for stage in self.stages.values() if stage.statistics is not None]
         return found[-1] if found else None
+
+
+def of_whole(front: Front) -> OfWhole | None:
+    """What a loader must find in whole recordings for a front end; None: nothing."""
+    return OfWhole(Loudest(front.audio)) if front.audio.held_over == "recording" else None
 
 
 def check_fit(plans: Plans, output_format: OutputFormat) -> None:
