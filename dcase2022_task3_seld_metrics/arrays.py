@@ -25,7 +25,7 @@ def _pair(reference: np.ndarray, estimated: np.ndarray) -> tuple[np.ndarray, np.
     return reference != 0, estimated != 0
 
 
-def _blocks(active: np.ndarray, block: int, count: int) -> np.ndarray:
+def block_activity(active: np.ndarray, block: int, count: int) -> np.ndarray:
     """Block values (count, C): the maximum over the first block - 1 frames, never over the last (Q22)."""
     values = np.zeros((count, active.shape[1]), dtype=bool)
     for index in range(count):
@@ -73,7 +73,7 @@ def detection_on_blocks(
     if block < 2:
         raise InputError(f"a block must have 2 frames or more, found {block}: its last frame is never looked at")
     count = -(-len(truth) // block)
-    truth, found = _blocks(truth, block, count), _blocks(found, block, count)
+    truth, found = block_activity(truth, block, count), block_activity(found, block, count)
     rated = len(np.asarray(reference)) // block if whole_blocks else count
     return _error_rate(truth[:rated], found[:rated]), _f_score(truth, found)
 
@@ -96,7 +96,7 @@ def legacy_f1_blocks(reference: np.ndarray, estimated: np.ndarray, block: int) -
     """The same per whole block of 1 s -> (N // block,)."""
     truth, found = _pair(reference, estimated)
     count = len(truth) // block
-    return legacy_f1_rows(_blocks(truth, block, count), _blocks(found, block, count))
+    return legacy_f1_rows(block_activity(truth, block, count), block_activity(found, block, count))
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,8 @@ _EPS = 1.2325951644078309e-32  # numpy.spacing(1e-16): the norm of a silent bin 
 class LogmelIntensity(SpectralFeature):
     """Waveform in ACN order W, Y, Z, X -> 4 log-mel maps in dB, then 3 mel-weighted intensity maps, of x, y, z.
 
+    With `levels` False the intensity maps alone.
+
     Reference: the public tuning notebook aru-2044922/aml_project_seld. Frames of the DCASE 2019 baseline (48 kHz, hop
     960), all bins; power mel bands on the Slaney scale with areas of 1, 10 log10(max(1e-10, power)); intensity
     Re(conj(W) X_k) of each bin divided by its own norm over the axes, then summed with the mel weights.
@@ -33,6 +35,7 @@ class LogmelIntensity(SpectralFeature):
     bands, fmin_hz : mel bands, and the frequency that they begin at
     axes : channels of the intensity maps in their order; (3, 1, 2) is x, y, z
     eps : added to the norm that an intensity is divided by
+    levels : with the log-mel maps
     top_db : dynamic range of `clip` in dB; None: unlimited
     others : see `SpectralFeature`
     """
@@ -54,6 +57,7 @@ class LogmelIntensity(SpectralFeature):
         fmin_hz: float = 0.0,
         axes: tuple[int, int, int] = (3, 1, 2),
         eps: float = _EPS,
+        levels: bool = True,
         top_db: float | None = None,
         layout: Literal["reference", "paper"] = "reference",
         precision: torch.dtype = torch.float64,
@@ -62,6 +66,8 @@ class LogmelIntensity(SpectralFeature):
             raise ValueError(f"intensity vectors need the 4 channels of first-order Ambisonics, found {channels}")
         if layout not in ("reference", "paper"):
             raise ValueError(f'layout {layout!r}: "reference" or "paper"')
+        if not levels and (layout != "paper" or top_db is not None):
+            raise ValueError("intensity maps alone have no other layout than that of the paper, and no dynamic range")
         super().__init__(
             channels,
             n_fft=n_fft,
@@ -73,11 +79,11 @@ class LogmelIntensity(SpectralFeature):
             ortho=False,
             first_bin=0,
             bins=n_fft // 2 + 1,
-            maps=7,
+            maps=7 if levels else 3,
             out_bins=bands,
             precision=precision,
         )
-        self.layout, self.top_db = layout, top_db
+        self.layout, self.top_db, self.levels = layout, top_db, levels
         self.axes, self.eps = list(axes), eps
         self.register_buffer("mel_weights", mel_weights(rate_hz, n_fft, bands, fmin_hz), persistent=False)
 
@@ -95,11 +101,14 @@ class LogmelIntensity(SpectralFeature):
         return torch.cat([part.permute(0, 2, 3, 1).flatten(2) for part in self._planes(features)], dim=2)
 
     def _block(self, real: Tensor, imaginary: Tensor, out: Tensor) -> None:
-        levels = mel_levels_db(real, imaginary, self.mel_weights)
         axes = self.axes
         intensity = real[:, :1] * real[:, axes] + imaginary[:, :1] * imaginary[:, axes]
         norm = intensity.square().sum(dim=1, keepdim=True).sqrt_().add_(self.eps)  # vector_norm takes ten times as long
         intensity = intensity.div_(norm) @ self.mel_weights
+        if not self.levels:
+            out.copy_(intensity)
+            return
+        levels = mel_levels_db(real, imaginary, self.mel_weights)
         out.copy_(self._arranged(torch.cat((levels, intensity), dim=1)))
 
     def _arranged(self, planes: Tensor) -> Tensor:

@@ -87,6 +87,14 @@ class RunningStatistics:
         return made
 
 
+def of_maps(mean: Tensor, variance: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation of all values of each map, from those of its bins: (maps, bins) -> the same shape."""
+    whole = mean.mean(dim=1, keepdim=True)
+    spread = (variance + (mean - whole).square()).mean(dim=1, keepdim=True).sqrt()
+    spread = torch.where(spread > 0, spread, torch.ones_like(spread))
+    return whole.expand_as(mean).contiguous(), spread.expand_as(mean).contiguous()
+
+
 class Standardise(nn.Module):
     """(features - mean) / scale, each (map, bin) by itself: (batch, maps, T, bins) -> the same in float32.
 
@@ -107,11 +115,14 @@ class Standardise(nn.Module):
         self.register_buffer("scale", scale.to(torch.float32)[:, None])
 
     @classmethod
-    def of(cls, statistics: RunningStatistics, maps: int) -> Standardise:
-        """From the statistics that `RunningStatistics.update_maps` gathered."""
-        if statistics.mean is None:
+    def of(cls, statistics: RunningStatistics, maps: int, *, each_bin: bool = True) -> Standardise:
+        """From the statistics that `RunningStatistics.update_maps` gathered; of each bin, or one of every map."""
+        if statistics.mean is None or statistics.variance is None:
             raise ValueError("statistics of no rows")
-        return cls(statistics.mean.unflatten(0, (maps, -1)), statistics.scale.unflatten(0, (maps, -1)))
+        mean, scale = (value.unflatten(0, (maps, -1)) for value in (statistics.mean, statistics.scale))
+        if not each_bin:
+            mean, scale = of_maps(mean, statistics.variance.unflatten(0, (maps, -1)))
+        return cls(mean, scale)
 
     def forward(self, features: Tensor) -> Tensor:
         """Standardised features; those given are left as they are."""

@@ -153,20 +153,29 @@ class CRNN10(VGG9):
 
     def _make_recurrent(self, width: int, units: int) -> int:
         self.gru = nn.GRU(width, units, batch_first=True, bidirectional=True)
-        with torch.no_grad():
-            for name in ("weight_ih_l0", "weight_hh_l0"):
-                reset, update, new = getattr(self.gru, name).chunk(3)
-                for gate in (reset, update, new):
-                    bound = (3 / gate.shape[1]) ** 0.5
-                    gate.uniform_(-bound, bound)
-                if name == "weight_hh_l0":
-                    nn.init.orthogonal_(new)
-            for name in ("bias_ih_l0", "bias_hh_l0"):
-                getattr(self.gru, name).zero_()
+        initialise_gru(self.gru)
         return 2 * units
 
     def _recurrent(self, x: Tensor) -> Tensor:
         return self.gru(x)[0]
+
+
+def initialise_gru(gru: nn.GRU) -> None:
+    """The published start of a GRU: input weights uniform, hidden ones too but orthogonal of the new gate, biases 0.
+
+    Of a bidirectional one the forward direction alone; the other stays as PyTorch has it (a quirk, kept).
+    """
+    with torch.no_grad():
+        for layer in range(gru.num_layers):
+            for name in (f"weight_ih_l{layer}", f"weight_hh_l{layer}"):
+                reset, update, new = getattr(gru, name).chunk(3)
+                for gate in (reset, update, new):
+                    bound = (3 / gate.shape[1]) ** 0.5
+                    gate.uniform_(-bound, bound)
+                if name.startswith("weight_hh"):
+                    nn.init.orthogonal_(new)
+            for name in (f"bias_ih_l{layer}", f"bias_hh_l{layer}"):
+                getattr(gru, name).zero_()
 
 
 NETWORKS: dict[str, type[VGG9]] = {"CRNN10": CRNN10, "VGG9": VGG9}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,34 @@ from torch import Tensor
 
 from output_format.contract import Clip, LabelGrid
 from util.intervals import IntervalTable
+
+
+def encoded(
+    clips: Sequence[Clip],
+    grid: LabelGrid,
+    nothing: np.ndarray,
+    labels_of: Callable[[Clip, int, int, int], np.ndarray],
+) -> Tensor:
+    """Labels of a batch: (batch, ..., steps) float32.
+
+    Parameters
+    ----------
+    clips : labels of each of the grid's spans
+    nothing : labels (...) of a step outside of the recordings
+    labels_of : (clip, its frames, first frame, frames) -> labels (..., frames) of a stretch of it
+    """
+    batch, steps = grid.frame.shape
+    made = np.empty((batch, *nothing.shape, steps), dtype=np.float32)
+    made[:] = nothing[..., None]
+    for clip, span in zip(clips, grid.spans):
+        frame = grid.frame[span.item, span.first : span.end]
+        inside = np.flatnonzero(frame >= 0)
+        if not len(inside):
+            continue
+        first, last = int(frame[inside].min()), int(frame[inside].max())
+        maps = labels_of(clip, span.clip_frames, first, last - first + 1)
+        made[span.item, ..., span.first + inside] = np.moveaxis(maps[..., frame[inside] - first], -1, 0)
+    return torch.from_numpy(made)
 
 
 class ActivityFirst:
@@ -53,19 +81,11 @@ class ActivityFirst:
         clips : labels of each of the grid's spans
         grid : frame of each output step
         """
-        nothing = self.nothing()
-        batch, steps = grid.frame.shape
-        made = np.empty((batch, *nothing.shape, steps), dtype=np.float32)
-        made[:] = nothing[..., None]
-        for clip, span in zip(clips, grid.spans):
-            frame = grid.frame[span.item, span.first : span.end]
-            inside = np.flatnonzero(frame >= 0)
-            if not len(inside):
-                continue
-            first, last = int(frame[inside].min()), int(frame[inside].max())
-            maps = self.stretch(clip.intervals, span.clip_frames, first, last - first + 1)
-            made[span.item, :, :, span.first + inside] = maps[..., frame[inside] - first].transpose(2, 0, 1)
-        return torch.from_numpy(made)
+        return encoded(clips, grid, self.nothing(), self.span)
+
+    def span(self, clip: Clip, clip_frames: int, first_frame: int, frames: int) -> np.ndarray:
+        """Labels of a stretch of a clip, see `stretch`."""
+        return self.stretch(clip.intervals, clip_frames, first_frame, frames)
 
     def target(self, labels: Tensor, device: torch.device) -> Tensor:
         """Labels (batch, outputs, classes, frames) on the device."""

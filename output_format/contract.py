@@ -185,3 +185,26 @@ class ActivityApart(OutputFormat, Protocol):
     def detections(self, raw: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Raw output or encoded labels as 2018 scores them: active (frames, classes), vectors (frames, numbers)."""
         ...
+
+
+@runtime_checkable
+class OneTask(OutputFormat, Protocol):
+    """An output that says only which sounds there are, or only from where: no edition of the metrics scores it."""
+
+    def encode_clip(self, table: IntervalTable, frames: int) -> np.ndarray:
+        """Labels of a whole clip in the form of a raw output."""
+        ...
+
+    def scores(
+        self, truth: Sequence[np.ndarray], found: Sequence[np.ndarray], thresholds: np.ndarray
+    ) -> dict[str, float]:
+        """Scores of clips, encoded labels and raw outputs: by names of `dcase2022_task3_seld_metrics.score_table`."""
+        ...
+
+    def reduced(self, events: EventTable) -> EventTable:
+        """Events as this output can say them: all in front, or all of one class."""
+        ...
+
+    def shown_classes(self, classes: Sequence[str]) -> tuple[str, ...]:
+        """What its events are called, where it knows no classes."""
+        ...

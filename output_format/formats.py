@@ -3,11 +3,24 @@
 from __future__ import annotations
 
 from output_format.accdoa import Accdoa
+from output_format.aligned import Aligned, AlignedTracks
+from output_format.general_modules import Detection, Directions
 from output_format.multi_accdoa import MultiAccdoa
 from output_format.sed_doa import SedDoa
 from output_format.sed_vector import SedVector
 from output_format.two_stage import TwoStage
 
 OUTPUT_FORMATS = {
-    output_format.name: output_format for output_format in (MultiAccdoa, Accdoa, SedDoa, SedVector, TwoStage)
+    output_format.name: output_format
+    for output_format in (
+        MultiAccdoa,
+        Accdoa,
+        SedDoa,
+        SedVector,
+        TwoStage,
+        Detection,
+        Directions,
+        Aligned,
+        AlignedTracks,
+    )
 }

@@ -7,6 +7,7 @@ from pathlib import Path
 from tests import (
     make_golden_av_baseline,
     make_golden_boxes,
+    make_golden_general,
     make_golden_histogram,
     make_golden_metrics,
     make_golden_seld_labels,
@@ -18,7 +19,7 @@ from tests.shared import SHARED
 GOLDEN = Path(__file__).resolve().parent / "golden"
 CUTS = {
     "av_baseline": (make_golden_av_baseline.cut, make_golden_boxes.cut),
-    "general_network": (make_golden_histogram.cut,),
+    "general_network": (make_golden_general.cut, make_golden_histogram.cut),
     "metrics": (make_golden_metrics.cut,),
     "seldnet": (make_golden_seld_labels.cut, make_golden_seldnet.cut),
     "two_stage": (make_golden_two_stage.cut,),
