@@ -71,4 +71,6 @@ class Front(nn.Module):
                 features = features.gather(2, place.expand(-1, features.shape[1], -1, features.shape[3]))
         if self.audio.held_over == "recording":
             features = self.audio.held(features, batch["loudest"])
+        elif self.audio.held_over == "item":
+            features = self.audio.held(features, self.audio.loudest(features)[:, None])
         return features, outside

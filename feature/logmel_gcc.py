@@ -3,43 +3,61 @@
 from __future__ import annotations
 
 from itertools import combinations
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
-from feature.mel import mel_levels_db, mel_weights
-from feature.stft import SpectralFeature
+from feature.mel import MelBands, levels_db_, mel_weights
+from feature.stft import Scratch, SpectralFeature
 
 _LEAST = 1e-37  # power of a spectral bin that may be divided by in single precision
-_CPU_FRAMES = 32  # frames of a block on the processor: the spectra of all pairs stay in its cache
 
 # Settings of the published system, all its feature types; for `LogmelIntensity` with `TWO_STAGE_INTENSITY` besides.
 TWO_STAGE: dict[str, Any] = {"rate_hz": 32000, "n_fft": 1024, "hop_length": 320, "bands": 96, "fmin_hz": 50.0}
 TWO_STAGE_INTENSITY: dict[str, Any] = {"win_length": 1024, "axes": (1, 2, 3), "eps": 1e-8, "layout": "paper"}
+
 # The same of the general network (DCASE 2020); `bands` is 128, or 64 as networks of audio tagging have it.
 GENERAL: dict[str, Any] = {"rate_hz": 24000, "n_fft": 1024, "hop_length": 300, "fmin_hz": 50.0}
 GENERAL_CORRELATION: dict[str, Any] = {"win_length": 1024}
+
+# The DCASE baselines of 2022 to 2025 at 24 kHz, 20 ms from frame to frame: log-mel spectrograms of all of them, held to
+# 80 dB below the loudest of their channel in the recording. The reference adds an `offset` of 1e-8 to every sample.
+DCASE2022: dict[str, Any] = {
+    "rate_hz": 24000,
+    "n_fft": 1024,
+    "win_length": 960,
+    "hop_length": 480,
+    "bands": 64,
+    "pad_mode": "constant",  # librosa 0.9 and later; earlier ones mirror the recording
+    "top_db": 80.0,
+}
+DCASE2022_INTENSITY: dict[str, Any] = {"axes": (1, 2, 3), "eps": 1e-8, "norm": "energy", "layout": "paper"}
+# The stereo clips of 2025 are 5 s long, each of them one item; the loudest of both channels counts.
+DCASE2025: dict[str, Any] = {**DCASE2022, "held_over": "item", "one_floor": True}
 
 
 class Logmel(SpectralFeature):
     """Waveform of C channels -> log-mel maps of all or of the first of them in dB, at least -100.
 
-    Power in mel bands on the Slaney scale with areas of 1, up to half of the rate. Frames are centred and mirrored; the
-    window is a periodic Hann window. A recording has 1 + samples // hop_length frames (`whole`).
+    Power in mel bands on the Slaney scale with areas of 1, up to half of the rate. Frames are centred; the window is a
+    periodic Hann window.
 
     Parameters
     ----------
     channels : C, of the waveform
-    rate_hz, n_fft, hop_length, bands, fmin_hz : `TWO_STAGE` has the published settings
+    rate_hz, n_fft, hop_length, bands, fmin_hz : `TWO_STAGE` and `DCASE2022` have published settings
     levels : channels that have a log-mel map, the first ones; default C
-    frame_samples : samples that a frame takes, if more than n_fft: the transform is made of those in its middle
-    win_length : samples of `frame_samples` that the window of a subclass takes, in their middle; default all
-    others : maps of subclasses, behind those of the levels
+    win_length : samples of the windows, which stand in the middle of the samples of a transform, between zeros; None:
+        all of them
+    frame_samples : samples that a frame takes, if more than n_fft: the levels are made of those in its middle
+    pad_mode : what lies around a clip: "reflect" (`whole`: it has 1 + samples // hop_length frames), or "constant"
+    more_maps : maps of subclasses, behind those of the levels
     precision : of the transforms; what follows them is float32
+    others : see `SpectralFeature`
     """
 
-    mel_weights: Tensor
     mel_hann: Tensor
 
     def __init__(
@@ -52,14 +70,16 @@ class Logmel(SpectralFeature):
         bands: int,
         fmin_hz: float = 0.0,
         levels: int | None = None,
-        frame_samples: int | None = None,
         win_length: int | None = None,
-        others: int = 0,
+        frame_samples: int | None = None,
+        pad_mode: Literal["reflect", "constant"] = "reflect",
+        more_maps: int = 0,
         precision: torch.dtype = torch.float32,
+        **others: Any,
     ):
         frame_samples = n_fft if frame_samples is None else frame_samples
         self.levels = channels if levels is None else levels
-        if not 0 <= self.levels <= channels or self.levels + others < 1:
+        if not 0 <= self.levels <= channels or self.levels + more_maps < 1:
             raise ValueError(f"levels of {self.levels} of {channels} channels")
         super().__init__(
             channels,
@@ -68,31 +88,44 @@ class Logmel(SpectralFeature):
             hop_length=hop_length,
             window="periodic",
             center=True,
-            pad_mode="reflect",
+            pad_mode=pad_mode,
             ortho=False,
             first_bin=0,
             bins=frame_samples // 2 + 1,
-            maps=self.levels + others,
+            maps=self.levels + more_maps,
             out_bins=bands,
             precision=precision,
+            level_maps=self.levels,
+            **others,
         )
-        lead = (frame_samples - n_fft) // 2
+        win_length, lead = n_fft if win_length is None else win_length, (frame_samples - n_fft) // 2
         self._middle = slice(lead, lead + n_fft)
-        self.register_buffer("mel_weights", mel_weights(rate_hz, n_fft, bands, fmin_hz), persistent=False)
-        hann = torch.hann_window(n_fft, periodic=True, dtype=torch.float64)
+        self._bands = MelBands(mel_weights(rate_hz, n_fft, bands, fmin_hz))
+        hann, lead = torch.hann_window(win_length, periodic=True, dtype=torch.float64), (n_fft - win_length) // 2
+        hann = functional.pad(hann, (lead, n_fft - win_length - lead))
         self.register_buffer("mel_hann", hann, persistent=False)
+
+    @property
+    def mel_weights(self) -> Tensor:
+        """Weights (1 + n_fft // 2, bands) of the bins in the bands."""
+        return self._bands.weights
 
     def columns(self, features: Tensor) -> Tensor:
         """Features (batch, maps, T, bins) as rows (batch, T, maps bins), map by map."""
         return features.transpose(1, 2).flatten(2)
 
-    def _compute(self, framed: Tensor, out: Tensor) -> None:
-        if not self.levels:
-            return
-        heard = framed[:, : self.levels, :, self._middle]
-        windowed = heard.to(self.precision) * self.mel_hann.to(self.precision)
-        real, imaginary = torch.view_as_real(torch.fft.rfft(windowed)).float().unbind(-1)
-        out[:, : self.levels] = mel_levels_db(real, imaginary, self.mel_weights)
+    def _compute(self, framed: Tensor, out: Tensor, scratch: Scratch) -> None:
+        if self.levels:
+            self._powers(framed, out, scratch)
+
+    def _powers(self, framed: Tensor, out: Tensor, scratch: Scratch) -> Tensor:
+        """Frames (batch, channels, frames, n_fft) -> powers in bands, into `out`; the spectra of these channels."""
+        spectrum = self._transform(framed[:, : self.levels, :, self._middle], self.mel_hann, scratch)
+        self._bands.power(spectrum, scratch, out[:, : self.levels])
+        return spectrum
+
+    def _finish(self, out: Tensor) -> None:
+        levels_db_(out[:, : self.levels])
 
 
 def correlation_samples(n_fft: int) -> int:
@@ -104,18 +137,23 @@ class LogmelGCC(Logmel):
     """Waveform of C channels -> C log-mel maps in dB, then GCC-PHAT of the C (C - 1) / 2 pairs, as many lags as bands.
 
     Reference: Cao et al., 'Polyphonic Sound Event Detection and Localization using a Two-Stage Strategy', DCASE 2019
-    workshop, arXiv 1905.00268, feature "logmelgcc"; Knapp and Carter 1976 for the correlation.
+    workshop, arXiv 1905.00268, feature "logmelgcc"; the DCASE baselines since 2020 (`DCASE2022`, on one transform);
+    Knapp and Carter 1976 for the correlation.
 
     Pairs (n, m) in the order (0, 1), (0, 2), ..., (2, 3); bin `bands` / 2 is lag 0, later bins say that m hears the
-    sound later than n. The correlations have a transform of their own, twice as long as the log-mel's, as the reference
-    makes it (a quirk, kept: a window of 2048 samples; with `win_length` 1024 one of 1024 between zeros, as later
-    systems of its authors have it). A spectral bin that is zero in either channel has phase 0, so that silence gives 1
-    at lag 0. (The reference takes the phase of a signed zero where one channel alone is silent.)
+    sound later than n. In the two-stage system the correlations have a transform of their own, twice as long as the
+    log-mel's (a quirk, kept: a window of 2048 samples; with `win_length` 1024 one of 1024 between zeros, as later
+    systems of its authors have it); the baselines since 2020 have one for both. A spectral bin that is zero in either
+    channel has phase 0, so that silence gives 1 at lag 0. (The two-stage reference takes the phase of a signed zero
+    where one channel alone is silent. The baselines since 2022 add an offset of 1e-8 to every sample, so that a silent
+    channel is correlated with rounding errors of the transform of a constant: nothing that can be reproduced, and not
+    done by default.)
 
-    The reference transforms 12 times per frame where each channel is transformed once here.
+    The references transform 12 times per frame where each channel is transformed once here.
 
     Parameters
     ----------
+    own_transform : the correlations have a transform of their own
     levels : 0: correlations alone
     others : see `Logmel`
     """
@@ -128,10 +166,8 @@ class LogmelGCC(Logmel):
         n_fft: int,
         hop_length: int,
         bands: int,
-        fmin_hz: float = 0.0,
-        levels: int | None = None,
-        win_length: int | None = None,
-        precision: torch.dtype = torch.float32,
+        own_transform: bool = True,
+        **others: Any,
     ):
         if channels < 2:
             raise ValueError(f"correlations of channel pairs need 2 channels or more, found {channels}")
@@ -141,30 +177,22 @@ class LogmelGCC(Logmel):
             n_fft=n_fft,
             hop_length=hop_length,
             bands=bands,
-            fmin_hz=fmin_hz,
-            levels=levels,
-            frame_samples=correlation_samples(n_fft),
-            win_length=win_length,
-            others=channels * (channels - 1) // 2,
-            precision=precision,
+            frame_samples=correlation_samples(n_fft) if own_transform else None,
+            more_maps=channels * (channels - 1) // 2,
+            **others,
         )
+        self.own_transform = own_transform
         if not 2 <= bands <= self.n_fft or bands % 2:
             raise ValueError(f"{bands} lags: an even number up to {self.n_fft}")
 
-    def _compute(self, framed: Tensor, out: Tensor) -> None:
-        super()._compute(framed, out)
-        step = _CPU_FRAMES if framed.device.type == "cpu" else framed.shape[2]
-        for first in range(0, framed.shape[2], step):
-            part = slice(first, first + step)
-            self._correlate(framed[:, :, part], out[:, self.levels :, part])
-
-    def _correlate(self, framed: Tensor, out: Tensor) -> None:
-        """Frames (batch, channels, frames, n_fft) -> out (batch, pairs, frames, lags)."""
-        half = out.shape[-1] // 2
-        spectrum = torch.fft.rfft(framed.to(self.precision) * self.hann.to(self.precision))
-        lags = torch.fft.irfft(self._phase_products(spectrum), n=self.n_fft)
-        out[..., :half] = lags[..., -half:]
-        out[..., half:] = lags[..., :half]
+    def _compute(self, framed: Tensor, out: Tensor, scratch: Scratch) -> None:
+        if self.levels:
+            spectrum = self._powers(framed, out, scratch)
+        if self.own_transform or self.levels < self.channels:
+            spectrum = self._transform(framed, self.hann, scratch)
+        lags, half = torch.fft.irfft(self._phase_products(spectrum), n=self.n_fft), self.bins // 2
+        out[:, self.levels :, :, :half] = lags[..., -half:]
+        out[:, self.levels :, :, half:] = lags[..., :half]
 
     def _phase_products(self, spectrum: Tensor) -> Tensor:
         """Spectra (batch, channels, frames, bins), which are overwritten -> those of all pairs, with sizes of 1."""

@@ -1,14 +1,14 @@
-"""Log-mel spectrograms and normalised intensity vectors of first-order Ambisonics, for tuned SELDnets."""
+"""Log-mel spectrograms and normalised intensity vectors of first-order Ambisonics."""
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
-from feature.mel import mel_levels_db, mel_weights
-from feature.stft import SpectralFeature
+from feature.mel import MelBands, levels_db_, mel_weights
+from feature.stft import Scratch, SpectralFeature
 
 _EPS = 1.2325951644078309e-32  # numpy.spacing(1e-16): the norm of a silent bin is not 0
 
@@ -18,12 +18,13 @@ class LogmelIntensity(SpectralFeature):
 
     With `levels` False the intensity maps alone.
 
-    Reference: the public tuning notebook aru-2044922/aml_project_seld. Frames of the DCASE 2019 baseline (48 kHz, hop
-    960), all bins; power mel bands on the Slaney scale with areas of 1, 10 log10(max(1e-10, power)); intensity
-    Re(conj(W) X_k) of each bin divided by its own norm over the axes, then summed with the mel weights.
+    Power mel bands on the Slaney scale with areas of 1, 10 log10(max(1e-10, power)); intensity Re(conj(W) X_k) of each
+    bin divided by its norm, then summed with the mel weights.
 
-    The notebook also raises every level to 80 dB below the loudest of its channel in the recording, which needs the
-    whole recording: `clip` does so where `top_db` is given; `forward`, for windows and streams, never does.
+    References: the public tuning notebook aru-2044922/aml_project_seld, whose settings are the defaults (frames of the
+    DCASE 2019 baseline: 48 kHz, hop 960); the DCASE baselines since 2020, `feature.logmel_gcc.DCASE2022` and
+    `DCASE2022_INTENSITY`. All of them raise levels to 80 dB below the loudest of their channel in the recording
+    (`top_db`), which needs the whole recording: `clip` does so, `forward` never does, see `held`.
 
     Layout "paper" has the 7 planes one after the other. Layout "reference" interleaves them as the notebook's reshape
     of a row [band x 4 + channel | band x 3 + axis] to (64, 7) does (a quirk, kept as the default).
@@ -34,13 +35,12 @@ class LogmelIntensity(SpectralFeature):
     rate_hz : sampling rate, for the mel scale up to its half
     bands, fmin_hz : mel bands, and the frequency that they begin at
     axes : channels of the intensity maps in their order; (3, 1, 2) is x, y, z
-    eps : added to the norm that an intensity is divided by
+    norm : what the intensity of a bin is divided by: "vector", its own norm over the axes, or "energy",
+        |W|^2 + (|X|^2 + |Y|^2 + |Z|^2) / 3
+    eps : added to that norm
     levels : with the log-mel maps
-    top_db : dynamic range of `clip` in dB; None: unlimited
     others : see `SpectralFeature`
     """
-
-    mel_weights: Tensor
 
     def __init__(
         self,
@@ -56,17 +56,18 @@ class LogmelIntensity(SpectralFeature):
         bands: int = 64,
         fmin_hz: float = 0.0,
         axes: tuple[int, int, int] = (3, 1, 2),
+        norm: Literal["vector", "energy"] = "vector",
         eps: float = _EPS,
         levels: bool = True,
-        top_db: float | None = None,
         layout: Literal["reference", "paper"] = "reference",
         precision: torch.dtype = torch.float64,
+        **others: Any,
     ):
         if channels != 4:
             raise ValueError(f"intensity vectors need the 4 channels of first-order Ambisonics, found {channels}")
-        if layout not in ("reference", "paper"):
-            raise ValueError(f'layout {layout!r}: "reference" or "paper"')
-        if not levels and (layout != "paper" or top_db is not None):
+        if layout not in ("reference", "paper") or norm not in ("vector", "energy"):
+            raise ValueError(f'layout {layout!r}: "reference" or "paper"; norm {norm!r}: "vector" or "energy"')
+        if not levels and (layout != "paper" or others.get("top_db") is not None):
             raise ValueError("intensity maps alone have no other layout than that of the paper, and no dynamic range")
         super().__init__(
             channels,
@@ -82,34 +83,42 @@ class LogmelIntensity(SpectralFeature):
             maps=7 if levels else 3,
             out_bins=bands,
             precision=precision,
+            level_maps=4 if levels else 0,
+            **others,
         )
-        self.layout, self.top_db, self.levels = layout, top_db, levels
-        self.axes, self.eps = list(axes), eps
-        self.register_buffer("mel_weights", mel_weights(rate_hz, n_fft, bands, fmin_hz), persistent=False)
+        self.layout, self.levels, self.energy = layout, levels, norm == "energy"
+        self.axes, self.eps = axes, eps
+        self._bands = MelBands(mel_weights(rate_hz, n_fft, bands, fmin_hz))
 
-    def clip(self, waveform: Tensor, frames: int) -> Tensor:
-        """As `SpectralFeature.clip`; with `top_db`, levels are raised to that range below the channel's loudest."""
-        features = super().clip(waveform, frames)
-        if self.top_db is None:
-            return features
-        levels, intensity = self._planes(features)
-        floor = levels.amax(dim=(2, 3), keepdim=True) - self.top_db
-        return self._arranged(torch.cat((torch.maximum(levels, floor), intensity), dim=1))
+    def loudest(self, features: Tensor) -> Tensor:
+        """As `SpectralFeature.loudest`."""
+        return super().loudest(self._planes(features)[0])
+
+    def held(self, features: Tensor, loudest: Tensor) -> Tensor:
+        """As `SpectralFeature.held`."""
+        if self.top_db is None or self.layout == "paper":
+            return super().held(features, loudest)
+        return self._arranged(super().held(torch.cat(self._planes(features), dim=1), loudest))
+
+    @property
+    def mel_weights(self) -> Tensor:
+        """Weights (1 + n_fft // 2, bands) of the bins in the bands."""
+        return self._bands.weights
 
     def columns(self, features: Tensor) -> Tensor:
         """Features (batch, 7, T, bands) as rows (batch, T, 7 bands) in the notebook's order of columns."""
         return torch.cat([part.permute(0, 2, 3, 1).flatten(2) for part in self._planes(features)], dim=2)
 
-    def _block(self, real: Tensor, imaginary: Tensor, out: Tensor) -> None:
-        axes = self.axes
-        intensity = real[:, :1] * real[:, axes] + imaginary[:, :1] * imaginary[:, axes]
-        norm = intensity.square().sum(dim=1, keepdim=True).sqrt_().add_(self.eps)  # vector_norm takes ten times as long
-        intensity = intensity.div_(norm) @ self.mel_weights
+    def _compute(self, framed: Tensor, out: Tensor, scratch: Scratch) -> None:
+        spectrum = self._transform(framed, self.hann, scratch)
+        batch, _, frames, bands = out.shape
+        made = scratch("made", (batch, 7, frames, bands), torch.float32)
+        self._bands.power_intensity(spectrum, scratch, made, axes=self.axes, eps=self.eps, energy=self.energy)
         if not self.levels:
-            out.copy_(intensity)
+            out.copy_(made[:, 4:])
             return
-        levels = mel_levels_db(real, imaginary, self.mel_weights)
-        out.copy_(self._arranged(torch.cat((levels, intensity), dim=1)))
+        levels_db_(made[:, :4])
+        out.copy_(self._arranged(made))
 
     def _arranged(self, planes: Tensor) -> Tensor:
         """Planes one after the other (batch, 7, T, bands) -> the layout."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 import torch
@@ -10,7 +11,25 @@ from torch.nn import functional
 
 from feature.audio import AudioFeature
 
-_CPU_BLOCK_SAMPLES = 2**17  # frames of a block times n_fft: blocks stay in the processor's cache
+_CPU_BLOCK_SAMPLES = 2**15  # frames of a block times n_fft: all that is made of a block stays in the processor's cache
+
+
+_COMPLEX = {torch.float32: torch.complex64, torch.float64: torch.complex128}
+
+
+class Scratch:
+    """Tensors of one call that every block uses again: new ones would be new pages of memory each time."""
+
+    def __init__(self, device: torch.device):
+        self.device = device
+        self._held: dict[str, Tensor] = {}
+
+    def __call__(self, name: str, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+        """A contiguous tensor that holds anything."""
+        count, held = math.prod(shape), self._held.get(name)
+        if held is None or held.numel() < count:
+            held = self._held[name] = torch.empty(count, dtype=dtype, device=self.device)
+        return held[:count].view(shape)
 
 
 class SpectralFeature(AudioFeature):
@@ -27,6 +46,10 @@ class SpectralFeature(AudioFeature):
     first_bin, bins : which bins of the transform are taken
     maps, out_bins : planes and bins of the feature
     precision : of the transform; what follows it is float32
+    offset : added to every sample of a recording, 1e-8 in the DCASE baselines since 2022: it decides what silence is
+    top_db : levels, the first `level_maps` planes, are raised to that range below the loudest (`held`); None: unlimited
+    held_over : "recording" or "item", see `AudioFeature`
+    one_floor : the loudest of all planes counts, not that of each by itself
 
     Attributes
     ----------
@@ -52,6 +75,11 @@ class SpectralFeature(AudioFeature):
         maps: int,
         out_bins: int,
         precision: torch.dtype,
+        offset: float = 0.0,
+        top_db: float | None = None,
+        held_over: Literal["recording", "item"] = "recording",
+        one_floor: bool = False,
+        level_maps: int = 0,
     ):
         super().__init__()
         if not 0 < win_length <= n_fft:
@@ -65,6 +93,8 @@ class SpectralFeature(AudioFeature):
         self.left = n_fft // 2 if center else 0
         self.reflect = center and pad_mode == "reflect"
         self.precision = precision
+        self.offset, self.top_db, self.one_floor, self.level_maps = offset, top_db, one_floor, level_maps
+        self.held_over = "" if top_db is None else held_over
         self._taken = slice(first_bin, first_bin + bins)
         self._norm = "ortho" if ortho else "backward"
         hann = torch.hann_window(win_length, periodic=window == "periodic", dtype=torch.float64)
@@ -72,7 +102,7 @@ class SpectralFeature(AudioFeature):
         self.register_buffer("hann", functional.pad(hann, (lead, n_fft - win_length - lead)), persistent=False)
 
     def forward(self, waveform: Tensor) -> Tensor:
-        """Feature of the frames that lie inside the samples given; nothing is padded.
+        """Feature of the frames that lie inside the samples given; nothing is padded, no level is `held`.
 
         Parameters
         ----------
@@ -84,13 +114,26 @@ class SpectralFeature(AudioFeature):
             [hop_length j, hop_length j + n_fft)
         """
         with torch.no_grad(), torch.autocast(waveform.device.type, enabled=False):
-            return self._frames(waveform)
+            return self._frames(self._offset(waveform))
+
+    def loudest(self, features: Tensor) -> Tensor:
+        """As `AudioFeature.loudest`: (batch, level planes)."""
+        found = features[:, : self.level_maps].amax(dim=(2, 3))
+        return found.amax(dim=1, keepdim=True).expand_as(found) if self.one_floor else found
+
+    def held(self, features: Tensor, loudest: Tensor) -> Tensor:
+        """As `AudioFeature.held`; written over the features."""
+        if self.top_db is not None:
+            levels = features[:, : self.level_maps]
+            torch.maximum(levels, (loudest - self.top_db).transpose(1, 2)[..., None], out=levels)
+        return features
 
     def clip(self, waveform: Tensor, frames: int) -> Tensor:
         """Feature of the first `frames` frames of a whole clip, as the reference frames a clip of that length.
 
         Zeros follow a clip that is too short. Where frames are centred, the clip is taken to be frames x hop_length
-        samples long, cut or filled up with zeros, and mirrored at both ends (or zeros, see `reflect`).
+        samples long, cut or filled up with zeros, and mirrored at both ends (or zeros, see `reflect`). With `top_db`
+        levels are raised to that range below the loudest of these frames.
 
         Parameters
         ----------
@@ -100,16 +143,22 @@ class SpectralFeature(AudioFeature):
         -------
         (batch, maps, frames, bins) float32
         """
+        with torch.no_grad(), torch.autocast(waveform.device.type, enabled=False):
+            features = self._frames(self._clip_samples(self._offset(waveform), frames))
+            return features if self.top_db is None else self.held(features, self.loudest(features)[:, None])
+
+    def _clip_samples(self, waveform: Tensor, frames: int) -> Tensor:
+        """The samples that the frames of a clip cover, with what lies beyond its ends."""
         due = (frames - 1) * self.hop_length + self.n_fft
         if not self.left:
-            return self(functional.pad(waveform, (0, max(due - waveform.shape[-1], 0)))[..., :due])
+            return functional.pad(waveform, (0, max(due - waveform.shape[-1], 0)))[..., :due]
         length = frames * self.hop_length
         waveform = functional.pad(waveform, (0, max(length - waveform.shape[-1], 0)))[..., :length]
         around = (self.left, max(due - self.left - length, 0))
         if self.reflect and length <= max(around):
             raise ValueError(f"{frames} frames of {self.hop_length} samples cannot mirror {max(around)} samples")
         waveform = functional.pad(waveform, around, mode="reflect" if self.reflect else "constant")
-        return self(waveform[..., :due])
+        return waveform[..., :due]
 
     def whole(self, waveform: Tensor) -> Tensor:
         """Feature of a whole recording whose frames are centred and whose ends, wherever they lie, are mirrored.
@@ -128,20 +177,26 @@ class SpectralFeature(AudioFeature):
             raise ValueError(f"{waveform.shape[-1]} samples cannot mirror {self.left}")
         return self(functional.pad(waveform, (self.left, self.left), mode="reflect"))
 
+    def _offset(self, waveform: Tensor) -> Tensor:
+        return waveform if not self.offset else waveform.to(self.precision) + self.offset
+
     def _frames(self, waveform: Tensor) -> Tensor:
         """Block by block on the processor, at once elsewhere."""
         framed = self._framed(waveform)
         batch, _, frames, _ = framed.shape
         out = torch.empty((batch, self.maps, frames, self.bins), device=waveform.device)
+        scratch = Scratch(waveform.device)
         if waveform.device.type != "cpu":
-            self._compute(framed, out)
+            self._compute(framed, out, scratch)
+            self._finish(out)
             return out
         step = max(_CPU_BLOCK_SAMPLES // self.n_fft, 1)
         for item in range(batch):
             for first in range(0, frames, step):
                 part = slice(first, first + step)
                 whole = slice(item, item + 1)
-                self._compute(framed[whole, :, part], out[whole, :, part])
+                self._compute(framed[whole, :, part], out[whole, :, part], scratch)
+        self._finish(out)
         return out
 
     def _framed(self, waveform: Tensor) -> Tensor:
@@ -153,9 +208,20 @@ class SpectralFeature(AudioFeature):
             raise ValueError(f"waveform of {waveform.shape[-1]} samples, a frame takes {self.n_fft}")
         return waveform.unfold(-1, self.n_fft, self.hop_length)
 
-    def _compute(self, framed: Tensor, out: Tensor) -> None:
+    def _compute(self, framed: Tensor, out: Tensor, scratch: Scratch) -> None:
         """Frames (batch, channels, frames, n_fft) -> out (batch, maps, frames, bins)."""
         self._block(*self._spectrum(framed), out)
+
+    def _finish(self, out: Tensor) -> None:
+        """What is better done to all frames at once, written over them."""
+
+    def _transform(self, framed: Tensor, window: Tensor, scratch: Scratch) -> Tensor:
+        """Frames (batch, channels, frames, samples), window (samples,) -> spectra (..., 1 + samples // 2), complex."""
+        shape, precision = tuple(framed.shape), self.precision
+        windowed = scratch(f"windowed {shape[-1]}", shape, precision)
+        torch.mul(framed, window.to(precision), out=windowed)
+        spectrum = scratch(f"spectrum {shape[-1]}", (*shape[:-1], shape[-1] // 2 + 1), _COMPLEX[precision])
+        return torch.fft.rfft(windowed, norm=self._norm, out=spectrum)
 
     def _spectrum(self, framed: Tensor) -> tuple[Tensor, Tensor]:
         """Frames (batch, channels, frames, n_fft) -> real, imaginary part (batch, channels, frames, bins) float32."""

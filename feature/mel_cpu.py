@@ -1,0 +1,98 @@
+"""Powers and intensities of spectra on the CPU, compiled by numba: one pass over each spectrum.
+
+PyTorch's operators would first copy real and imaginary parts apart, then read and write every plane several times.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+
+@njit(nogil=True, cache=True)
+def write_power(spectrum: np.ndarray, out: np.ndarray) -> None:
+    """Power of every bin.
+
+    Parameters
+    ----------
+    spectrum : (batch, channels, frames, bins, 2) float32, real and imaginary parts
+    out : (batch, channels, frames, bins) float32, written
+    """
+    batch, channels, frames, bins = out.shape
+    for item in range(batch):
+        for channel in range(channels):
+            for frame in range(frames):
+                one, power = spectrum[item, channel, frame], out[item, channel, frame]
+                for k in range(bins):
+                    power[k] = one[k, 0] * one[k, 0] + one[k, 1] * one[k, 1]
+
+
+@njit(nogil=True, cache=True)
+def write_power_intensity(
+    spectrum: np.ndarray, axes: tuple[int, int, int], eps: np.float32, energy: bool, out: np.ndarray
+) -> None:
+    """Power of the four channels of Ambisonics and normalised intensity of three axes.
+
+    Parameters
+    ----------
+    spectrum : (batch, 4, frames, bins, 2) float32, real and imaginary parts
+    axes : channels of the intensities Re(conj(W) X)
+    eps : added to what they are divided by
+    energy : they are divided by the energy, else by their own norm
+    out : (batch, 7, frames, bins) float32, written
+    """
+    batch, _, frames, bins = out.shape
+    third, one = np.float32(1 / 3), np.float32(1)
+    for item in range(batch):
+        for frame in range(frames):
+            p, q, r, s = out[item, 0, frame], out[item, 1, frame], out[item, 2, frame], out[item, 3, frame]
+            a, b, c = out[item, 4, frame], out[item, 5, frame], out[item, 6, frame]
+            for channel in range(4):
+                heard, power = spectrum[item, channel, frame], out[item, channel, frame]
+                for k in range(bins):
+                    power[k] = heard[k, 0] * heard[k, 0] + heard[k, 1] * heard[k, 1]
+            w = spectrum[item, 0, frame]
+            for place in range(3):
+                heard, made = spectrum[item, axes[place], frame], out[item, 4 + place, frame]
+                for k in range(bins):
+                    made[k] = w[k, 0] * heard[k, 0] + w[k, 1] * heard[k, 1]
+            if energy:
+                for k in range(bins):
+                    inverse = one / (eps + p[k] + (q[k] + r[k] + s[k]) * third)
+                    a[k] *= inverse
+                    b[k] *= inverse
+                    c[k] *= inverse
+            else:
+                for k in range(bins):
+                    inverse = one / (np.sqrt(a[k] * a[k] + b[k] * b[k] + c[k] * c[k]) + eps)
+                    a[k] *= inverse
+                    b[k] *= inverse
+                    c[k] *= inverse
+
+
+@njit(nogil=True, cache=True)
+def write_power_products(
+    spectrum: np.ndarray, first: int, power: np.ndarray, real: np.ndarray, imaginary: np.ndarray
+) -> None:
+    """Powers of the bins from `first` on, and X_m conj(X_0) of the lowest of them.
+
+    Parameters
+    ----------
+    spectrum : (batch, channels, frames, bins, 2) float32, real and imaginary parts
+    power : (batch, channels, frames, kept bins) float32, written
+    real, imaginary : (batch, channels - 1, frames, lowest bins) float32, written
+    """
+    batch, channels, frames, bins = power.shape
+    lowest = real.shape[-1]
+    for item in range(batch):
+        for frame in range(frames):
+            base = spectrum[item, 0, frame, first:]
+            for channel in range(channels):
+                one, made = spectrum[item, channel, frame, first:], power[item, channel, frame]
+                for k in range(bins):
+                    made[k] = one[k, 0] * one[k, 0] + one[k, 1] * one[k, 1]
+                if channel:
+                    p, q = real[item, channel - 1, frame], imaginary[item, channel - 1, frame]
+                    for k in range(lowest):
+                        p[k] = one[k, 0] * base[k, 0] + one[k, 1] * base[k, 1]
+                        q[k] = one[k, 1] * base[k, 0] - one[k, 0] * base[k, 1]
