@@ -368,16 +368,9 @@ class Search:
         return _jsonable({**about, **settled, "constant_frames_per_batch": self.plan.constant_frames})
 
     def _start(self) -> Point:
-        texts = self.args.set or []
-        settings = dict(self.defaults)
-        for text in texts:
-            name, _, value = text.partition("=")
-            self.system.stages[-1].settings(self.args.changed(set=[text]), self.data.train[0].array)
-            settings |= self._from_text(name, value)
+        self.system.stages[-1].settings(self.args, self.data.train[0].array)  # refuses what does not go together
+        settings = with_changes(self.defaults, self.args.set)
         return Point(settings, {name: getattr(self.args, name) for name in GRID_FLAGS})
-
-    def _from_text(self, name: str, text: str) -> dict[str, Any]:
-        return {name: with_changes({name: self.defaults[name]}, [f"{name}={text}"])[name]}
 
     def _check_words(self) -> None:
         """Words that a grid names must be choices of the system: "gruu" is not tried, but refused."""
@@ -385,7 +378,7 @@ class Search:
             for name, values in stage.grid.items():
                 for value in values:
                     if isinstance(value, str):
-                        args = self.args.changed(set=[f"{name}={value}"])
+                        args = self.args.changed(set=[*self.args.set, f"{name}={value}"])
                         try:
                             self.system.stages[-1].settings(args, self.data.train[0].array)
                         except InputError as error:

@@ -261,6 +261,13 @@ def test_a_database_of_another_search_is_refused(searched, tau, tmp_path, capsys
     assert (out / "tuning.csv").read_bytes() == before
 
 
+def test_changes_that_only_go_together_are_a_start(tau, tmp_path):
+    """As many pools as filters: neither fits the defaults alone, and -train takes both."""
+    given = seld.parse(flags(tau, tmp_path / "out", "--set", "filters=16,32", "--set", "pools=4,4"))
+    start = job.tune.Search(given, "two layers").start.settings
+    assert start["filters"] == [16, 32] and start["pools"] == [4, 4] and start["rnn_units"] == [8, 8]
+
+
 def test_two_processes_do_not_search_in_one_folder(searched, tau, capsys):
     fcntl = pytest.importorskip("fcntl")
     out, argv, *_ = searched
