@@ -15,9 +15,9 @@ from simulation.tut_tau.layouts import LAYOUTS, layout_named
 from simulation.tut_tau.settings import SetSettings
 from simulation.tut_tau.writer import SetSummary, write_set
 from util.cli import run_main
-from util.cpus import cpu_count
 from util.errors import InputError
 from util.microphone_arrays import ARRAYS
+from util.parallel import add_where, where_of
 
 log = logging.getLogger(__name__)
 _DEFAULT = Settings()
@@ -67,13 +67,7 @@ def parser() -> argparse.ArgumentParser:
     group.add_argument(
         "--seed", type=int, default=d.seed, help="everything random derives from it: same seed, same bytes"
     )
-    group.add_argument(
-        "--processes",
-        type=int,
-        default=None,
-        metavar="N",
-        help="clips made at the same time (default: the number of cores); does not change the result",
-    )
+    add_where(group, also=["--processes"])
     group.add_argument("--quiet", action="store_true", help="no progress bar")
 
     group = options.add_argument_group("scenes")
@@ -263,13 +257,6 @@ def _layout_of(argv: list[str] | None) -> str:
     return first.parse_known_args(argv)[0].layout
 
 
-def _processes(asked: int | None) -> int:
-    count = asked if asked is not None else cpu_count()
-    if count < 1:
-        raise InputError(f"--processes must be at least 1, got {count}")
-    return count
-
-
 def main(argv: list[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
     layout = _layout_of(argv)
@@ -278,16 +265,16 @@ def main(argv: list[str] | None = None) -> int:
     summary: Summary | SetSummary
     if layout == STARSS23:
         arguments = parser().parse_args(argv)
-        settings, processes = (single := settings_from(arguments)), _processes(arguments.processes)
-        summary = write_dataset(arguments.out, single, processes=processes, progress=not arguments.quiet)
+        settings, where = (single := settings_from(arguments)), where_of(arguments)
+        summary = write_dataset(arguments.out, single, where=where, progress=not arguments.quiet)
     else:
         layout_named(layout)
         arguments = command.parser().parse_args(argv)
-        settings, processes = (several := command.settings_from(arguments)), _processes(arguments.processes)
-        summary = write_set(arguments.out, several, processes=processes, progress=not arguments.quiet)
+        settings, where = (several := command.settings_from(arguments)), where_of(arguments)
+        summary = write_set(arguments.out, several, where=where, progress=not arguments.quiet)
     took = time.perf_counter() - started
     seconds = summary.made * settings.seconds
-    rate = f", {seconds / took:.1f} times real time with {processes} processes" if summary.made else ""
+    rate = f", {seconds / took:.1f} times real time {where.words}" if summary.made else ""
     log.info("%s: %d clips made, %d were there%s", arguments.out, summary.made, summary.skipped, rate)
     for split, counts in summary.events.items():
         log.info("%s: %d events, %d to %d of each class", split, sum(counts), min(counts), max(counts))

@@ -223,7 +223,7 @@ def _sound_files(folder: Path, names: Sequence[str], *, own: bool) -> dict[int, 
                 audio_info(path)
                 if not len(active_intervals_s(recording(os.fspath(path)), RATE_HZ)):
                     raise InputError("is silent", path=path)
-                files.append(BankFile(os.fspath(path), sha256_of(path), path.stem))
+                files.append(BankFile(os.path.abspath(path), sha256_of(path), path.stem))
         if not files:
             raise InputError(f"holds no recording ({', '.join(SOUND_SUFFIXES)})", path=child)
         found[index] = (child, files)
@@ -251,7 +251,7 @@ def _photo_files(folder: Path) -> list[BankFile]:
                 continue
             sex = next((sex for sex in ("female", "male") if path.stem.lower().startswith(sex)), None)
             digest = hashlib.sha256(data).hexdigest()
-            files.append(BankFile(os.fspath(path), digest, photo_source(path.stem), sex))
+            files.append(BankFile(os.path.abspath(path), digest, photo_source(path.stem), sex))
     if not files:
         raise InputError(f"is an empty image bank: no picture ({', '.join(IMAGE_SUFFIXES)})", path=folder)
     return files

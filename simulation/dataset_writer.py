@@ -7,6 +7,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,7 @@ from util.dialects import write_events
 from util.errors import InputError
 from util.files import read_json, write_json, write_text
 from util.microphone_arrays import array_named
+from util.parallel import HERE, Where
 
 log = logging.getLogger(__name__)
 
@@ -68,14 +70,14 @@ class Summary:
 
 
 def write_dataset(
-    out: str | os.PathLike[str], settings: Settings, *, processes: int = 1, progress: bool = True
+    out: str | os.PathLike[str], settings: Settings, *, where: Where = HERE, progress: bool = True
 ) -> Summary:
     """Make the data set, or what an interrupted call with the same settings left to do.
 
     Parameters
     ----------
     out : folder to write to: new, empty, or one that this function began
-    processes : clips made at the same time; the bytes do not depend on it
+    where : clips are made; the bytes do not depend on it
 
     Raises
     ------
@@ -105,7 +107,8 @@ def write_dataset(
     todo = [plan for plan in plans if not all(path.is_file() for path in clip_files(root, settings, plan))]
     if todo and len(todo) < len(plans):
         log.info("%d of %d clips are there already", len(plans) - len(todo), len(plans))
-    make_all(partial(make_clip, root, settings, bank), todo, processes=processes, progress=progress)
+    make = partial(make_clip, root.absolute(), settings, bank)
+    make_all(make, todo, where=where, progress=progress, name=attrgetter("name"))
     rows = [row for plan in plans for row in read_json(_part(root, plan))]
     write_provenance(root / "provenance.csv", rows)
     events = {
@@ -149,7 +152,7 @@ def finish_dataset(out: str | os.PathLike[str]) -> None:
     InputError : as `write_dataset`
     """
     if not is_complete(out):
-        write_dataset(out, stored_settings(out) or Settings(), processes=cpu_count())
+        write_dataset(out, stored_settings(out) or Settings(), where=Where(cpu_count()))
 
 
 def clip_files(root: Path, settings: Settings, plan: ClipPlan) -> list[Path]:

@@ -35,10 +35,10 @@ from simulation.streams import stream
 from util.audio import write_audio
 from util.camera import Equirectangular
 from util.cli import run_main
-from util.cpus import cpu_count
 from util.errors import InputError
 from util.files import read_json, write_array, write_json
 from util.microphone_arrays import array_named
+from util.parallel import HERE, Where, add_where, where_of
 
 log = logging.getLogger(__name__)
 
@@ -180,7 +180,9 @@ def _take(event: Event, item_name: str) -> Take:
     return Take(item_name, start_s, stop_s, np.column_stack([event.trajectory.at(start_s + times_s), times_s]))
 
 
-def write_set(out: str | os.PathLike[str], settings: MrsSettings, *, processes: int = 1, progress: bool = True) -> Path:
+def write_set(
+    out: str | os.PathLike[str], settings: MrsSettings, *, where: Where = HERE, progress: bool = True
+) -> Path:
     """Make a set, or what an interrupted call with the same settings left to do; returns its metadata file.
 
     Raises
@@ -193,7 +195,8 @@ def write_set(out: str | os.PathLike[str], settings: MrsSettings, *, processes: 
     sweep(root)
     numbers = range(settings.recordings)
     todo = [number for number in numbers if not _part(root, number).is_file()]
-    make_all(partial(_make_recording, root, settings), todo, processes=processes, progress=progress)
+    make = partial(_make_recording, root.absolute(), settings)
+    make_all(make, todo, where=where, progress=progress, name="recording {}".format)
     entries: dict[str, Any] = {}
     for number in numbers:
         for entry in read_json(_part(root, number)):
@@ -250,7 +253,7 @@ def parser() -> argparse.ArgumentParser:
     add("--height", type=int, default=d.height, metavar="PX", help="of the video")
     add("--fps", default=d.fps, metavar="RATE", help="frames per second, a number or a fraction")
     add("--seed", type=int, default=d.seed, help="same seed, same bytes")
-    add("--processes", type=int, default=cpu_count(), metavar="N", help="recordings made at once")
+    add_where(command, also=["--processes"], what="recordings")
     add("--quiet", action="store_true", help="no progress bar")
     return command
 
@@ -268,7 +271,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         height=args.height,
         fps=args.fps,
     )
-    metadata = write_set(args.out, settings, processes=args.processes, progress=not args.quiet)
+    metadata = write_set(args.out, settings, where=where_of(args), progress=not args.quiet)
     log.info("%s: %d recordings of %d items", metadata, settings.recordings, settings.items)
     log.info("next: python -m dataset prepare mrsaudio --metadata %s --source %s --out data_mrsaudio_synthetic",
              metadata, args.out)  # fmt: skip

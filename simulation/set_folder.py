@@ -5,23 +5,15 @@ from __future__ import annotations
 import csv
 import io
 import json
-import multiprocessing
 import os
-import re
-import signal
-import threading
-import time
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from util.errors import InputError
 from util.files import read_json, write_json, write_text
+from util.leftovers import PARTIAL
+from util.parallel import Progress, Where, each
 
 MARKER = "SYNTHETIC.txt"
 SETTINGS = "settings.json"
@@ -30,8 +22,6 @@ PROVENANCE = (
     "clip", "split", "event", "kind", "class", "class_name", "source", "start_s", "duration_s", "moving", "made_of",
     "sha256", "parameters", "image", "room", "background_seed",
 )  # fmt: skip
-_PARTIAL = re.compile(r"^\..+\.partial-\d+(\.\w+)?$")
-_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 def claim(root: Path, asked: dict[str, Any], *, not_compared: Sequence[str] = ()) -> None:
@@ -59,7 +49,7 @@ def claim(root: Path, asked: dict[str, Any], *, not_compared: Sequence[str] = ()
             raise InputError(rule, path=root)
         return
     if root.is_dir():
-        others = sorted(p.name for p in root.iterdir() if p.name != MARKER and not _PARTIAL.match(p.name))
+        others = sorted(p.name for p in root.iterdir() if p.name != MARKER and not PARTIAL.fullmatch(p.name))
         if others:
             rule = f"holds something else ({', '.join(others[:3])}{', ...' if len(others) > 3 else ''}); "
             raise InputError(rule + "--out must be a new or empty folder", path=root)
@@ -79,7 +69,7 @@ def sweep(root: Path) -> None:
     """Delete the half-written files of an interrupted call."""
     for folder, _, names in os.walk(root):
         for name in names:
-            if _PARTIAL.match(name):
+            if PARTIAL.fullmatch(name):
                 Path(folder, name).unlink(missing_ok=True)
 
 
@@ -93,64 +83,19 @@ def write_provenance(path: Path, rows: list[dict[str, Any]]) -> None:
     write_text(path, text.getvalue())
 
 
-def make_all(make: Callable[[Any], None], todo: Sequence[Any], *, processes: int, progress: bool) -> None:
+def make_all(
+    make: Callable[[Any], None], todo: Sequence[Any], *, where: Where, progress: bool, name: Callable[[Any], str]
+) -> None:
     """Make clips, several at a time.
 
     Parameters
     ----------
     make : makes the clip of a plan; it and the plans can be sent to another process
     todo : one plan per clip
+    name : of a plan's clip
 
     Raises
     ------
-    InputError : as `make`; a process was ended from outside
+    InputError : some could not be made; at once where none can be (a full disk), else after the others
     """
-    if not todo:
-        return
-    with tqdm(total=len(todo), unit="clip", desc="clips", disable=not progress) as bar:
-        if min(processes, len(todo)) <= 1:
-            for plan in todo:
-                make(plan)
-                bar.update()
-            return
-        with _single_threads():
-            context = multiprocessing.get_context("spawn")
-            count = min(processes, len(todo))
-            pool = ProcessPoolExecutor(count, mp_context=context, initializer=_stay_with, initargs=(os.getpid(),))
-            try:
-                jobs = {pool.submit(make, plan): plan for plan in todo}
-                for job in as_completed(jobs):
-                    job.result()
-                    bar.update()
-            except BrokenProcessPool:
-                rule = "a process that made clips was ended from outside (out of memory?); the same command goes on"
-                raise InputError(rule) from None
-            finally:
-                pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _stay_with(parent: int) -> None:
-    """In a process of the pool: leave interrupts to the parent, and end when it is gone (killed, say)."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(0.5)
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
-
-
-@contextmanager
-def _single_threads() -> Iterator[None]:
-    """Processes that start inside use one thread each for linear algebra: they share the cores already."""
-    before = {name: os.environ.get(name) for name in _THREADS}
-    os.environ.update(dict.fromkeys(_THREADS, "1"))
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
+    each(make, todo, where, Progress("clips", shown=progress), name=name).complete("clips could not be made")

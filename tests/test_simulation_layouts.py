@@ -409,7 +409,7 @@ def test_classes_can_be_told_apart_across_the_splits(classes):
         (["--layout", "resim", "--test-offset", "12"], "--test-offset must be whole degrees"),
         (["--layout", "mansim", "--test-offset", "5"], "--test-offset: sources of mansim leave the grid"),
         (["--layout", "resim", "--train-rooms", "0"], "--train-rooms and --test-rooms"),
-        (["--layout", "resim", "--processes", "0"], "--processes must be at least 1"),
+        (["--layout", "resim", "--processes", "0"], "--workers must be at least 1"),
     ],
 )
 def test_bad_options_are_one_line(tmp_path, capsys, options, message):

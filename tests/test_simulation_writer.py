@@ -58,7 +58,7 @@ def contents(root: Path) -> dict[str, str]:
 def small(tmp_path_factory) -> Path:
     """A small data set with everything, made by one process."""
     out = tmp_path_factory.mktemp("small") / "set"
-    summary = write_dataset(out, SMALL, processes=1, progress=False)
+    summary = write_dataset(out, SMALL, progress=False)
     assert (summary.made, summary.skipped) == (5, 0)
     return out
 
@@ -429,7 +429,7 @@ def refused(capsys, *options: str) -> str:
         (["--fps", "fast"], "--fps"),
         (["--fps", "0"], "--fps"),
         (["--width", "321"], "even"),
-        (["--processes", "0"], "--processes"),
+        (["--processes", "0"], "--workers must be at least 1"),
         (["--doa-grid", "0"], "--doa-grid"),
         (["--rt60", "0.6", "0.2"], "--rt60 must be LOW HIGH"),
         (["--rt60", "-1", "0.2"], "--rt60 must be positive"),

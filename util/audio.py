@@ -18,7 +18,7 @@ import numpy as np
 import soundfile
 import soxr
 
-from util.errors import InputError
+from util.errors import CommonError, InputError
 from util.files import written_whole
 from util.overlaid import Overlaid
 from util.sound_header import SoundHeader, flac_length, sample_bytes, sound_header
@@ -216,9 +216,9 @@ def write_audio(path: str | os.PathLike[str], waveform: np.ndarray, rate_hz: int
             soundfile.write(temporary, samples, rate_hz, subtype=subtype)
             written = audio_info(temporary).frames if len(samples) else 0
         except (soundfile.LibsndfileError, AssertionError, InputError) as error:
-            raise InputError("cannot be written (disk full, or a format that does not fit?)", path=path) from error
+            raise CommonError("cannot be written (disk full, or a format that does not fit?)", path=path) from error
         if written != len(samples):
-            raise InputError("cannot be written (disk full?)", path=path)
+            raise CommonError("cannot be written (disk full?)", path=path)
 
 
 @lru_cache(maxsize=4096)

@@ -22,3 +22,7 @@ class InputError(ValueError):
         self.rule, self.path, self.place = rule, None if path is None else os.fspath(path), place
         parts = [part for part in (self.path, place) if part]
         super().__init__(": ".join([*parts, rule]).replace("\n", " "))
+
+
+class CommonError(InputError):
+    """Bad input that every other item of a job would meet as well: a full disk, a package that a worker lacks."""

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
+import re
 import shutil
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from util.errors import InputError
+from util.errors import CommonError, InputError
 from util.text import read_text
 
 if TYPE_CHECKING:
@@ -22,14 +25,16 @@ if TYPE_CHECKING:
 def written_whole(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Give a temporary name beside `path`; rename it to `path` when the block ends well, delete it when it does not.
 
-    The temporary name ends like the real one ("clip.partial-123.wav"), since many writers choose the format by suffix.
+    The temporary name ends like the real one ("clip.partial-host-123.wav"), since many writers choose the format by
+    suffix.
 
     Raises
     ------
-    InputError : the disk is full, the folder cannot be written
+    CommonError : the disk is full
+    InputError : the folder cannot be written
     """
     path = Path(path)
-    temporary = path.with_name(f".{path.stem}.partial-{os.getpid()}{path.suffix}")
+    temporary = path.with_name(f".{path.stem}.partial-{writer()}{path.suffix}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
@@ -41,9 +46,22 @@ def written_whole(path: str | os.PathLike[str]) -> Iterator[Path]:
             temporary.unlink()
 
 
+def writer() -> str:
+    """Who writes a temporary file, of all processes of all machines that share a disk: "host-123"."""
+    return f"{host_name()}-{os.getpid()}"
+
+
+def host_name() -> str:
+    """This machine's name, as it stands in file names."""
+    return re.sub(r"[^A-Za-z0-9]", "_", socket.gethostname().split(".")[0]) or "host"
+
+
+_FULL = {errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EROFS, None}  # numpy's of a full disk has no number
+
+
 def _cannot_be_written(path: Path, error: OSError) -> InputError:
-    # numpy reports a full disk as an OSError without a number
-    return InputError(f"cannot be written ({error.strerror or 'is the disk full?'})", path=path)
+    kind = CommonError if error.errno in _FULL else InputError
+    return kind(f"cannot be written ({error.strerror or 'is the disk full?'})", path=path)
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:
@@ -111,7 +129,7 @@ def companion(path: str | os.PathLike[str], folders: dict[str, str], suffix: str
 def folder_written_whole(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Give an empty folder beside `path`; it takes the place of `path` when the block ends well, else it is deleted."""
     path = Path(path)
-    temporary = path.with_name(f".{path.name}.partial-{os.getpid()}")
+    temporary = path.with_name(f".{path.name}.partial-{writer()}")
     try:
         temporary.mkdir(parents=True)
         yield temporary

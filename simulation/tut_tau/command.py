@@ -8,6 +8,7 @@ from typing import Any
 from simulation.tut_tau.layouts import LAYOUTS
 from simulation.tut_tau.settings import SetSettings
 from util.errors import InputError
+from util.parallel import add_where
 
 
 def parser() -> argparse.ArgumentParser:
@@ -46,13 +47,7 @@ def parser() -> argparse.ArgumentParser:
     )
     group.add_argument("--formats", metavar="A,B", help="tau2019: foa, mic (default: both)")
     group.add_argument("--seed", type=int, help="everything random derives from it: same seed, same bytes (default 0)")
-    group.add_argument(
-        "--processes",
-        type=int,
-        default=None,
-        metavar="N",
-        help="recordings made at the same time (default: the number of cores); does not change the result",
-    )
+    add_where(group, also=["--processes"], what="recordings")
     group.add_argument("--quiet", action="store_true", help="no progress bar")
     group = command.add_argument_group("rooms and directions")
     group.add_argument("--train-rooms", type=int, metavar="N", help="rooms of each split's training (default 4)")

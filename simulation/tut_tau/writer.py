@@ -7,6 +7,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from simulation.tut_tau.settings import SetSettings
 from util.audio import write_audio
 from util.files import read_json, write_json, write_text
 from util.microphone_arrays import array_named
+from util.parallel import HERE, Where
 
 log = logging.getLogger(__name__)
 
@@ -47,14 +49,14 @@ class SetSummary:
 
 
 def write_set(
-    out: str | os.PathLike[str], settings: SetSettings, *, processes: int = 1, progress: bool = True
+    out: str | os.PathLike[str], settings: SetSettings, *, where: Where = HERE, progress: bool = True
 ) -> SetSummary:
     """Make the set, or what an interrupted call with the same settings left to do.
 
     Parameters
     ----------
     out : folder to write to: new, empty, or one that this function began
-    processes : recordings made at the same time; the bytes do not depend on it
+    where : recordings are made; the bytes do not depend on it
 
     Raises
     ------
@@ -71,7 +73,8 @@ def write_set(
     todo = [plan for plan in plans if not all(path.is_file() for path in clip_files(root, plan).values())]
     if todo and len(todo) < len(plans):
         log.info("%d of %d clips are there already", len(plans) - len(todo), len(plans))
-    make_all(partial(make_clip, root, settings), todo, processes=processes, progress=progress)
+    make = partial(make_clip, root.absolute(), settings)
+    make_all(make, todo, where=where, progress=progress, name=attrgetter("name"))
     rows = [row for plan in plans for row in read_json(clip_files(root, plan)["provenance"])]
     write_provenance(root / "provenance.csv", rows)
     classes = range(len(settings.row.classes))

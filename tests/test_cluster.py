@@ -1,0 +1,155 @@
+"""`--cluster`: a real scheduler of Dask and its workers, started here, which share nothing with us but a data path."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("distributed", reason="no Dask: pip install -r requirements-cluster.txt -c constraints.txt")
+
+from tests.errands import Write, tiny, where_from, write_pid
+from tests.errands import threads as count_threads
+from tests.test_parallel import ROOT
+from util.errors import InputError
+from util.parallel import Where, each
+
+
+class Cluster:
+    """A scheduler and workers of one thread, each a process of its own."""
+
+    def __init__(self, folder: Path):
+        self.folder, self.file = folder, folder / "scheduler.json"
+        self.processes: list[subprocess.Popen] = []
+        settings = {
+            "DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "0",
+            "DASK_DISTRIBUTED__WORKER__MEMORY__TERMINATE": "False",
+        }
+        self.environment = {**os.environ, **settings}
+        self.environment.pop("PYTHONPATH", None)
+        self._start(
+            "scheduler", "--port", "0", "--no-dashboard", "--scheduler-file", str(self.file), "--host", "127.0.0.1"
+        )
+
+    def worker(self) -> subprocess.Popen:
+        """One more worker: without a nanny, so that it stays dead when it is killed."""
+        folder = self.folder / f"worker{len(self.processes)}"
+        folder.mkdir()
+        options = [
+            "--scheduler-file",
+            str(self.file),
+            "--nthreads",
+            "1",
+            "--no-nanny",
+            "--no-dashboard",
+            "--death-timeout",
+            "60",
+        ]
+        return self._start("worker", *options, "--local-directory", str(folder), cwd=folder)
+
+    def _start(self, what: str, *options: str, cwd: Path | None = None) -> subprocess.Popen:
+        command = [sys.executable, "-m", "dask", what, *options]
+        with open(self.folder / f"log_{len(self.processes)}.txt", "wb") as log:
+            process = subprocess.Popen(command, cwd=cwd or self.folder, env=self.environment, stdout=log, stderr=log)
+        self.processes.append(process)
+        return process
+
+    def close(self) -> None:
+        for process in reversed(self.processes):
+            process.kill()
+            process.wait()
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory) -> Iterator[Cluster]:
+    made = Cluster(tmp_path_factory.mktemp("cluster"))
+    try:
+        made.worker()
+        made.worker()
+        until = time.monotonic() + 60
+        while not made.file.is_file() and time.monotonic() < until:
+            time.sleep(0.05)
+        yield made
+    finally:
+        made.close()
+
+
+def test_workers_have_our_code_and_their_own_folder(cluster):
+    outcome = each(where_from, list(range(6)), Where(cluster=str(cluster.file)))
+    for folder, code, process in outcome.results:
+        assert Path(folder).parent == cluster.folder and process != os.getpid()
+        assert Path(code).is_relative_to(cluster.folder) and not Path(code).is_relative_to(ROOT)
+
+
+def test_a_killed_worker_is_replaced_by_another(cluster, tmp_path):
+    """One of two is killed in the middle of an item; what it left is done by the other, to the same bytes."""
+    one, two = tmp_path / "one", tmp_path / "two"
+    paths = [Path(f"{number}.txt") for number in range(16)]
+    each(write_pid, [one / path for path in paths])
+    killed = cluster.processes[1]
+
+    def kill() -> None:
+        until = time.monotonic() + 60
+        while time.monotonic() < until:
+            if str(killed.pid) in [path.read_text() for path in two.glob("*.pid")]:
+                os.kill(killed.pid, signal.SIGKILL)
+                return
+            time.sleep(0.02)
+
+    assassin = threading.Thread(target=kill)
+    assassin.start()
+    outcome = each(write_pid, [two / path for path in paths], Where(cluster=str(cluster.file)))
+    assassin.join()
+    assert killed.wait(10) == -signal.SIGKILL and not outcome.broken
+    for path in paths:
+        assert (one / path).read_bytes() == (two / path).read_bytes()
+    workers = {path.read_text() for path in two.glob("*.pid")}
+    assert str(killed.pid) not in workers  # nothing that it began was left as it was
+    assert not [path for path in two.iterdir() if "partial" in path.name and str(killed.pid) not in path.name]
+
+
+def test_an_item_that_kills_its_workers_is_listed_and_stops_nothing(cluster, tmp_path):
+    for _ in range(2):  # one ends with the first attempt, one with the second
+        cluster.worker()
+    make = Write(tmp_path, always=(2,), broken=(1,))
+    outcome = each(make, list(range(5)), Where(cluster=str(cluster.file)))
+    assert [index for index, _ in outcome.broken] == [1, 2] and outcome.results[4] == 16
+    assert "the workers that worked on it died" in str(outcome.broken[1][1])
+
+
+def test_a_defect_on_a_worker_keeps_its_traceback(cluster, tmp_path):
+    with pytest.raises(ZeroDivisionError) as caught:
+        each(Write(tmp_path, defect=(1,)), [0, 1, 2], Where(cluster=str(cluster.file)))
+    assert any("errands.py" in note for note in caught.value.__notes__)
+    assert (tmp_path / "2.txt").is_file()
+
+
+def test_workers_have_as_many_threads_as_they_were_given(cluster):
+    outcome = each(count_threads, [0], Where(cluster=str(cluster.file)))
+    assert set(outcome.results[0].values()) == {1}
+
+
+@pytest.mark.parametrize(
+    "address, message",
+    [
+        ("tcp://127.0.0.1:1", "no scheduler answers there"),
+        ("localhost:8786", "give tcp://HOST:PORT"),
+        ("nowhere.json", "nowhere.json: no such file"),
+        ("slurm:nowhere.yaml", "nowhere.yaml: no such file"),
+        ("ssh:", "names no host"),
+        ("ssh:node*x", "give HOST, or HOST*N"),
+    ],
+)
+def test_addresses_that_lead_nowhere(tmp_path, monkeypatch, address, message):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("util.cluster._TIMEOUT_S", 1)
+    with pytest.raises(InputError, match=re.escape(message)):
+        each(tiny, [1, 2], Where(cluster=address))
