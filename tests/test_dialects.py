@@ -80,7 +80,7 @@ def test_files_that_are_no_csv_are_refused(tmp_path):
 def test_dialect_with_header():
     dialect = dialect_named("dcase2025")
     table = EventTable.make(
-        frame=[0, 3], class_index=[1, 2], source=[0, 1], azimuth_deg=[-10, 20.5], distance_m=[1.5, 2], onscreen=[0, 1]
+        frame=[0, 3], class_index=[1, 2], source=[0, 1], azimuth_deg=[-10, 20], distance_m=[1.5, 2], onscreen=[0, 1]
     )
     text = format_events(table, dialect)
     assert text.split("\n")[0] == dialect.header

@@ -31,6 +31,7 @@ class Dialect:
     optional : so many trailing columns may be absent, the same number in every row of a file
     distance_unit_m : metres per unit of the distance column
     rounded : angles and distances are written as integers, the nearest ones
+    unseen : a source of which nothing says whether it is on the screen is written as off it
     truncated : they are written as integers toward zero; angles of any size, as a network of 2019 regresses them
     header : first line of the files that are written, or None; files that are read may have one of their own, which
         says where the columns stand
@@ -42,6 +43,7 @@ class Dialect:
     distance_unit_m: float = 0.01
     rounded: bool = False
     truncated: bool = False
+    unseen: bool = False
     header: str | None = None
     frame_s: float = 0.1
 
@@ -56,9 +58,12 @@ DIALECTS = {
         Dialect("dcase2019", ("frame", "class_index", "azimuth_deg", "elevation_deg"), truncated=True, frame_s=0.02),
         Dialect("dcase2023", ("frame", "class_index", "azimuth_deg", "elevation_deg")),
         Dialect("dcase2024", (*_LABEL, "distance"), rounded=True),
+        Dialect("dcase2024_m", (*_LABEL, "distance"), distance_unit_m=1.0),  # as the official program reads predictions
         Dialect(
             "dcase2025",
             ("frame", "class_index", "source", "azimuth_deg", "distance", "onscreen"),
+            rounded=True,
+            unseen=True,
             header="frame,class,source,azimuth,distance,onscreen",
         ),
     )
@@ -245,10 +250,22 @@ def write_events(path: str | os.PathLike[str], table: EventTable, dialect: str =
 
 
 def as_written(table: EventTable, dialect: Dialect) -> EventTable:
-    """The events as a reader of the file would get them: angles toward zero where the dialect truncates them."""
-    if not dialect.truncated:
-        return table
-    return table.replace(azimuth_deg=np.trunc(table.azimuth_deg), elevation_deg=np.trunc(table.elevation_deg))
+    """The events as a reader of the file would get them: rounded, or toward zero, where the dialect does so."""
+    if dialect.truncated:
+        return table.replace(azimuth_deg=np.trunc(table.azimuth_deg), elevation_deg=np.trunc(table.elevation_deg))
+    columns = {}
+    if dialect.rounded:
+        columns = {"azimuth_deg": np.rint(table.azimuth_deg), "elevation_deg": np.rint(table.elevation_deg)}
+        columns["distance_m"] = np.rint(table.distance_m / dialect.distance_unit_m) * dialect.distance_unit_m
+    if "onscreen" in dialect.columns:
+        columns["onscreen"] = _as_flags(table.onscreen, dialect)
+    return table.replace(**columns)
+
+
+def _as_flags(onscreen: np.ndarray, dialect: Dialect) -> np.ndarray:
+    """Probabilities as 0 and 1; NaN stays unless the dialect knows better."""
+    unknown = np.isnan(onscreen) & (not dialect.unseen)
+    return np.where(unknown, np.nan, onscreen > 0.5)
 
 
 def format_events(table: EventTable, dialect: Dialect) -> str:
@@ -266,6 +283,8 @@ def _format_rows(table: EventTable, columns: Sequence[str], dialect: Dialect) ->
     fields = []
     for name in columns:
         values = table.distance_m / dialect.distance_unit_m if name == "distance" else getattr(table, name)
+        if name == "onscreen":
+            values = _as_flags(values, dialect)
         if name in _INTEGERS or name == "onscreen" or dialect.rounded or dialect.truncated:
             if np.isnan(values.astype(np.float64)).any():
                 raise ValueError(f"column {name} has unknown values, dialect {dialect.name} needs them")
