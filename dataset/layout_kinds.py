@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 from collections.abc import Sequence
@@ -11,7 +12,9 @@ from typing import NamedTuple
 
 from util.errors import InputError
 from util.files import companion
-from util.find import SOUND_SUFFIXES, existing, files_under
+from util.find import SOUND_SUFFIXES, existing, files_in, files_under
+from util.label_sheet import LABEL_MAP, LabelSheet, is_sheet, key_of, read_sheet
+from util.text import say_once
 
 FLAG_NAMES = {"binaural": "bin"}  # how flags and lists call a format, where it is not by its name
 
@@ -295,6 +298,7 @@ class FoldLayout(StageLayout):
     pattern : of the names of development recordings, with the groups fold, room and overlap
     called : the same for people, with stars
     ring : folds in the order in which "the next one" is meant; (): `folds`
+    inner : sub-folder of the audio folders -> the folds in it, 0 being the evaluation set; (): there are none
     only_with : sub-folder of the audio folders without which nothing tells this layout from another
     """
 
@@ -303,6 +307,7 @@ class FoldLayout(StageLayout):
     pattern: str = r"split(?P<fold>\d+)(_(?P<room>ir\d+))?(_ov(?P<overlap>\d+))?_"
     called: str = "split*_ir*_ov*_*"
     ring: tuple[int, ...] = ()
+    inner: tuple[tuple[str, tuple[int, ...]], ...] = ()
     only_with: str = ""
 
     @property
@@ -327,6 +332,10 @@ class FoldLayout(StageLayout):
         room, overlap = said.get("room") or "", said.get("overlap")
         split = "eval" if evaluated else ""
         return Place(split, f"{self.fold_word}{fold}", room, fold, int(overlap) if overlap else None)
+
+    def inner_of(self, fold: int) -> str:
+        """Sub-folder of a fold's recordings, "" where there are none."""
+        return next((folder for folder, folds in self.inner if fold in folds), "")
 
     @property
     def fold_word(self) -> str:
@@ -468,6 +477,115 @@ class OverlapLayout(Layout):
     def folders(self, root: Path, format: str, stage: str) -> list[Path]:
         """As `Layout.folders`."""
         return sorted(path for path in root.glob("wav_ov*") if path.is_dir() and self._FOLDER.fullmatch(path.name))
+
+
+@dataclass(frozen=True)
+class SheetLayout(Layout):
+    """A folder `audio` and beside it one csv, or several, with the labels of all recordings (`util.label_sheet`).
+
+    A column `split`, else the name of the csv (dev.csv, eval.csv), says what a recording is for: train, val or test.
+    Where nothing does, it is to train. Recordings called "val" are trained on, too: by which of them a checkpoint is
+    chosen is drawn (--select val).
+    """
+
+    def folder_of(self, path: str | os.PathLike[str]) -> tuple[str, str, int] | None:
+        """As `Layout.folder_of`."""
+        parts = Path(path).parts
+        for position in range(len(parts) - 2, 0, -1):
+            if parts[position] == self.audio[self.formats[0]]:
+                return self.formats[0], "dev", position
+        return None
+
+    def told_by(self, path: Path) -> bool:
+        """As `Layout.told_by`."""
+        found = self.folder_of(path)
+        return found is not None and bool(self._sheet_files(Path(*path.parts[: found[2]])))
+
+    def labels_of(self, path: Path) -> Path | None:
+        """As `Layout.labels_of`: the csv that names it."""
+        sheet = self._sheet_of(path)
+        return None if sheet is None else sheet.path
+
+    def place_of(self, path: Path) -> Place:
+        """As `Layout.place_of`."""
+        sheet = self._sheet_of(path)
+        return Place() if sheet is None else Place(sheet.splits[key_of(Path(path).stem)])
+
+    def label_files(self, root: Path) -> list[Path]:
+        """As `Layout.label_files`."""
+        return self._sheet_files(root)
+
+    def lists(self, root: Path) -> dict[str, list[Path]]:
+        """Lists "train", "val" and "test" of the recordings that a csv names.
+
+        Raises
+        ------
+        InputError : none of the recordings that a csv names is there; one is named by two
+        """
+        by_key = {key_of(path.stem): path for path in self.audio_files(root, None)}
+        found: dict[str, list[Path]] = {}
+        named_by: dict[str, Path] = {}
+        for file in self._sheet_files(root):
+            sheet = read_sheet(file)
+            missing = [name for key, name in sheet.files.items() if key not in by_key]
+            if missing:
+                rule = f"names {len(missing)} of {len(sheet.files)} recordings that are not in "
+                rule += f"{self.audio[self.formats[0]]}, {missing[0]} first"
+                if len(missing) == len(sheet.files):
+                    raise InputError(rule, path=file)
+                say_once(rule, file)
+            for key, split in sheet.splits.items():
+                if named_by.setdefault(key, file) != file:
+                    raise InputError(f"names {sheet.files[key]}, as {named_by[key].name} does", path=file)
+                if key not in by_key:
+                    continue
+                for part in ("train", "val") if split == "val" else (split or "train",):
+                    found.setdefault(self._list_name(part), []).append(by_key[key])
+        return {name: sorted(paths) for name, paths in found.items()}
+
+    def default_lists(
+        self, format: str | None = None, *, video: bool = False, ov: int | None = None, split: int | None = None
+    ) -> ListNames:
+        """As `Layout.default_lists`; there are no overlaps and no numbers of splits."""
+        self.format_named(format)
+        return ListNames(self._list_name("train"), None, self._list_name("test"))
+
+    def missing(self, root: Path, name: str) -> str:
+        """As `Layout.missing`."""
+        sheets = " and ".join(path.name for path in self._sheet_files(root))
+        if not sheets:
+            return f"{root} has no csv with the columns filename and label or labels"
+        part = Path(name).stem.rpartition("_")[2]
+        return f"{sheets}: no column split has '{part}', and no csv is called {'test.csv' if part == 'test' else part}"
+
+    def folders(self, root: Path, format: str, stage: str) -> list[Path]:
+        """As `Layout.folders`."""
+        return [root / self.audio[format]]
+
+    def _list_name(self, part: str) -> str:
+        return f"{self.name}_{part}.txt"
+
+    def _sheet_files(self, root: Path) -> list[Path]:
+        try:
+            return list(_sheets_in(root, os.stat(root).st_mtime_ns))
+        except OSError:
+            return []
+
+    def _sheet_of(self, path: str | os.PathLike[str]) -> LabelSheet | None:
+        """The csv that names a recording."""
+        path = Path(path)
+        found = self.folder_of(path)
+        if found is None:
+            return None
+        sheets = (read_sheet(file) for file in self._sheet_files(Path(*path.parts[: found[2]])))
+        return next((sheet for sheet in sheets if key_of(path.stem) in sheet.splits), None)
+
+
+@functools.lru_cache(maxsize=64)
+def _sheets_in(root: Path, mtime_ns: int) -> tuple[Path, ...]:
+    """The csv files with labels in a folder; kept until files come or go."""
+    del mtime_ns
+    return tuple(path for path in files_in(root, [".csv"]) if path.name != LABEL_MAP and is_sheet(path))
 
 
 def sounds_under(folder: Path) -> list[Path]:

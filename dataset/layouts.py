@@ -22,6 +22,7 @@ from dataset.layout_kinds import (
     ListNames,
     OverlapLayout,
     PairLayout,
+    SheetLayout,
     StageLayout,
     sounds_under,
 )
@@ -31,6 +32,7 @@ from util.errors import InputError
 from util.files import read_json
 from util.find import existing
 from util.interval_csv import INTERVAL_DIALECTS, IntervalDialect
+from util.label_sheet import SHEET
 from util.microphone_arrays import ARRAYS
 from util.text import CsvText, parse_csv, read_text
 
@@ -150,7 +152,17 @@ LAYOUTS: dict[str, Layout] = {
             list_prefix="nigens2021",
             pattern=r"fold(?P<fold>\d+)_(?P<room>room\d+)_mix\d+\.",
             called="fold*_room*_mix*",
+            inner=(("dev-train", (1, 2, 3, 4)), ("dev-val", (5,)), ("dev-test", (6,)), ("eval-test", (0,))),
             only_with="dev-val",
+        ),
+        SheetLayout(
+            "mono",
+            "mono recordings of sound events: audio/ and one csv with all labels, strong or weak",
+            (),
+            dialect=SHEET,
+            audio={"mono": "audio"},
+            list_formats=("mono",),
+            edition="2020",
         ),
     )
 }
@@ -224,6 +236,9 @@ class DataRoot:
             return read_classes(named_here)
         if "classes" in self.settings:
             return check_classes(self.settings["classes"], path=self.path / "dataset.json")
+        if not self.layout.classes:
+            rule = f"layout {self.layout.name} has no classes of its own: name yours, one a line"
+            raise InputError(f"no such file; {rule}", path=self.path / "classes.txt")
         return self.layout.classes
 
     def audio_folder(self, format: str, stage: str = "dev") -> Path:

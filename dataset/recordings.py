@@ -21,9 +21,9 @@ from util.boxes import MAX_BOXES, BoxTrack, box_file, read_boxes
 from util.errors import InputError
 from util.events import EventTable
 from util.find import files_in, folder_names
-from util.interval_csv import INTERVAL_DIALECTS
 from util.intervals import IntervalTable
-from util.labels import read_label_events, read_label_intervals
+from util.label_sheet import Clip
+from util.labels import names_classes, read_label_events, read_label_intervals
 from util.microphone_arrays import ARRAYS, Array
 
 Value = TypeVar("Value")
@@ -229,7 +229,7 @@ class Labels:
         """The same for frames of another length in seconds."""
         if recording.labels is None:
             return EventTable.make(frame_s=frame_s)
-        path, key = recording.labels, (recording.labels, round(frame_s * 1e9))
+        path, key = recording.labels, (recording.labels, recording.audio.stem, round(frame_s * 1e9))
         return self._cache.get(key, lambda: self._read(path, recording, frame_s)).unpacked()
 
     def intervals(self, recording: Recording) -> IntervalTable:
@@ -241,8 +241,8 @@ class Labels:
         """
         if recording.labels is None:
             return IntervalTable.make()
-        path = recording.labels
-        return self._intervals.get(path, lambda: self._read_intervals(path, recording))
+        path, key = recording.labels, (recording.labels, recording.audio.stem)
+        return self._intervals.get(key, lambda: self._read_intervals(path, recording))
 
     def _read(self, path: Path, recording: Recording, frame_s: float) -> tuple[_PackedEvents, int]:
         packed = _PackedEvents(
@@ -252,18 +252,23 @@ class Labels:
                 self._classes(recording),
                 frame_s=frame_s,
                 frame_count=math.ceil(recording.duration_s / frame_s - 1e-6),
+                clip=Clip(recording.audio.stem, recording.duration_s),
             )
         )
         return packed, packed.nbytes
 
     def _read_intervals(self, path: Path, recording: Recording) -> tuple[IntervalTable, int]:
-        table = read_label_intervals(path, recording.dialect, self._classes(recording))
+        clip = Clip(recording.audio.stem, recording.duration_s)
+        table = read_label_intervals(path, recording.dialect, self._classes(recording), clip=clip)
         return table, sum(getattr(table, name).nbytes for name in table.COLUMNS)
 
     def _classes(self, recording: Recording) -> Sequence[str] | int | None:
-        if recording.dialect not in INTERVAL_DIALECTS:
+        if not names_classes(recording.dialect):
             return self.class_count
-        return (self.classes or LAYOUTS[recording.layout].classes)[: self.class_count]
+        names = self.classes or LAYOUTS[recording.layout].classes
+        if not names and recording.root is not None:  # sets whose classes are their own
+            names = DataRoot(recording.root).classes
+        return names[: self.class_count]
 
 
 def no_boxes(recording: Recording, time_s: np.ndarray) -> np.ndarray:

@@ -26,6 +26,7 @@ from util.errors import InputError
 from util.events import EventTable
 from util.files import read_json
 from util.find import files_in
+from util.label_sheet import Clip
 from util.labels import read_label_events
 from util.microphone_arrays import Array
 
@@ -192,7 +193,9 @@ def load_clip(raw: Path) -> ClipResult:
     labels = find_file(about["labels"], raw) if about.get("labels") else None
     if labels is not None:
         dialect = about.get("label_dialect", "starss23")
-        reference = read_label_events(labels, dialect, about["classes"], frame_s=candidates.frame_s)
+        reference = read_label_events(
+            labels, dialect, about["classes"], frame_s=candidates.frame_s, clip=Clip.of(about)
+        )
     return ClipResult(raw.stem, about, raw, candidates, estimated, reference)
 
 

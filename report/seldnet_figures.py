@@ -25,6 +25,7 @@ from util.errors import InputError
 from util.files import read_json, written_whole
 from util.find import files_in
 from util.intervals import IntervalTable
+from util.label_sheet import Clip
 from util.labels import read_label_intervals
 
 STYLES = ("2018", "2019", "two_stage")
@@ -151,7 +152,8 @@ def load_shown(raw: Path) -> ShownClip:
 def _labels(about: dict[str, Any], classes: Sequence[str], raw: Path) -> IntervalTable | None:
     if not about.get("labels"):
         return None
-    return read_label_intervals(_found(about, "labels", raw), about.get("label_dialect", "starss23"), classes)
+    dialect = about.get("label_dialect", "starss23")
+    return read_label_intervals(_found(about, "labels", raw), dialect, classes, clip=Clip.of(about))
 
 
 def _found(about: dict[str, Any], kind: str, raw: Path) -> Path:

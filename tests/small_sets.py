@@ -74,9 +74,7 @@ def make_set(
                     made.append((f"{kind}_{number}_desc_30", f"desc_{folder}", [f"wav_{folder}_30db"]))
     elif isinstance(row, FoldLayout):
         for split in (*(splits or sorted(row.parts)), *([0] if test else [])):
-            stage, inner = ("dev" if split else "eval"), ""
-            if row.only_with:
-                inner = f"/dev-{'train' if split < 5 else 'val' if split == 5 else 'test'}" if split else "/eval-test"
+            stage, inner = ("dev" if split else "eval"), row.inner_of(split) and f"/{row.inner_of(split)}"
             for number in range(train if split else test):
                 folders = [f"{form}_{stage}{inner}" for form in formats or row.formats]
                 made.append((_fold_name(layout, split, number), f"metadata_{stage}{inner}", folders))

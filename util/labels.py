@@ -13,6 +13,7 @@ from util.errors import InputError
 from util.events import EventTable
 from util.interval_csv import INTERVAL_DIALECTS, read_intervals
 from util.intervals import IntervalTable, frames_of, from_events, to_events
+from util.label_sheet import SHEET, Clip, sheet_intervals
 
 
 def read_label_events(
@@ -22,6 +23,7 @@ def read_label_events(
     *,
     frame_s: float = 0.1,
     frame_count: int | None = None,
+    clip: Clip | None = None,
 ) -> EventTable:
     """Events of frames of a length, sorted by frame, rows of one frame in the order of the file.
 
@@ -32,15 +34,16 @@ def read_label_events(
     ----------
     classes : names, or for dialects of frames only their number (None: any class)
     frame_count : of labels with start and end, frames from this one on are left out
+    clip : which recording is meant, where a file has the labels of many
 
     Raises
     ------
-    InputError : as `read_events` and `read_intervals`; longer frames than those of the labels
+    InputError : as `read_events`, `read_intervals` and `sheet_intervals`; longer frames than those of the labels
     """
-    timed = INTERVAL_DIALECTS.get(dialect)
-    if timed is not None:
-        intervals = read_intervals(path, dialect, _names(classes, dialect))
-        counted = timed.frame_s is not None and math.isclose(timed.frame_s, frame_s, rel_tol=1e-9)
+    if names_classes(dialect):
+        intervals = read_label_intervals(path, dialect, classes, clip=clip)
+        timed = INTERVAL_DIALECTS.get(dialect)
+        counted = timed is not None and timed.frame_s is not None and math.isclose(timed.frame_s, frame_s, rel_tol=1e-9)
         return to_events(intervals, frame_s, frame_count, "floor_ceil" if counted else "covered")
     table = read_events(path, dialect, class_count=_count(classes))
     table = table[np.argsort(table.frame, kind="stable")]
@@ -56,15 +59,32 @@ def read_label_events(
     return shorter.replace(frame=frame)[np.argsort(frame, kind="stable")]
 
 
+def names_classes(dialect: str) -> bool:
+    """Whether labels have a start and an end, and call their classes by names."""
+    return dialect in INTERVAL_DIALECTS or dialect == SHEET
+
+
 def read_label_intervals(
-    path: str | os.PathLike[str], dialect: str, classes: Sequence[str] | int | None
+    path: str | os.PathLike[str],
+    dialect: str,
+    classes: Sequence[str] | int | None,
+    *,
+    clip: Clip | None = None,
 ) -> IntervalTable:
     """Events with start and end; of labels of frames the runs of frames that agree.
 
+    Parameters
+    ----------
+    clip : which recording is meant, where a file has the labels of many
+
     Raises
     ------
-    InputError : as `read_events` and `read_intervals`
+    InputError : as `read_events`, `read_intervals` and `sheet_intervals`
     """
+    if dialect == SHEET:
+        if clip is None:
+            raise ValueError(f"{path} has the labels of many recordings: which one?")
+        return sheet_intervals(path, _names(classes, dialect), clip)
     if dialect in INTERVAL_DIALECTS:
         return read_intervals(path, dialect, _names(classes, dialect))
     return from_events(read_events(path, dialect, class_count=_count(classes)))
