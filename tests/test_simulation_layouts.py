@@ -329,7 +329,7 @@ def test_an_interrupted_set_goes_on_to_the_same_bytes(made, tmp_path, capsys):
     assert (summary.made, summary.skipped) == (1, len(plans) - 1) and contents(out) == before
     # in another order and through what another process would be sent
     for plan in reversed(plans):
-        pickle.loads(pickle.dumps(partial(make_clip, tmp_path, settings)))(pickle.loads(pickle.dumps(plan)))
+        pickle.loads(pickle.dumps(partial(make_clip, tmp_path, settings, None)))(pickle.loads(pickle.dumps(plan)))
     again = contents(tmp_path)
     assert again and all(before[name] == digest for name, digest in again.items())
     assert run_main(main, ["--layout", "real", "--out", str(out), "--seconds", "9", "--quiet"]) == 2
@@ -394,7 +394,7 @@ def test_classes_can_be_told_apart_across_the_splits(classes):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--layout", "resym"], "--layout: unknown layout 'resym'; known are starss23, ansim"),
+        (["--layout", "resym"], "--layout: unknown layout 'resym'; known are starss23, starss22"),
         (["--layout"], "--layout: unknown layout ''"),
         (["--layout", "resim", "--ov", "4"], "--ov: layout resim has no 4; known are 1, 2, 3"),
         (["--layout", "resim", "--ov", "one"], "--ov must be numbers with commas between"),
@@ -410,6 +410,15 @@ def test_classes_can_be_told_apart_across_the_splits(classes):
         (["--layout", "mansim", "--test-offset", "5"], "--test-offset: sources of mansim leave the grid"),
         (["--layout", "resim", "--train-rooms", "0"], "--train-rooms and --test-rooms"),
         (["--layout", "resim", "--processes", "0"], "--workers must be at least 1"),
+        (["--layout", "nigens2020", "--ov", "3"], "--ov: layout nigens2020 has no 3; known are 1, 2"),
+        (["--layout", "nigens2021", "--splits", "7"], "--splits: layout nigens2021 has no 7; known are 1, 2, 3"),
+        (["--layout", "nigens2020", "--test-offset", "5"], "--test-offset: sources of nigens2020 leave the grid"),
+        (["--layout", "nigens2020", "--weak"], "--weak: layout nigens2020 has sounds and labels of its own"),
+        (["--layout", "resim", "--classes", "real"], "--classes: layout resim has sounds and labels of its own"),
+        (["--layout", "mono", "--classes", "birds"], "--classes: no classes of 'birds'; known are starss23"),
+        (["--layout", "mono", "--splits", "1"], "--splits: layout mono has none"),
+        (["--layout", "mono", "--formats", "foa"], "--formats: layout mono has no foa; known are mono"),
+        (["--layout", "mono", "--sound-bank", "no_such"], "no_such: no such folder"),
     ],
 )
 def test_bad_options_are_one_line(tmp_path, capsys, options, message):

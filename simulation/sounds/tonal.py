@@ -168,7 +168,7 @@ def _drum_kit(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndar
     return kick, snare, hat
 
 
-def _melody(rng: np.random.Generator, duration_s: float, note_hz: float) -> list[tuple[float, float, int]]:
+def melody(rng: np.random.Generator, duration_s: float, note_hz: float) -> list[tuple[float, float, int]]:
     """A tune that moves by small steps: (start in s, length in s, semitones above the lowest note)."""
     notes, now, degree = [], 0.0, int(rng.integers(len(PENTATONIC)))
     while now < duration_s - 0.15:
@@ -185,7 +185,7 @@ def guitar(rng: np.random.Generator, p: dict[str, float], duration_s: float) -> 
     output = np.zeros(samples(duration_s))
     order = np.arange(1, 13)
     gains = np.abs(np.sin(np.pi * order * p["pluck"])) / order
-    for start_s, length_s, step in _melody(rng, duration_s, p["note_hz"]):
+    for start_s, length_s, step in melody(rng, duration_s, p["note_hz"]):
         pitch = p["lowest_hz"] * 2 ** (step / 12)
         blow = np.zeros(samples(min(length_s * 1.5, duration_s - start_s)))
         if len(blow):
@@ -201,7 +201,7 @@ def guitar(rng: np.random.Generator, p: dict[str, float], duration_s: float) -> 
 def keyboard(rng: np.random.Generator, p: dict[str, float], duration_s: float) -> np.ndarray:
     """An electric piano. Parameters: lowest_hz, note_hz, tine (level of the struck tine), t60_s."""
     output = np.zeros(samples(duration_s))
-    for start_s, length_s, step in _melody(rng, duration_s, p["note_hz"]):
+    for start_s, length_s, step in melody(rng, duration_s, p["note_hz"]):
         for interval in (0, 7) if rng.random() < 0.3 else (0,):
             pitch = p["lowest_hz"] * 2 ** ((step + interval) / 12)
             length = samples(min(length_s * 1.1, duration_s - start_s))
@@ -217,7 +217,7 @@ def cello(rng: np.random.Generator, p: dict[str, float], duration_s: float) -> n
     """A bowed string with vibrato. Parameters: lowest_hz, note_hz, vibrato_hz, body_hz (resonance of the body)."""
     count = samples(duration_s)
     steps, level = np.zeros(count), np.zeros(count)
-    for start_s, length_s, step in _melody(rng, duration_s, p["note_hz"]):
+    for start_s, length_s, step in melody(rng, duration_s, p["note_hz"]):
         start, length = samples(start_s), samples(length_s)
         steps[start : start + length] = step
         stroke = np.interp(np.linspace(0, 1, length), (0, 0.15, 0.8, 1), (0.25, 1.0, 0.85, 0.3))

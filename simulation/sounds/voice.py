@@ -40,7 +40,7 @@ _BANDWIDTHS_HZ = (80.0, 110.0, 160.0, 240.0, 800.0, 1500.0)
 _LEVELS = (1.0, 0.6, 0.35, 0.25, 0.12, 0.08)
 
 
-def _formant_gains(formants_hz: np.ndarray) -> np.ndarray:
+def formant_gains(formants_hz: np.ndarray) -> np.ndarray:
     """Gains (frames, bins) of parallel resonances: three formants (frames, 3), and higher ones above the third."""
     frequency = frame_frequencies_hz().astype(np.float32)[None, :]
     formants = np.concatenate([formants_hz, formants_hz[:, 2:] * _HIGHER], axis=1).astype(np.float32)
@@ -120,7 +120,7 @@ def speech(rng: np.random.Generator, p: dict[str, float], duration_s: float) -> 
     level.append(0.0)
     pitch.append(0.85)
     voiced = _glottal(rng, p["f0_hz"] * _curve(knots, pitch, time_s), p["breath"]) * _curve(knots, level, time_s)
-    gains = _formant_gains(_curve(knots, formants, frame_times_s(count)))
+    gains = formant_gains(_curve(knots, formants, frame_times_s(count)))
     return fade(unit(shape_spectrum(voiced, gains)) + hiss, 0.01, 0.03)
 
 
@@ -172,7 +172,7 @@ def laughter(rng: np.random.Generator, p: dict[str, float], duration_s: float) -
     source = unit(_glottal(rng, f0, 0.15)) * _curve(knots, voice, time_s)
     source += 0.35 * noise(rng, count, 400, 9000) * _curve(knots, breath, time_s)
     formants = np.broadcast_to(vowel, (len(frame_times_s(count)), 3))
-    return fade(shape_spectrum(source, _formant_gains(formants)), 0.005, 0.05)
+    return fade(shape_spectrum(source, formant_gains(formants)), 0.005, 0.05)
 
 
 def cough(rng: np.random.Generator, p: dict[str, float], duration_s: float) -> np.ndarray:
@@ -196,7 +196,7 @@ def cough(rng: np.random.Generator, p: dict[str, float], duration_s: float) -> n
     pitch = p["f0_hz"] * (1 + 0.06 * wander(rng, count, 12.0))
     source += p["voiced"] * unit(_glottal(rng, pitch, 0.3)) * _curve(knots, voice, time_s)
     formants = np.broadcast_to(VOWELS[rng.choice((3, 4, 8))] * p["tract"], (len(frame_times_s(count)), 3))
-    return fade(shape_spectrum(source, _formant_gains(formants)), 0.002, 0.03)
+    return fade(shape_spectrum(source, formant_gains(formants)), 0.002, 0.03)
 
 
 def clear_throat(rng: np.random.Generator, p: dict[str, float], duration_s: float) -> np.ndarray:
@@ -217,4 +217,4 @@ def clear_throat(rng: np.random.Generator, p: dict[str, float], duration_s: floa
     formants = _curve(
         [0.0, 0.7 * split, split, duration_s], [VOWELS[8] * p["tract"]] * 2 + [nasal] * 2, frame_times_s(count)
     )
-    return fade(shape_spectrum(source * level, _formant_gains(formants)), 0.005, 0.04)
+    return fade(shape_spectrum(source * level, formant_gains(formants)), 0.005, 0.04)

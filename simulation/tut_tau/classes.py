@@ -1,4 +1,4 @@
-"""The event classes of the sets of 2018 and 2019: how each sounds, how long and how loud."""
+"""The event classes of the sets of 2018 to 2021, and of STARSS23: how each sounds, how long and how loud."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from simulation.sounds import GENERATORS, levelled, office, urban, voice
+from dataset.classes import NIGENS_INTERFERENCE
+from simulation.sounds import GENERATORS, incidents, levelled, office, sound_classes, urban, voice
 from simulation.sounds.catalogue import Generator
 from simulation.sounds.primitives import samples
 from simulation.sounds.ranges import Range
@@ -110,6 +111,60 @@ URBAN = (
             "horn_hz": _log(900, 1900)}),)),
     EventClass("street_music", (2.0, 4.0), 0.0, (GENERATORS["music"],)),
 )  # fmt: skip
+
+
+def _scream(sex: str, f0_hz: Range, tract: Range) -> Generator:
+    return Generator(f"scream/{sex}", incidents.scream, {
+        "f0_hz": f0_hz, "tract": tract, "rough": Range(0.15, 0.7), "rise": Range(1.1, 1.6)})  # fmt: skip
+
+
+# The 14 classes of TAU-NIGENS 2020, in the order of `dataset.classes.NIGENS_CLASSES`
+NIGENS = (
+    EventClass("alarm", (2.0, 5.0), 1.0, (
+        Generator("alarm/beeper", incidents.alarm, {
+            "tone_hz": _log(1800, 3600), "beep_s": Range(0.06, 0.3), "gap_s": Range(0.05, 0.25),
+            "odd": Range(0.1, 0.5)}),
+        Generator("alarm/siren", urban.siren, {
+            "low_hz": _log(450, 800), "span": Range(1.5, 2.4), "sweep_hz": _log(0.35, 3.5),
+            "horn_hz": _log(900, 1900)}))),
+    EventClass("baby", (2.0, 5.0), 1.5, (
+        Generator("baby", incidents.baby_cry, {
+            "f0_hz": Range(380, 560), "tract": Range(1.45, 1.75), "cry_s": Range(0.6, 1.3),
+            "rough": Range(0.05, 0.4)}),)),
+    EventClass("crash", (0.8, 2.5), 3.0, (
+        Generator("crash", incidents.crash, {
+            "pieces": Range(2.0, 6.0), "piece_hz": _log(900, 3200), "t60_s": Range(0.1, 0.5),
+            "thud_hz": _log(70, 240)}),)),
+    EventClass("dog", (0.6, 3.0), 2.0, (
+        Generator("dog", urban.dog_bark, {
+            "f0_hz": _log(280, 800), "muzzle_hz": _log(550, 1300), "bark_s": Range(0.11, 0.24),
+            "harsh": Range(0.2, 0.7)}),)),
+    EventClass("engine", (2.5, 6.0), 0.0, (
+        Generator("engine", urban.engine_idling, {
+            "firing_hz": _log(16, 40), "exhaust_hz": _log(70, 160), "uneven": Range(0.1, 0.4),
+            "fan": Range(0.1, 0.4)}),)),
+    EventClass("female_scream", (0.8, 2.2), 3.0, (_scream("female", Range(620, 980), Range(1.12, 1.25)),)),
+    EventClass("female_speech", (2.0, 5.0), 0.0, (GENERATORS["female speech"],)),
+    EventClass("fire", (2.5, 6.0), 0.0, (
+        Generator("fire", incidents.fire, {
+            "roar_hz": _log(250, 700), "crackle_hz": _log(6, 25), "hiss": Range(0.05, 0.3),
+            "snap_hz": _log(1500, 5000)}),)),
+    EventClass("footsteps", (2.0, 5.0), -2.0, (GENERATORS["footsteps"],)),
+    EventClass("knock", (0.8, 2.5), 2.0, (GENERATORS["knock"],)),
+    EventClass("male_scream", (0.8, 2.2), 3.0, (_scream("male", Range(330, 560), Range(0.92, 1.04)),)),
+    EventClass("male_speech", (2.0, 5.0), 0.0, (GENERATORS["male speech"],)),
+    EventClass("phone", (2.0, 4.5), 0.0, tuple(
+        GENERATORS[f"telephone/{kind}"] for kind in ("bell", "trill", "ringtone"))),
+    EventClass("piano", (2.5, 6.0), 0.0, (
+        Generator("piano", incidents.piano, {
+            "lowest_hz": _log(130, 400), "note_hz": Range(2.0, 5.0), "hammer": Range(0.2, 0.9),
+            "t60_s": Range(1.5, 3.5)}),)),
+)  # fmt: skip
+INTERFERENCE = tuple(row for row in NIGENS if row.name in NIGENS_INTERFERENCE)
+NIGENS_2021 = tuple(row for row in NIGENS if row not in INTERFERENCE)
+STARSS = tuple(EventClass(row.name, row.duration_s, row.level_db, row.generators) for row in sound_classes())
+# by the layout whose classes they are
+CLASS_SETS = {"starss23": STARSS, "nigens2020": NIGENS, "nigens2021": NIGENS_2021, "tau2019": OFFICE, "real": URBAN}
 
 
 def synthesize(

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from simulation.bank import Bank, bank_sound
 from simulation.labels import active_intervals_s
 from simulation.scene import Event, Scene, Trajectory
 from simulation.settings import RATE_HZ
 from simulation.streams import stream
 from simulation.tut_tau.classes import EventClass, synthesize
-from simulation.tut_tau.layouts import DB
+from simulation.tut_tau.layouts import DB, SetLayout
 from simulation.tut_tau.plan import SetClipPlan, reach_m
 from simulation.tut_tau.settings import SetSettings
 from util.angles import direction_from_degrees
@@ -26,6 +27,7 @@ LAYOUT_TRIES = 20
 NEAR_M, FAR_M, FAR_ELEVATION_DEG = 1.0, 2.0, 20  # the distances of 2019
 DEG_S = (10, 60)  # angular velocities
 STEP_S = 0.02  # of the points of a way
+UNLABELLED = -1  # class of sounds that have no label
 
 
 @dataclass(frozen=True)
@@ -55,8 +57,8 @@ class Placed:
     motion: Motion
 
 
-def compose(settings: SetSettings, plan: SetClipPlan) -> tuple[Scene, list[Placed]]:
-    """The scene of a recording, and its events in order of their start.
+def compose(settings: SetSettings, plan: SetClipPlan, bank: Bank | None = None) -> tuple[Scene, list[Placed]]:
+    """The scene of a recording, and its events in order of their start; those without labels have class -1.
 
     A function of its arguments alone: the same on any process, in any order of recordings.
     """
@@ -66,11 +68,22 @@ def compose(settings: SetSettings, plan: SetClipPlan) -> tuple[Scene, list[Place
 
     placed: list[Placed] = []
     classes = settings.row.classes
+    sounds = {} if bank is None else bank.sounds
     for number, slot in enumerate(_lay_out(named("times"), settings, plan)):
-        sound, made_of = synthesize(
-            classes[slot.class_index], named("sound", number), plan.part, plan.parts, slot.duration_s
-        )
-        placed.append(_place(named("place", number), settings, plan, slot, number, (sound, made_of), placed))
+        row, files, rng = classes[slot.class_index], sounds.get((slot.class_index, plan.split)), named("sound", number)
+        if files:
+            made = bank_sound(files, row.level_db, rng, slot.duration_s)
+        else:
+            made = synthesize(row, rng, plan.part, plan.parts, slot.duration_s)
+        source = number if settings.row.columns else slot.lane  # labels of frames have a track
+        named_class = (slot.class_index, row.name, source)
+        placed.append(_place(named("place", number), settings, plan, slot, named_class, made, placed))
+    others = settings.row.interference
+    for number, slot in enumerate(_one_layout(named("interference"), others, settings.seconds, 1) if others else ()):
+        row = others[slot.class_index]
+        made = synthesize(row, named("interfering", number), plan.part, plan.parts, slot.duration_s)
+        where = named("interfering at", number)
+        placed.append(_place(where, settings, plan, slot, (UNLABELLED, row.name, plan.overlap), made, placed))
     placed.sort(key=lambda one: one.start_s)
     scene = Scene(
         name=plan.name,
@@ -92,6 +105,7 @@ class _Slot:
     class_index: int
     start_s: float
     duration_s: float
+    lane: int = 0
 
     @property
     def end_s(self) -> float:
@@ -106,18 +120,19 @@ def _lay_out(rng: np.random.Generator, settings: SetSettings, plan: SetClipPlan)
     """
     best: list[_Slot] = []
     for _ in range(LAYOUT_TRIES):
-        best = _one_layout(rng, settings, plan.overlap)
+        best = _one_layout(rng, settings.row.classes, settings.seconds, plan.overlap)
         if max(sum(o.start_s <= one.start_s < o.end_s - 0.1 for o in best) for one in best) == plan.overlap:
             break
     return best
 
 
-def _one_layout(rng: np.random.Generator, settings: SetSettings, overlap: int) -> list[_Slot]:
-    classes = settings.row.classes
+def _one_layout(
+    rng: np.random.Generator, classes: Sequence[EventClass], seconds: float, overlap: int
+) -> list[_Slot]:
     cards = _deck(rng, len(classes))
     hand = [next(cards) for _ in range(2 * len(classes))]
-    last_s = settings.seconds - END_S
-    ready = rng.uniform(0.05, min(FIRST_S, 0.15 * settings.seconds), overlap)
+    last_s = seconds - END_S
+    ready = rng.uniform(0.05, min(FIRST_S, 0.15 * seconds), overlap)
     slots: list[_Slot] = []
     while ready.min() < last_s:
         lane = int(ready.argmin())
@@ -133,7 +148,8 @@ def _one_layout(rng: np.random.Generator, settings: SetSettings, overlap: int) -
             continue
         index = hand.pop(fitting[0])
         hand.append(next(cards))
-        slots.append(_Slot(index, start_s, float(min(rng.uniform(*classes[index].duration_s), last_s - start_s))))
+        length_s = float(min(rng.uniform(*classes[index].duration_s), last_s - start_s))
+        slots.append(_Slot(index, start_s, length_s, lane))
         ready[lane] = slots[-1].end_s + rng.uniform(*GAP_S)
     return slots
 
@@ -144,7 +160,7 @@ def _deck(rng: np.random.Generator, classes: int) -> Iterator[int]:
         yield from (int(index) for index in rng.permutation(np.repeat(np.arange(classes), 2)))
 
 
-def _shortest_s(classes: tuple[EventClass, ...]) -> float:
+def _shortest_s(classes: Sequence[EventClass]) -> float:
     return min(row.duration_s[0] for row in classes)
 
 
@@ -153,19 +169,27 @@ def _place(
     settings: SetSettings,
     plan: SetClipPlan,
     slot: _Slot,
-    number: int,
+    named: tuple[int, str, int],
     made: tuple[np.ndarray, dict],
     others: list[Placed],
 ) -> Placed:
-    """Give an event its place or way; it keeps apart from those that start before it ends."""
+    """Give an event its place or way; it keeps apart from those that start before it ends.
+
+    Parameters
+    ----------
+    named : its class, what that is called, the number of its source
+    made : its sound and what that is made of
+    """
     (sound, made_of), row = made, settings.row
     active_s = active_intervals_s(sound, RATE_HZ)
     first_s, last_s = float(active_s[0, 0]), float(active_s[-1, 1])
-    beside = [one for one in others if one.end_s + GAP_S[0] > slot.start_s]
+    beside = [
+        one for one in others if one.end_s + GAP_S[0] > slot.start_s and one.start_s < slot.end_s + GAP_S[0]
+    ]
     grid = row.directions_deg(plan.offset_deg)
     while True:
         azimuth, elevation = (int(angle) for angle in grid[rng.integers(len(grid))])
-        motion = _motion(rng, row.motion, grid)
+        motion = _motion(rng, row, grid)
         age_s = np.arange(0.0, last_s - first_s + STEP_S, STEP_S) if row.motion else np.zeros(1)
         way = directions_at(azimuth, elevation, motion, age_s)
         low, high = row.elevation_deg
@@ -180,14 +204,19 @@ def _place(
     start_s = slot.start_s + first_s + delay_s
     # the direct sound that arrives `age` after the label's start comes from way[age]: it left `delay` earlier
     path = Trajectory(start_s - delay_s + age_s, distance * way)
-    name = row.classes[slot.class_index].name
-    event = Event(slot.class_index, name, slot.start_s, sound, made_of, path, "object", number)
+    index, name, source = named
+    event = Event(index, name, slot.start_s, sound, made_of, path, "object", source)
     end_s = slot.start_s + last_s + delay_s
     return Placed(event, start_s, end_s, azimuth, elevation, distance, motion)
 
 
-def _motion(rng: np.random.Generator, kind: str | None, grid: np.ndarray) -> Motion:
+def _motion(rng: np.random.Generator, row: SetLayout, grid: np.ndarray) -> Motion:
+    kind = row.motion
+    if kind and row.motion_share < 1 and rng.uniform() >= row.motion_share:
+        return Motion()
     speed = int(rng.integers(DEG_S[0], DEG_S[1] + 1)) if kind else 0
+    if kind and row.speeds_deg_s:
+        speed = int(rng.choice(row.speeds_deg_s))
     if kind == "azimuth":
         return Motion(deg_s=speed * int(rng.choice((-1, 1))))
     if kind == "rotation":

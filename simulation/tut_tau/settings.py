@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from dataset.layout_kinds import SheetLayout
+from simulation.tut_tau.classes import CLASS_SETS, EventClass
 from simulation.tut_tau.layouts import SetLayout, layout_named
 from util.errors import InputError
 
 LEAST_S, MOST_S = 3.0, 600.0
+OWN_S = (1.5, 6.0)  # length of the events of a class of which nothing is known but recordings
+_MONO = {"classes": "--classes", "names": "--sound-bank", "sound_bank": "--sound-bank", "weak": "--weak"}
 
 
 @dataclass(frozen=True)
@@ -18,9 +22,13 @@ class SetSettings:
 
     Attributes
     ----------
-    train : recordings to train of each split and overlap; tau2019: of each fold
-    test : recordings to test of each split and overlap; tau2019: to evaluate (split 0)
+    train : recordings to train of each split and overlap; sets with folds: of each fold
+    test : recordings to test of each split and overlap; sets with folds: to evaluate (split 0)
     test_offset_deg : by which the direction grid of the test recordings is shifted
+    classes : of mono recordings, the layout whose classes they are; None: of the layout itself
+    names : of a user's own classes, all of which the sound bank has recordings of
+    sound_bank : folder of recordings, for mono
+    weak : mono: only which classes there are in a recording
     """
 
     layout: str
@@ -35,6 +43,10 @@ class SetSettings:
     test_rooms: int = 2
     rt60_s: tuple[float, float] = (0.3, 0.7)
     test_offset_deg: int = 0
+    classes: str | None = None
+    names: tuple[str, ...] | None = None
+    sound_bank: str | None = None
+    weak: bool = False
 
     @classmethod
     def of(cls, layout: str, **chosen: Any) -> SetSettings:
@@ -46,9 +58,9 @@ class SetSettings:
         """
         row = layout_named(layout)
         values: dict[str, Any] = {
-            "formats": row.formats, "overlaps": row.overlaps, "seconds": row.clip_s,
+            "formats": row.formats, "overlaps": row.overlaps, "seconds": row.seconds,
             "splits": row.splits if row.folds else row.splits[:1],
-            "train": 10 if row.folds else 24, "test": 0 if row.folds else 8,
+            "train": row.train, "test": row.test,
         }  # fmt: skip
         values.update({name: value for name, value in chosen.items() if value is not None})
         settings = cls(layout=layout, **values)
@@ -57,12 +69,16 @@ class SetSettings:
 
     @property
     def row(self) -> SetLayout:
-        """The layout."""
-        return layout_named(self.layout)
+        """The layout, with the classes that are asked for."""
+        row = layout_named(self.layout)
+        if self.names is not None:
+            return replace(row, classes=tuple(EventClass(name, OWN_S, 0.0, ()) for name in self.names))
+        return row if self.classes is None else replace(row, classes=CLASS_SETS[self.classes])
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, for json."""
-        return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
+        """Plain values, for json; of what only mono sets have, what differs from the default."""
+        values = {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
+        return {key: value for key, value in values.items() if key not in _MONO or value not in (None, False)}
 
     def check(self) -> None:
         """Refuse what cannot be.
@@ -71,12 +87,21 @@ class SetSettings:
         ------
         InputError : with the option at fault
         """
+        if self.classes is not None and self.classes not in CLASS_SETS:
+            raise InputError(f"--classes: no classes of '{self.classes}'; known are {', '.join(CLASS_SETS)}")
         row = self.row
+        for name, flag in _MONO.items():
+            if getattr(self, name) not in (None, False) and not isinstance(row.facts, SheetLayout):
+                raise InputError(f"{flag}: layout {self.layout} has sounds and labels of its own; it is for mono")
         for option, values, known in (
             ("--formats", self.formats, row.formats),
             ("--splits", self.splits, row.splits),
             ("--ov", self.overlaps, row.overlaps),
         ):
+            if not known and not values:
+                continue
+            if not known:
+                raise InputError(f"{option}: layout {self.layout} has none")
             unknown = [value for value in values if value not in known]
             names = ", ".join(str(value) for value in known)
             if not values or unknown:
@@ -97,6 +122,8 @@ class SetSettings:
              f"--test-offset must be whole degrees from 0 to 9, got {self.test_offset_deg}"),
             (not self.test_offset_deg or not row.motion,
              f"--test-offset: sources of {self.layout} leave the grid anyway"),
+            (not self.test_offset_deg or row.step_deg > 1,
+             f"--test-offset: {self.layout} has no grid of directions"),
         )  # fmt: skip
         for holds, message in rules:
             if not holds:

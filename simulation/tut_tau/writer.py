@@ -1,4 +1,4 @@
-"""Write a set in the layout of TUT Sound Events 2018 or TAU Spatial Sound Events 2019; resumable."""
+"""Write a set of recordings without pictures in the layout of a data set; resumable."""
 
 from __future__ import annotations
 
@@ -14,22 +14,25 @@ from typing import Any
 import numpy as np
 import soxr
 
+from simulation.bank import Bank, open_banks
 from simulation.render import render
 from simulation.scene import Scene
 from simulation.set_folder import claim, describe, make_all, sweep, write_provenance
 from simulation.settings import RATE_HZ
-from simulation.tut_tau.compose import Placed, compose
-from simulation.tut_tau.labels import write_labels
-from simulation.tut_tau.layouts import DB
+from simulation.tut_tau.compose import UNLABELLED, Placed, compose
+from simulation.tut_tau.labels import write_labels, write_sheet_of
+from simulation.tut_tau.layouts import DB, SetLayout
 from simulation.tut_tau.plan import SetClipPlan, clip_files, make_plan
 from simulation.tut_tau.settings import SetSettings
 from util.audio import write_audio
 from util.files import read_json, write_json, write_text
+from util.label_sheet import SHEET
 from util.microphone_arrays import array_named
 from util.parallel import HERE, Where
 
 log = logging.getLogger(__name__)
 
+_OF_MOTION = {None: "", "rotation": ", where an event starts and heads", "azimuth": ", where an event starts"}
 VERSION = 1  # of the generator: raised when the same settings give other bytes
 
 
@@ -64,8 +67,16 @@ def write_set(
     """
     settings.check()
     plans = make_plan(settings)
+    bank = None
+    if settings.sound_bank is not None:
+        splits = list(dict.fromkeys(plan.split for plan in plans))
+        bank = open_banks(
+            settings.sound_bank, None, seed=settings.seed, splits=splits, classes=settings.row.class_names
+        )
     root = Path(out)
-    claim(root, {"version": VERSION, **settings.to_dict()})
+    # a bank is its files, wherever they lie: "bank" compares them
+    digest = {} if bank is None else {"bank": bank.digest()}
+    claim(root, {"version": VERSION, **settings.to_dict(), **digest}, not_compared=("sound_bank",))
     sweep(root)
     # before any recording: a set that is not finished yet must say that it is synthetic, too
     describe(root / "dataset.json", description(settings))
@@ -73,10 +84,13 @@ def write_set(
     todo = [plan for plan in plans if not all(path.is_file() for path in clip_files(root, plan).values())]
     if todo and len(todo) < len(plans):
         log.info("%d of %d clips are there already", len(plans) - len(todo), len(plans))
-    make = partial(make_clip, root.absolute(), settings)
+    make = partial(make_clip, root.absolute(), settings, bank)
     make_all(make, todo, where=where, progress=progress, name=attrgetter("name"))
     rows = [row for plan in plans for row in read_json(clip_files(root, plan)["provenance"])]
     write_provenance(root / "provenance.csv", rows)
+    if settings.row.facts.dialect == SHEET:
+        write_text(root / "classes.txt", "".join(f"{name}\n" for name in settings.row.class_names))
+        write_sheet_of(root, settings, plans)
     classes = range(len(settings.row.classes))
     events = {
         split: [sum(row["split"] == split and row["class"] == index for row in rows) for index in classes]
@@ -85,14 +99,14 @@ def write_set(
     return SetSummary(len(todo), len(plans) - len(todo), events)
 
 
-def make_clip(root: Path, settings: SetSettings, plan: SetClipPlan) -> None:
+def make_clip(root: Path, settings: SetSettings, bank: Bank | None, plan: SetClipPlan) -> None:
     """Compose, render and write one recording."""
-    scene, placed = compose(settings, plan)
+    scene, placed = compose(settings, plan, bank)
     files = clip_files(root, plan)
     for name, waveform in recorded(scene, settings, list(plan.folders)).items():
         write_audio(files[name], waveform, settings.row.rate_hz)
     write_json(files["provenance"], provenance_rows(plan, placed))
-    write_labels(files["labels"], settings, plan, placed)
+    write_labels(files["labels"], settings, plan, scene, placed)
 
 
 def recorded(scene: Scene, settings: SetSettings, formats: Sequence[str]) -> dict[str, np.ndarray]:
@@ -102,6 +116,8 @@ def recorded(scene: Scene, settings: SetSettings, formats: Sequence[str]) -> dic
     """
     free: dict[str, Any] = {"max_order": 0, "tail": False} if settings.row.anechoic else {}
     waveforms = render(scene, [array_named(name) for name in formats], **free)
+    if settings.row.rate_hz == RATE_HZ:
+        return waveforms
     samples = round(scene.duration_s * settings.row.rate_hz)
     resampled = {}
     for name, waveform in waveforms.items():
@@ -115,13 +131,18 @@ def provenance_rows(plan: SetClipPlan, placed: list[Placed]) -> list[dict[str, A
     rows = []
     for number, one in enumerate(placed):
         made_of = dict(one.event.made_of)
+        unlabelled = one.event.class_index == UNLABELLED
+        of_files = {"sha256": made_of.pop("sha256")} if "sha256" in made_of else {}
         rows.append(
             {
-                "clip": plan.clip, "split": plan.split, "event": number, "kind": "event",
-                "class": one.event.class_index, "class_name": one.event.class_name, "source": one.event.source,
+                "clip": plan.clip, "split": plan.split, "event": number,
+                "kind": "interference" if unlabelled else "event",
+                "class": "" if unlabelled else one.event.class_index, "class_name": one.event.class_name,
+                "source": one.event.source,
                 "start_s": round(one.event.start_s, 4), "duration_s": round(len(one.event.sound) / RATE_HZ, 4),
-                "moving": int(bool(one.motion.deg_s)), "made_of": made_of.pop("generator"), "parameters": made_of,
-                "room": plan.room.name,
+                "moving": int(bool(one.motion.deg_s)),
+                "made_of": made_of.pop("generator", None) or made_of.pop("file"),
+                **of_files, "parameters": made_of, "room": plan.room.name,
             }
         )  # fmt: skip
     return rows
@@ -148,22 +169,39 @@ def readme(settings: SetSettings, plans: list[SetClipPlan]) -> str:
         counts[plan.split] = counts.get(plan.split, 0) + 1
     rooms = {split: ", ".join(dict.fromkeys(p.room.name for p in plans if p.split == split)) for split in counts}
     low, high = row.elevation_deg
+    rate = f"{row.rate_hz / 1000:g} kHz"
     lines = [
         f"# Synthetic set in the layout of {row.title}",
         "",
         f"Made by `python -m simulation --layout {settings.layout}`. **Synthetic: nothing of the data set itself is in "
         "here, and scores on it say nothing about recordings.**",
         "",
-        f"- {len(plans)} recordings of {settings.seconds:g} s, {row.rate_hz / 1000:g} kHz, 16 bit: "
+        f"- {len(plans)} recordings of {settings.seconds:g} s, {rate}, 16 bit: "
         + ", ".join(f"{name} ({array_named(name).channels} channels)" for name in settings.formats),
-        "- sounds and rooms are simulated at 24 kHz and resampled (soxr HQ): **nothing lies above 12 kHz**",
+    ]
+    if row.rate_hz != RATE_HZ:
+        above = "**nothing lies above 12 kHz**"
+        lines.append(f"- sounds and rooms are simulated at 24 kHz and resampled (soxr HQ): {above}")
+    lines += [
         f"- at most {', '.join(str(n) for n in settings.overlaps)} events at a time (ov), never two of one class",
         f"- diffuse noise {DB} dB below the events' mean level; "
         + ("no walls" if row.anechoic else f"shoebox rooms of {settings.rt60_s[0]:g} to {settings.rt60_s[1]:g} s"),
-        f"- directions: azimuth -180 to 170 degrees, elevation {low} to {high}, in steps of 10"
-        + {None: "", "rotation": ", where an event starts and heads", "azimuth": ", where an event starts"}[row.motion],
-        f"- labels: {', '.join(row.columns)}; seconds, degrees, metres; from the first to the last sample above -40 dB "
-        "of the event's peak, at the arrival of its direct sound",
+    ]
+    if row.interference:
+        names = " and ".join(one.name for one in row.interference)
+        lines.append(f"- interference without labels, one at a time, at rest or moving: {names}")
+    if settings.sound_bank is not None:
+        lines.append("- sounds of a sound bank, and made procedurally where it has none of a class")
+    if row.facts.dialect == SHEET:
+        times = "from the first to the last sample above -40 dB of the event's peak, at the arrival of its direct sound"
+        lines.append("- labels: `labels.csv`, " + ("weak: which classes there are" if settings.weak else times))
+    else:
+        lines += [
+            f"- directions: azimuth -180 to {180 - row.step_deg} degrees, elevation {low} to {high}, "
+            f"in steps of {row.step_deg}{_OF_MOTION[row.motion]}",
+            _labels_line(row),
+        ]
+    lines += [
         f"- seed {settings.seed}; everything else is in `settings.json`; `provenance.csv`: what each event was made of",
         "",
     ]
@@ -173,10 +211,15 @@ def readme(settings: SetSettings, plans: list[SetClipPlan]) -> str:
             f"by {settings.test_offset_deg} degrees in azimuth and elevation, as far as it stays within the range.",
             "",
         ]
-    if row.folds:
+    if row.rooms_everywhere:
         lines += [
             "The rooms ir0 to ir4 occur in all splits, as in the data set that the layout is of. Splits (0: "
             "evaluation) share no sound, no parameter of a sound and no random number.",
+            "",
+        ]
+    elif row.folds:
+        lines += [
+            "Folds (0: evaluation) share no room, no sound, no parameter of a sound and no random number.",
             "",
         ]
     else:
@@ -185,3 +228,13 @@ def readme(settings: SetSettings, plans: list[SetClipPlan]) -> str:
     lines += ["| split | recordings | rooms |", "|---|---|---|"]
     lines += [f"| {split} | {count} | {rooms[split]} |" for split, count in counts.items()]
     return "\n".join(lines) + "\n"
+
+
+def _labels_line(row: SetLayout) -> str:
+    """What the label files are, for the README."""
+    if not row.columns:
+        return "- labels: frame (100 ms), class, track, azimuth, elevation (degrees)"
+    return (
+        f"- labels: {', '.join(row.columns)}; seconds, degrees, metres; from the first to the last sample above -40 dB "
+        "of the event's peak, at the arrival of its direct sound"
+    )
