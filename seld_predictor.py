@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from lightning_fabric import Fabric
 
 from dataset.classes import STARSS23_CLASSES
 from dataset.loader import Loader
@@ -29,6 +28,7 @@ from util.events import EventTable
 from util.intervals import label_frame_of
 from util.machine import make_fabric
 from util.microphone_arrays import Array
+from util.one_process import Processes
 from util.runs import result_checkpoint
 from util.thresholds import Thresholds
 from util.waveform import as_waveform, zero_padded
@@ -82,7 +82,7 @@ class SELDPredictor:
 
     def __init__(
         self,
-        fabric: Fabric,
+        fabric: Processes,
         model: Model,
         *,
         thresholds: Sequence[float],
@@ -239,7 +239,7 @@ class Inference:
 
     def __init__(
         self,
-        fabric: Fabric,
+        fabric: Processes,
         model: Model,
         thresholds: Thresholds,
         *,

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
-from lightning_fabric import Fabric
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
@@ -18,6 +17,7 @@ from system.checkpoint import StageState
 from system.model import StageModel
 from system.recipes import SCHEDULES
 from util.errors import InputError
+from util.one_process import Processes
 
 
 class Batches(Protocol):
@@ -62,7 +62,7 @@ class SELDTrainer:
 
     def __init__(
         self,
-        fabric: Fabric,
+        fabric: Processes,
         model: StageModel,
         settings: TrainingSettings,
         *,

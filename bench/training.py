@@ -24,11 +24,10 @@ import util.cli  # noqa: F401  as every command line: how PyTorch's threads wait
 from bench.machine import machine, peak_mb
 
 if TYPE_CHECKING:
-    from lightning_fabric import Fabric
-
     from dataset.loader import Loader
     from dataset.source import Source
     from system.model import Model
+    from util.one_process import Processes
 
 FASTER = 1.1  # a gain in speed that is worth another precision
 
@@ -69,8 +68,8 @@ def main(argv: list[str] | None = None) -> int:
 
 def _prepared(
     args: argparse.Namespace, folder: Path, precision: str, *, clips: int = 20, training: bool = True
-) -> tuple[Fabric, Model, Source, Callable[[int], Loader]]:
-    """Fabric, model and source for clips of noise with labels and boxes, and (first step -> loader) of its training."""
+) -> tuple[Processes, Model, Source, Callable[[int], Loader]]:
+    """Process, model and source for clips of noise with labels, boxes; (first step -> loader) of its training."""
     import torch
 
     from bench.data_path import make_clips

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from lightning_fabric import Fabric
 
 from dataset.layouts import DataRoot
 from dataset.lists import list_file
@@ -38,6 +37,7 @@ from util.flags import INHERITED
 from util.job_arguments import Arguments
 from util.machine import make_fabric
 from util.microphone_arrays import FLAG_OF_ARRAY, array_of_flag
+from util.one_process import Processes
 from util.runs import SELECTED, named_checkpoint
 from util.thresholds import Thresholds
 
@@ -55,7 +55,7 @@ ACTIVITY = {"reference": "that of the labels (--activity reference): directions 
 class Evaluation:
     """One model on recordings: predict, write, score, and say how the scores were made."""
 
-    fabric: Fabric
+    fabric: Processes
     model: Model
     args: Arguments
     thresholds: Thresholds

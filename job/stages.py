@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from lightning_fabric import Fabric
 from tqdm import tqdm
 
 from dataset.layouts import DataRoot
@@ -43,7 +42,9 @@ from system.table import system_named
 from util.errors import InputError
 from util.files import write_array, write_json
 from util.job_arguments import Arguments
+from util.machine import precision_of
 from util.microphone_arrays import FLAG_OF_ARRAY, Array
+from util.one_process import Processes
 from util.runs import (
     checkpoints_of,
     result_checkpoint,
@@ -60,7 +61,7 @@ class StagesRun:
     given: dict[str, Any]
     args: Arguments
     roots: Sequence[DataRoot]
-    fabric: Fabric
+    fabric: Processes
     command: str
     system: System
     data: TrainingData
@@ -79,7 +80,7 @@ class StagesRun:
         given: dict[str, Any],
         args: Arguments,
         roots: Sequence[DataRoot],
-        fabric: Fabric,
+        fabric: Processes,
         command: str,
     ) -> StagesRun:
         """Data opened and checked, everything that can be refused refused."""
@@ -324,7 +325,7 @@ class StagesRun:
             print(f"selection  {len(data.selection)} recordings: {data.selection_name}")
         if data.validation:
             print(f"validation {len(data.validation)} recordings ({data.validation_name})")
-        print(f"device     {fabric.device.type}, {fabric._precision.precision}, {fabric.world_size} process(es)")
+        print(f"device     {fabric.device.type}, {precision_of(fabric)}, {fabric.world_size} process(es)")
         print(f"run        {folder}" + (f", going on from iteration {iteration}" if iteration else ""), flush=True)
 
     def print_next(self) -> None:

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from lightning_fabric import Fabric
 from tqdm import tqdm
 
 from dataset.loader import Loader
@@ -19,10 +18,11 @@ from system.model import of_whole
 from system.row import Settings, Stage
 from util.job_arguments import Arguments
 from util.microphone_arrays import Array
+from util.one_process import Processes
 
 
 def gather_statistics(
-    stage: Stage, settings: Settings, array: Array, data: TrainingData, args: Arguments, fabric: Fabric
+    stage: Stage, settings: Settings, array: Array, data: TrainingData, args: Arguments, fabric: Processes
 ) -> dict[str, Any]:
     """Mean and scale of every map and bin of the features, float64, as they are stored with the checkpoint.
 

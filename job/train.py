@@ -7,8 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from lightning_fabric import Fabric
-
 from dataset.layouts import DataRoot
 from job.data import (
     monitor_path,
@@ -23,6 +21,7 @@ from util.flags import RESUMABLE
 from util.job_arguments import Arguments
 from util.machine import make_fabric
 from util.microphone_arrays import Array
+from util.one_process import Processes
 from util.runs import (
     code_version,
     named_run_dir,
@@ -90,7 +89,7 @@ def _arguments_of_run(run_dir: Path) -> dict[str, Any]:
 
 
 def _run_dir(
-    args: Arguments, roots: Sequence[DataRoot], array: Array, fabric: Fabric, resumed: Path | None
+    args: Arguments, roots: Sequence[DataRoot], array: Array, fabric: Processes, resumed: Path | None
 ) -> Path:
     """The run folder, the same in all processes: named by the job id where there is one, else by the time."""
     if resumed is not None:

@@ -14,6 +14,7 @@ from torch import nn
 import seld
 from dataset.framing import Framing
 from dataset.plans import Clips, Stream
+from feature.audio import AudioFeature
 from feature.front import Front
 from output_format.sed_doa import SedDoa
 from seld_predictor import load
@@ -33,7 +34,7 @@ DATA = Path(__file__).with_name("data")
 HOP, OUT_HZ, CLASSES = 2400, 10, 13
 
 
-class Energy(nn.Module):
+class Energy(AudioFeature):
     """Level of each channel in each frame of 100 ms; `needs_grad` of nothing."""
 
     maps, bins = 4, 1
@@ -42,7 +43,7 @@ class Energy(nn.Module):
         return waveform.unfold(-1, HOP, HOP).square().mean(dim=-1).add(1e-6).log()[..., None]
 
 
-class Through(nn.Module):
+class Through(AudioFeature):
     """What comes in, a frame a sample."""
 
     maps, bins = 8 * CLASSES, 1

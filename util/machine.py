@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 import logging
-import os
 import warnings
-from typing import Literal
 
 import torch
-from lightning_fabric import Fabric
 
 from util.errors import InputError
+from util.one_process import OneProcess, Processes
 
-_PRECISIONS: dict[str, Literal["bf16-mixed", "32-true"]] = {"bf16": "bf16-mixed", "32": "32-true"}
 
-
-def make_fabric(accelerator: str, devices: int, precision: str, *, training: bool) -> Fabric:
-    """A launched Fabric for the flags --device, --devices and --precision.
+def make_fabric(accelerator: str, devices: int, precision: str, *, training: bool) -> Processes:
+    """The process, or a launched Fabric of several, for the flags --device, --devices and --precision.
 
     Precision "auto" is bfloat16 for training where the machine is fast at it, float32 otherwise: quoted scores are
     float32.
@@ -25,7 +21,6 @@ def make_fabric(accelerator: str, devices: int, precision: str, *, training: boo
     ------
     InputError : the device is not there
     """
-    _quiet_libraries()
     if accelerator == "cuda" and not torch.cuda.is_available():
         raise InputError("--device cuda: PyTorch finds no CUDA device here; --device cpu works everywhere")
     if accelerator == "mps" and not torch.backends.mps.is_available():
@@ -34,16 +29,27 @@ def make_fabric(accelerator: str, devices: int, precision: str, *, training: boo
         raise InputError(f"--devices {devices}: there are {torch.cuda.device_count()} CUDA devices")
     if precision == "auto":
         precision = "bf16" if training and fast_bfloat16(accelerator) else "32"
-    fabric = Fabric(
-        accelerator=accelerator,
-        devices=devices,
-        strategy="ddp" if devices > 1 else "auto",
-        precision=_PRECISIONS[precision],
-    )
-    if fabric.device.type == "cpu" and devices > 1:
-        torch.set_num_threads(max(1, (os.cpu_count() or 1) // devices))
-    fabric.launch()
-    return fabric
+    kind = _kind_of_device(accelerator)
+    if devices == 1:
+        device = torch.device(kind) if kind == "cpu" else torch.device(kind, 0)
+        return OneProcess(device, bfloat16=precision == "bf16")
+    from util.several_processes import launched  # imports Fabric, which takes as long as PyTorch
+
+    _quiet_libraries()
+    return launched(kind, devices, bfloat16=precision == "bf16")
+
+
+def _kind_of_device(accelerator: str) -> str:
+    """"auto": a GPU where there is one."""
+    if accelerator != "auto":
+        return accelerator
+    return "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def precision_of(processes: Processes) -> str:
+    """The precision that is computed in, for people."""
+    with processes.autocast():
+        return "bfloat16" if torch.is_autocast_enabled(processes.device.type) else "float32"
 
 
 def fast_bfloat16(accelerator: str) -> bool:
