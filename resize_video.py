@@ -6,13 +6,11 @@ import argparse
 import contextlib
 import os
 import sys
-import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 from av.video.reformatter import Interpolation, VideoReformatter
-from tqdm import tqdm
 
 from util import cache
 from util.cli import run_main
@@ -20,6 +18,7 @@ from util.cpus import cpu_count
 from util.errors import InputError
 from util.find import files_under, video_remarks
 from util.leftovers import sweep_leftovers
+from util.parallel import HERE, Progress, Where, add_where, advance, each, where_of
 from util.video import VideoInfo, VideoWriter, decoded_frames, fitted_size, holds_pictures_as_seen, video_info
 
 DEFAULT_DATA_ROOT = "data_dcase2023_task3"
@@ -42,7 +41,7 @@ def resize_video(
     Parameters
     ----------
     width, height : pixels; the aspect ratio is kept when only one is given (rounded to even, as the format needs)
-    threads : of decoder and of encoder, 0 = as FFmpeg sees fit
+    threads : of the decoder, 0 = as FFmpeg sees fit; the encoder has one, on whose number its bytes depend
     frame_done : called after each frame
 
     Raises
@@ -52,7 +51,7 @@ def resize_video(
     info = video_info(source)
     width, height = fitted_size(info.width, info.height, width, height, multiple=2)
     scaler = VideoReformatter()
-    with VideoWriter(target, width, height, info.fps, crf=CRF, preset=PRESET, threads=threads, timed=True) as writer:
+    with VideoWriter(target, width, height, info.fps, crf=CRF, preset=PRESET, threads=1, timed=True) as writer:
         for _, time_s, frame in decoded_frames(source, threads=threads):
             # Straight between planes of luma and colour: a way through BGR would cost more than the scaling.
             small = scaler.reformat(frame, width, height, "yuv420p", interpolation=Interpolation.AREA)
@@ -67,10 +66,14 @@ def resize_folder(
     *,
     width: int | None = WIDTH,
     height: int | None = HEIGHT,
-    jobs: int | None = None,
+    where: Where = HERE,
     progress: bool = True,
 ) -> tuple[int, int, list[InputError]]:
     """Resize every mp4 below a folder, several at a time.
+
+    Parameters
+    ----------
+    where : videos are decoded and written; the bytes do not depend on it
 
     Returns
     -------
@@ -87,9 +90,10 @@ def resize_folder(
     targets = {name: _place(source / name, target / name, width, height) for name in names}
     sweep_leftovers(targets.values())
     broken: list[InputError] = []
-    todo: list[Path] = []
+    todo: list[_Copy] = []
     coming: set[Path] = set()
-    frames = skipped = 0
+    frames: list[int] = []
+    skipped = 0
     for name in names:
         try:
             info = video_info(source / name)
@@ -101,37 +105,33 @@ def resize_folder(
         if _finished(targets[name], info, size) or targets[name] in coming:
             skipped += 1
         else:
-            todo.append(name)
+            todo.append(_Copy((source / name).absolute(), targets[name].absolute(), width, height))
             coming.add(targets[name])
-            frames += info.frame_count
-    jobs = min(jobs or cpu_count(), max(1, len(todo)))
-    lock = threading.Lock()
-    with (
-        tqdm(total=frames, unit="frame", desc=f"resizing {len(todo)} videos", disable=not (progress and todo)) as bar,
-        ThreadPoolExecutor(jobs) as pool,
-    ):
+            frames.append(info.frame_count)
+    bar = Progress(f"resizing {len(todo)} videos", "frame", frames, shown=progress)
+    outcome = each(_copied, todo, where, bar, name=lambda copy: str(copy.source))
+    return outcome.made, skipped, broken + [error for _, error in outcome.broken]
 
-        def count_one() -> None:
-            with lock:
-                bar.update()
 
-        def one(name: Path) -> InputError | None:
-            try:
-                resize_video(
-                    source / name,
-                    targets[name],
-                    width=width,
-                    height=height,
-                    threads=1 if jobs > 1 else 0,
-                    frame_done=count_one,
-                )
-            except InputError as error:
-                return error
-            return None
+@dataclass(frozen=True)
+class _Copy:
+    """A video and its small copy that is to be made."""
 
-        outcomes = list(pool.map(one, todo))
-    failed = [error for error in outcomes if error is not None]
-    return len(todo) - len(failed), skipped, broken + failed
+    source: Path
+    target: Path
+    width: int | None
+    height: int | None
+
+
+def _copied(copy: _Copy) -> None:
+    resize_video(
+        copy.source,
+        copy.target,
+        width=copy.width,
+        height=copy.height,
+        threads=0 if cpu_count() > 1 else 1,
+        frame_done=lambda: advance(1),
+    )
 
 
 def _place(source: Path, target: Path, width: int | None, height: int | None) -> Path:
@@ -190,7 +190,7 @@ def main(argv: list[str] | None = None) -> int:
     )
     parser.add_argument("--width", type=int, help=f"pixels ({WIDTH}; from the aspect when only --height is given)")
     parser.add_argument("--height", type=int, help=f"pixels ({HEIGHT}; from the aspect when only --width is given)")
-    parser.add_argument("--jobs", type=int, help="videos at the same time (one per processor)")
+    add_where(parser, also=["--jobs"], what="videos")
     parser.add_argument("--cache", metavar="DIR", help="folder for the copies where --target cannot be written")
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
     arguments = parser.parse_args(argv)
@@ -201,8 +201,7 @@ def main(argv: list[str] | None = None) -> int:
     for flag, value in (("--width", width), ("--height", height)):
         if value is not None and (value < 2 or value % 2):
             raise InputError(f"{flag} {value}: must be even and at least 2")
-    if arguments.jobs is not None and arguments.jobs < 1:
-        raise InputError("--jobs must be at least 1")
+    where = where_of(arguments)
     source = Path(arguments.source or Path(arguments.data_root) / "video_dev")
     target = arguments.target
     if target is None:
@@ -211,14 +210,14 @@ def main(argv: list[str] | None = None) -> int:
         size = _size_of_folder(source, width, height)
         target = Path(arguments.data_root) / f"video_{size[0]}x{size[1]}_dev"
     made, skipped, broken = resize_folder(
-        source, target, width=width, height=height, jobs=arguments.jobs, progress=not arguments.quiet
+        source, target, width=width, height=height, where=where, progress=not arguments.quiet
     )
     for error in broken:
         print(f"error: {error}", file=sys.stderr)
     for line in video_remarks(source):
         print(f"{source}: {line}", file=sys.stderr)
-    where = target if not arguments.cache and cache.writable(target) else cache.products_folder()
-    print(f"{made} videos resized into {where}, {skipped} were there, {len(broken)} failed")
+    place = target if not arguments.cache and cache.writable(target) else cache.products_folder()
+    print(f"{made} videos resized into {place}, {skipped} were there, {len(broken)} failed")
     return 2 if broken else 0
 
 

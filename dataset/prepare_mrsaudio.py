@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import argparse
 import math
-import multiprocessing
 import os
 from collections.abc import Iterable, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from dataset.classes import MRSAUDIO_CLASS_INDEX, MRSAUDIO_CLASSES
 from dataset.layouts import DataRoot
@@ -24,6 +22,7 @@ from util.dialects import write_events
 from util.errors import InputError
 from util.files import read_json, write_json, write_text
 from util.microphone_arrays import ARRAYS
+from util.parallel import Progress, add_where, each, where_of
 from util.position_tracks import class_of_item, read_track, track_events
 
 LABEL_FRAMES_PER_S = 10
@@ -91,7 +90,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="hd",
         help="hd: video_dev in the source's size (then run resize_video.py); small: 360 wide at once [hd]",
     )
-    add("--workers", type=int, default=os.cpu_count() or 1, metavar="N", help="processes [number of cores]")
+    add_where(parser, what="videos (with the items of each)")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -101,7 +100,8 @@ def run(args: argparse.Namespace) -> int:
     ------
     InputError : unreadable metadata, no items, a root that was made with another split
     """
-    options = Options(Path(args.out), args.video)
+    where = where_of(args)
+    options = Options(Path(args.out).absolute(), args.video)
     items, errors = read_metadata(args.metadata, args.source)
     names = sorted({item.name for item in items} | set(errors))
     split = split_names(names, args.test, args.seed)
@@ -110,10 +110,12 @@ def run(args: argparse.Namespace) -> int:
     jobs = _jobs([replace(item, split=split[item.name]) for item in items], options)
     count = sum(len(job) for job in jobs)
     print(f"{len(names)} items, {len(items) - count} finished before, {count} to do", flush=True)
-    with tqdm(total=count, desc="prepare", unit="item", mininterval=0.5) as progress:
-        for finished in _carry_out(jobs, options, args.workers):
-            errors.update({name: reason for name, reason in finished.items() if reason})
-            progress.update(len(finished))
+    bar = Progress("prepare", "item", [len(job) for job in jobs])
+    outcome = each(partial(_do, options=options), jobs, where, bar, name=lambda job: job[0].name)
+    for finished in outcome.results:
+        errors |= {name: reason for name, reason in (finished or {}).items() if reason}
+    for index, error in outcome.broken:
+        errors |= {item.name: error.rule for item in jobs[index]}
     written = write_lists(DataRoot(options.out), overwrite=True)
     for path in written:
         print(path)
@@ -211,7 +213,7 @@ def _locate(text: str, source: Path) -> Path:
     for skipped in range(len(parts)):
         candidate = source.joinpath(*parts[skipped:])
         if candidate.is_file():
-            return candidate
+            return candidate.absolute()
     raise InputError(f"names a file that is not under {source}: {text}")
 
 
@@ -253,22 +255,6 @@ def _jobs(items: Iterable[SourceItem], options: Options) -> list[list[SourceItem
         if not all(path.exists() for path in _targets(item, options).values()):
             jobs.setdefault(item.video or item.track, []).append(item)
     return list(jobs.values())
-
-
-def _carry_out(jobs: list[list[SourceItem]], options: Options, workers: int) -> Iterable[dict[str, str | None]]:
-    if workers <= 1 or len(jobs) <= 1:
-        for job in jobs:
-            yield _do(job, options)
-        return
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(workers, len(jobs)), mp_context=context) as executor:
-        futures: list[Future] = [executor.submit(_do, job, options) for job in jobs]
-        try:
-            for future in as_completed(futures):
-                yield future.result()
-        except BaseException:
-            executor.shutdown(wait=False, cancel_futures=True)
-            raise
 
 
 def _do(job: list[SourceItem], options: Options) -> dict[str, str | None]:

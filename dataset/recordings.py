@@ -73,6 +73,11 @@ class Recording:
         """Length in seconds."""
         return self.samples / self.rate_hz
 
+    def absolute(self) -> Recording:
+        """The same for processes that have another working directory."""
+        paths = {name: getattr(self, name) for name in ("audio", "labels", "video", "root")}
+        return replace(self, **{name: path.absolute() for name, path in paths.items() if path is not None})
+
     def samples_at(self, rate_hz: int) -> int:
         """Samples per channel after resampling to `rate_hz`, one at least."""
         return max(1, resampled_frames(self.samples, self.rate_hz, rate_hz))

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from dataset.layouts import LAYOUTS, DataRoot
 from dataset.recordings import Labels, Recording, recording_of_file
@@ -41,6 +40,7 @@ from util.errors import InputError
 from util.events import EventTable
 from util.find import SOUND_SUFFIXES, Found, beside, walk
 from util.microphone_arrays import ARRAY_OF_FORMAT, ARRAYS, Array, array_of_flag
+from util.parallel import HERE, Progress, Where, add_where, each, where_of
 
 DETECTORS = ("yolox_tiny", "yolox_nano", "yolox_s", "builtin")
 SILENT_RMS, _QUIET_RMS = 1e-5, 1e-3
@@ -107,6 +107,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-em", "--eval-model", metavar="CHECKPOINT", help="compare the level with that of its training recordings"
     )
+    add_where(parser, workers=1, what="recordings")
     parser.add_argument("--cache", metavar="DIR", help="folder of boxes that do not lie beside the videos")
     parser.add_argument("--all", action="store_true", help=f"name every recording of a problem [the first {_SHOWN}]")
     parser.add_argument("--quiet", action="store_true", help="no progress bar, no notes")
@@ -114,7 +115,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Check, print; 1 where something is wrong, else 0."""
-    array = array_of_flag(args.format)
+    array, where = array_of_flag(args.format), where_of(args)
     cache.use(args.cache)
     wanted = Wanted(args.channel_order, args.norm, args.channels_used, args.a_format)
     trained_dbfs = None
@@ -135,6 +136,7 @@ def run(args: argparse.Namespace) -> int:
             progress=not args.quiet,
             wanted=wanted,
             trained_dbfs=trained_dbfs,
+            where=where,
         )
         findings += found
         checked += count
@@ -180,6 +182,7 @@ def check_path(
     progress: bool = False,
     wanted: Wanted = AS_THE_FILE_SAYS,
     trained_dbfs: float | None = None,
+    where: Where = HERE,
 ) -> tuple[list[Finding], int]:
     """Check a data root, a folder or a file: what was found, and how many recordings were looked at.
 
@@ -194,19 +197,42 @@ def check_path(
     files, findings, classes = _files_of(path)
     if detect is not False:
         findings += _detect(files, detector or DETECTORS[0], detect if isinstance(detect, Mapping) else {})
+    look = Look(array, detector, classes, wanted, trained_dbfs)
+    # each line names the path as it was given; workers may have another working directory
+    sent = [file.absolute() for file in files] if where.cluster else files
+    outcome = each(look, sent, where, Progress("checking", shown=progress, leave=False))
     pool = Pool()
-    with tqdm(files, desc="checking", unit="clip", leave=False, disable=not progress, file=sys.stderr) as bar:
-        for file in bar:
-            findings += check_recording(
-                file,
-                array=array,
-                detector=detector,
-                classes=classes,
-                pool=pool,
-                wanted=wanted,
-                trained_dbfs=trained_dbfs,
-            )
+    for file, result in zip(files, outcome.results):
+        if result is not None:
+            found, seen = result
+            findings += [one if one.path != file.absolute() else replace(one, path=file) for one in found]
+            pool.join(seen)
+    findings += [Finding(files[index], error.rule) for index, error in outcome.broken]
     return findings + list(pool.findings(path)), len(files)
+
+
+@dataclass(frozen=True)
+class Look:
+    """Checks one recording, anywhere: what is wrong with it, and what it says of the whole root."""
+
+    array: Array | None
+    detector: str | None
+    classes: tuple[str, ...] | None
+    wanted: Wanted
+    trained_dbfs: float | None
+
+    def __call__(self, file: Path) -> tuple[list[Finding], Pool]:
+        pool = Pool()
+        found = check_recording(
+            file,
+            array=self.array,
+            detector=self.detector,
+            classes=self.classes,
+            pool=pool,
+            wanted=self.wanted,
+            trained_dbfs=self.trained_dbfs,
+        )
+        return found, pool
 
 
 def _files_of(path: Path) -> tuple[list[Path], list[Finding], tuple[str, ...] | None]:
@@ -543,6 +569,13 @@ class Pool:
         taken = sample(evidence, truth, most)
         if len(taken[1]):
             self._samples[array.name].append(taken)
+
+    def join(self, other: Pool) -> None:
+        """Remember what another pool remembers."""
+        for name, samples in other._samples.items():
+            self._samples[name] += samples
+        for dialect, labels in other._labels.items():
+            self._labels[dialect] += labels
 
     def findings(self, path: Path) -> Iterator[Finding]:
         """What is wrong with most of them."""

@@ -4,26 +4,29 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
 from dataset.lists import list_file
 from dataset.loader import Loader
-from dataset.recordings import Recording, recordings_from_list
+from dataset.recordings import Labels, Recording, recordings_from_list
 from dataset.source import Source
-from job.data import TrainingData, default_lists, labels_of, open_roots
+from feature.front import Front
+from job.data import TrainingData, default_lists, open_roots
 from job.statistics import gather_statistics
 from output_format.contract import ActivityApart
-from system.row import Stage, System
+from system.row import Plans, Settings, Stage, System
 from system.table import SYSTEMS, system_named
 from util.errors import InputError
 from util.files import read_json, write_array, write_json, written_whole
 from util.machine import make_fabric
+from util.microphone_arrays import Array
+from util.parallel import Opens, Progress, add_where, each, where_of
 
 MARKER = "extract.json"
 
@@ -62,7 +65,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="development",
         help="recordings that mean and scale are of: of the split's training, or all, as published [development]",
     )
-    parser.add_argument("--workers", type=int, default=2, metavar="N", help="recordings at the same time [2]")
+    add_where(parser, what="recordings")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -71,8 +74,7 @@ def run(options: argparse.Namespace) -> int:
     given |= {name: getattr(options, name) for name in ("format", "ov", "split", "set") if getattr(options, name)}
     if options.data_root:
         given["data_root"] = [options.data_root]
-    if options.workers < 1:
-        raise InputError(f"--workers {options.workers}: must be 1 or more")
+    where = where_of(options)
     roots, args = open_roots(given)
     system, classes = system_named(options.system), roots[0].classes
     due = default_lists(args, roots[0])
@@ -86,10 +88,8 @@ def run(options: argparse.Namespace) -> int:
     data = TrainingData(trained, apart, parts[-1], names[0], names[-1])
     stage, array = _with_statistics(system)[0], recordings[0].array
     settings = stage.settings(args, array)
-    output_format, labels = stage.output_format(settings, len(classes)), labels_of(classes, args)
-    unpublished = InputError(f"--system {system.name}: its publication has no such files")
-    if not isinstance(output_format, ActivityApart):
-        raise unpublished
+    if not isinstance(stage.output_format(settings, len(classes)), ActivityApart):
+        raise _unpublished(system.name)
     about = {
         "system": options.system,
         "settings": settings,
@@ -99,7 +99,7 @@ def run(options: argparse.Namespace) -> int:
         "recordings": [one.name for one in recordings],
         "trained_on": [one.name for one in data.train] if options.statistics == "train" else "all",
     }
-    out = Path(options.out)
+    out = Path(options.out).absolute()
     _claim(out, about)
     scaler = out / f"{array.name}_wts.npz"
     if scaler.is_file():
@@ -111,36 +111,82 @@ def run(options: argparse.Namespace) -> int:
         statistics = gather_statistics(stage, settings, array, data, args, fabric)
         with written_whole(scaler) as temporary, open(temporary, "wb") as file:
             np.savez(file, mean=statistics["mean"].numpy(), scale=statistics["scale"].numpy())
-    front, plans = stage.front(settings, array, False, statistics), stage.plans(settings)
-    audio, standardise = front.audio, front.standardise
-    if not isinstance(audio, _Columns) or standardise is None:
-        raise unpublished
-    todo = [one for one in recordings if not _files(out, one)[1].is_file()]
+    framing = args.label_frame_s, args.clip_s
+    extraction = Extraction(system.name, settings, array, statistics, tuple(classes), *framing, out)
+    extraction.check()
+    todo = [one.absolute() for one in recordings if not _files(out, one)[1].is_file()]
     if len(todo) < len(recordings):
         print(f"{len(recordings) - len(todo)} of {len(recordings)} recordings are there already")
+    outcome = each(extraction, todo, where, Progress("extracting"), name=lambda one: str(one.audio))
+    outcome.complete("recordings could not be extracted")
+    folders = f"{array.name}_dev_norm, {array.name}_dev_label"
+    print(f"{len(recordings)} recordings in {options.out}: {folders}, {scaler.name}")
+    return 0
 
-    def rows(source: Source) -> Iterator[np.ndarray]:
+
+@dataclass(frozen=True)
+class Extraction(Opens):
+    """Writes the features and the labels of a recording; fit to be sent to other processes.
+
+    Attributes
+    ----------
+    statistics : mean and scale of the features
+    label_frame_s, clip_s : as `job.data.labels_of` and `dataset.source.Source` take them
+    """
+
+    system: str
+    settings: Settings
+    array: Array
+    statistics: dict[str, Any]
+    classes: tuple[str, ...]
+    label_frame_s: float | None
+    clip_s: float | None
+    out: Path
+
+    @cached_property
+    def _stage(self) -> Stage:
+        return _with_statistics(system_named(self.system))[0]
+
+    @cached_property
+    def _front(self) -> Front:
+        return self._stage.front(self.settings, self.array, False, self.statistics)
+
+    def check(self) -> None:
+        """Refuse a system whose publication has no such files."""
+        if not isinstance(self._front.audio, _Columns) or self._front.standardise is None:
+            raise _unpublished(self.system)
+
+    def __call__(self, recording: Recording) -> None:
+        """The features, then the labels, which say that the recording is done."""
+        plans, output_format = self._stage.plans(self.settings), self._format
+        features, label = _files(self.out, recording)
+        source = Source([recording], clip_s=self.clip_s)
+        frames = int(plans.framing.clip_frames(source.lengths(plans.framing.rate_hz))[0])
+        write_array(features, np.concatenate(list(self._rows(source, plans))))
+        labels = Labels(len(self.classes), frame_s=self.label_frame_s or Labels.FRAME_S, classes=self.classes)
+        matrix = output_format.label_matrix(labels.intervals(recording), frames)
+        write_array(label, matrix.astype(np.float32))
+
+    @property
+    def _format(self) -> ActivityApart:
+        made = self._stage.output_format(self.settings, len(self.classes))
+        assert isinstance(made, ActivityApart)
+        return made
+
+    def _rows(self, source: Source, plans: Plans) -> Iterator[np.ndarray]:
         """Standardised rows (frames, columns) of a recording, sequence by sequence."""
+        audio, standardise = self._front.audio, self._front.standardise
+        assert isinstance(audio, _Columns) and standardise is not None
         plan = plans.evaluation(source.lengths(plans.framing.rate_hz))
         with torch.inference_mode():
             for batch in Loader(source, plan, batch_size=4, workers=0):
-                features, padding = front.raw_features(batch)
+                features, padding = self._front.raw_features(batch)
                 made = audio.columns(standardise(features))
                 yield (made.flatten(0, 1) if padding is None else made[~padding]).numpy()
 
-    def extract(recording: Recording) -> None:
-        features, label = _files(out, recording)
-        source = Source([recording], clip_s=args.clip_s)
-        frames = int(plans.framing.clip_frames(source.lengths(plans.framing.rate_hz))[0])
-        write_array(features, np.concatenate(list(rows(source))))
-        matrix = output_format.label_matrix(labels.intervals(recording), frames)
-        write_array(label, matrix.astype(np.float32))  # the last: it says that the recording is done
 
-    with ThreadPoolExecutor(options.workers) as pool:
-        for _ in tqdm(pool.map(extract, todo), total=len(todo), desc="extracting", unit="clip"):
-            pass
-    print(f"{len(recordings)} recordings in {out}: {array.name}_dev_norm, {array.name}_dev_label, {scaler.name}")
-    return 0
+def _unpublished(system: str) -> InputError:
+    return InputError(f"--system {system}: its publication has no such files")
 
 
 def _claim(out: Path, about: dict[str, Any]) -> None:

@@ -14,11 +14,11 @@ import numpy as np
 from util.cpus import cpu_count
 from util.errors import CommonError, InputError
 from util.files import write_text, written_whole
-from util.parallel import advance
+from util.parallel import Opens, advance
 
 
 @dataclass(frozen=True)
-class Write:
+class Write(Opens):
     """Writes a file whose bytes follow from the number of the item; some numbers are trouble.
 
     Attributes

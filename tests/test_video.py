@@ -236,7 +236,7 @@ def test_what_a_killed_run_left_is_swept(tmp_path):
         (["--data-root", "nowhere"], "nowhere/video_dev: no such folder"),
         (["--width", "361"], "--width 361: must be even"),
         (["--data-root", "nowhere", "--width", "480"], "nowhere/video_dev: no such folder"),
-        (["--jobs", "0"], "--jobs"),
+        (["--jobs", "0"], "--workers"),
         (["--source", "."], "--source needs --target"),
     ],
 )

@@ -69,12 +69,18 @@ class _Job:
     """The items of one call as tasks of the scheduler."""
 
     def __init__(self, client: Any, function: Callable[[Item], Result], items: Sequence[Item]):
-        from util.errand import versions
+        from util.errand import environment, versions
         from util.shipping import same
 
         self.client, self.items, self.name = client, items, uuid.uuid4().hex[:12]
         payload = client.submit(same, pickle.dumps(function), key=f"function-{self.name}", pure=False)
-        self.arguments = {"payload": payload, "versions": versions(), "pure": False, "retries": 0}
+        self.arguments = {
+            "payload": payload,
+            "versions": versions(),
+            "environment": environment(),
+            "pure": False,
+            "retries": 0,
+        }
         self.numbers: dict[str, int] = {}  # of the items by key of their task
         self.flying: dict[str, Any] = {}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import threading
 from importlib.metadata import PackageNotFoundError, version
@@ -12,6 +13,8 @@ from util.errors import CommonError
 from util.parallel import Event, carried_out, report_to, sendable
 
 LIBRARIES = ("numpy", "scipy", "soundfile", "soxr", "torch", "av", "opencv-python-headless", "onnxruntime")
+
+_OURS = "AV_SELD_"
 
 _one_at_a_time = threading.Lock()
 _kept: tuple[bytes, Any] | None = None
@@ -28,13 +31,21 @@ def versions() -> dict[str, str]:
     return found
 
 
-def run_errand(item: bytes, index: int, payload: bytes, wanted: dict[str, str]) -> bytes:
+def environment() -> dict[str, str]:
+    """Environment variables of the project that go with an item: where its caches are, say."""
+    return {name: value for name, value in os.environ.items() if name.startswith(_OURS)}
+
+
+def run_errand(item: bytes, index: int, payload: bytes, wanted: dict[str, str], settings: dict[str, str]) -> bytes:
     """Carry out a pickled item; the pickled end of it.
 
     One at a time in each process, with as many threads as the worker has: what is carried out need not bear to be
     called from several threads at once.
     """
     with _one_at_a_time:
+        for name in environment().keys() - settings.keys():
+            del os.environ[name]
+        os.environ.update(settings)
         try:
             function = _function(payload, wanted)
         except Exception as error:

@@ -13,7 +13,7 @@ import pickle
 import sys
 import traceback
 from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, Generic, TypeVar
 
 from tqdm import tqdm
@@ -188,6 +188,13 @@ def each(
         raise defects[0]
     outcome.broken.sort(key=lambda one: one[0])
     return outcome
+
+
+class Opens:
+    """Base of the functions (dataclasses) that open something once (`functools.cached_property`): that is not sent."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {one.name: getattr(self, one.name) for one in fields(self)}  # type: ignore[arg-type]  # of a dataclass
 
 
 def advance(amount: float) -> None:

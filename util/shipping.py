@@ -51,11 +51,11 @@ class Code(WorkerPlugin):
         os.environ["SELD_CODE"] = folder
 
 
-def run(item: bytes, index: int, payload: bytes, versions: dict[str, str]) -> bytes:
+def run(item: bytes, index: int, payload: bytes, versions: dict[str, str], environment: dict[str, str]) -> bytes:
     """Carry out an item on a worker; everything is pickled, since the scheduler has not the project."""
     from util.errand import run_errand
 
-    return run_errand(item, index, payload, versions)
+    return run_errand(item, index, payload, versions, environment)
 
 
 def same(payload: bytes) -> bytes:
