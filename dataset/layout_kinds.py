@@ -63,6 +63,7 @@ class Layout:
     folds : numbers of the splits that are tested in turn, the first by default
     overlaps : numbers of the parts by overlap
     stages : what audio folders may be for: "dev", "eval"
+    view : what the camera of its videos sees: "equirectangular" or "perspective"
     """
 
     name: str
@@ -77,6 +78,7 @@ class Layout:
     folds: tuple[int, ...] = ()
     overlaps: tuple[int, ...] = ()
     stages: tuple[str, ...] = ("dev",)
+    view: str = "equirectangular"
 
     @property
     def formats(self) -> tuple[str, ...]:

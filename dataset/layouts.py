@@ -81,6 +81,8 @@ LAYOUTS: dict[str, Layout] = {
             list_formats=("stereo",),
             clip_s=5.0,
             edition="2025",
+            videos=("video",),
+            view="perspective",
             list_prefix="dcase2025t3",
         ),
         # TUT Sound Events 2018 (Adavanne et al., JSTSP 2018): anechoic and reverberant synthetic, of a circular array,
@@ -214,7 +216,7 @@ class DataRoot:
         """What the camera of its videos sees: "equirectangular", or "perspective"."""
         made_with = self.settings.get("settings")  # of the simulator
         inner = made_with.get("view") if isinstance(made_with, dict) else None
-        return str(self.settings.get("view") or inner or "equirectangular")
+        return str(self.settings.get("view") or inner or self.layout.view)
 
     @property
     def clip_s(self) -> float | None:

@@ -433,7 +433,7 @@ def _recording(
     as_it_is: bool = False,
 ) -> Recording:
     """A recording: of `array`, else of what its folder says, else of `otherwise`, else of what its channels allow."""
-    root, view = None, "equirectangular"
+    root, view = None, ""
     for data_root in roots:
         layout, found = data_root.layout, data_root.layout.folder_of(audio)
         if found is not None and _same_folder(Path(*audio.parts[: found[2]]), data_root.path):
@@ -468,7 +468,7 @@ def _recording(
         room=place.room,
         root=root,
         dialect=layout.dialect,
-        view=view,
+        view=view or layout.view,
         layout=layout.name,
         fold=place.fold,
         overlap=place.overlap,

@@ -7,11 +7,13 @@ import logging
 import sys
 import time
 
+from dataset.layouts import LAYOUTS
 from simulation.bank import own_classes
 from simulation.dataset_writer import Summary, write_dataset
-from simulation.settings import Settings
+from simulation.settings import SCENES, Settings
 from simulation.tut_tau import command
-from simulation.tut_tau.layouts import LAYOUTS, layout_named
+from simulation.tut_tau.layouts import LAYOUTS as SETS
+from simulation.tut_tau.layouts import layout_named
 from simulation.tut_tau.settings import SetSettings
 from simulation.tut_tau.writer import SetSummary, write_set
 from util.cli import run_main
@@ -20,7 +22,6 @@ from util.microphone_arrays import ARRAYS
 from util.parallel import add_where, where_of
 
 log = logging.getLogger(__name__)
-_DEFAULT = Settings()
 STARSS23 = "starss23"
 
 
@@ -33,24 +34,26 @@ class _Formatter(argparse.ArgumentDefaultsHelpFormatter):
         return super()._get_help_string(action)
 
 
-def parser() -> argparse.ArgumentParser:
-    """The options, grouped by what they are about."""
+def parser(layout: str = STARSS23) -> argparse.ArgumentParser:
+    """The options, grouped by what they are about, with the defaults of a layout."""
     options = argparse.ArgumentParser(
         prog="python -m simulation",
-        description="Make a synthetic audio-visual data set with exact labels, in the layout of STARSS23: rooms with "
+        description="Make a synthetic audio-visual data set with exact labels, in the layout of "
+        f"{LAYOUTS[layout].title}: rooms with "
         "echoes, people who speak, clap, laugh and walk, objects that ring, knock and play, recorded by several arrays "
         "and a 360-degree camera at one point. An interrupted run continues where it stopped when called again.",
         epilog="Example: python -m simulation --out data_synthetic --train 24 --test 8 --seconds 30",
         formatter_class=_Formatter,
     )
-    d = _DEFAULT
+    d = Settings.of(layout)
     group = options.add_argument_group("what to make")
     group.add_argument(
         "--layout",
-        default=STARSS23,
+        default=layout,
         metavar="NAME",
-        help=f"of STARSS23, or of the sets of 2018 and 2019: {', '.join(LAYOUTS)}; those have options of their own: "
-        "--layout resim --help",
+        help="scenes with pictures: "
+        + "; ".join(f"{name} (the real one: {row.real})" for name, row in SCENES.items())
+        + f". Without: {', '.join(SETS)}; those have options of their own: --layout resim --help",
     )
     group.add_argument(
         "--out", required=True, metavar="DIR", help="folder of the data set: new, empty, or begun before"
@@ -221,7 +224,7 @@ def settings_from(arguments: argparse.Namespace) -> Settings:
         test=arguments.test,
         seconds=arguments.seconds,
         formats=tuple(name.strip() for name in arguments.formats.split(",") if name.strip()),
-        video=not arguments.no_video,
+        video=Settings.of(arguments.layout).video and not arguments.no_video,
         view=arguments.view,
         width=arguments.width,
         height=arguments.height,
@@ -245,6 +248,7 @@ def settings_from(arguments: argparse.Namespace) -> Settings:
         image_bank=arguments.image_bank,
         allow_few=arguments.allow_few,
         classes=own_classes(arguments.sound_bank, always=True) if arguments.own_classes else None,
+        layout=arguments.layout,
     )
     settings.check()
     return settings
@@ -263,8 +267,8 @@ def main(argv: list[str] | None = None) -> int:
     started = time.perf_counter()
     settings: Settings | SetSettings
     summary: Summary | SetSummary
-    if layout == STARSS23:
-        arguments = parser().parse_args(argv)
+    if layout in SCENES:
+        arguments = parser(layout).parse_args(argv)
         settings, where = (single := settings_from(arguments)), where_of(arguments)
         summary = write_dataset(arguments.out, single, where=where, progress=not arguments.quiet)
     else:

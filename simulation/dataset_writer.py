@@ -1,4 +1,4 @@
-"""Write a synthetic data set in the STARSS23 layout: clips in parallel, each whole or not at all, resumable."""
+"""Write a synthetic data set in the layout of STARSS23 or its kin: clips in parallel, each whole or not, resumable."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
+from dataset.stereo import stereo_labels
 from simulation.bank import Bank, open_banks, own_classes
 from simulation.compose import SEXES, clip_cast, compose
 from simulation.labels import label_table, rounded
@@ -30,9 +31,11 @@ from simulation.set_folder import (
 from simulation.settings import RATE_HZ, Settings
 from simulation.sounds import CLASS_NAMES
 from util.audio import write_audio
+from util.camera import Perspective
 from util.cpus import cpu_count
 from util.dialects import write_events
 from util.errors import InputError
+from util.events import EventTable
 from util.files import read_json, write_json, write_text
 from util.microphone_arrays import array_named
 from util.parallel import HERE, Where
@@ -50,6 +53,13 @@ TRAINING = {
     "learning_rate": 0.002,
     "schedule": "cosine",
     "augment": "acs",
+}
+_POLAR = "frame (100 ms), class, source, azimuth, elevation (degrees)"
+_COLUMNS = {  # by dialect
+    "starss22": _POLAR,
+    "starss23": f"{_POLAR}, distance (cm)",
+    "dcase2024": f"{_POLAR}, distance (cm)",
+    "dcase2025": "frame (100 ms), class, source, azimuth (degrees, folded to the front), distance (cm), on screen",
 }
 VERSION = 1  # of the generator: raised when the same settings give other bytes
 
@@ -183,7 +193,15 @@ def make_clip(root: Path, settings: Settings, bank: Bank, plan: ClipPlan) -> Non
         path = root / "video_dev" / folder / f"{plan.name}.mp4"
         render_video(scene, path, camera=settings.camera, fps=settings.frames_per_second)
     write_json(part, provenance_rows(scene))
-    write_events(labels, rounded(label_table(scene)), "starss23")
+    write_events(labels, labels_of(scene, settings), settings.facts.dialect)
+
+
+def labels_of(scene: Scene, settings: Settings) -> EventTable:
+    """Labels of a scene as the layout has them."""
+    table = label_table(scene)
+    if isinstance(settings.camera, Perspective) and "stereo" in settings.formats:
+        return rounded(stereo_labels(table, settings.camera))
+    return rounded(table)
 
 
 def provenance_rows(scene: Scene) -> list[dict[str, Any]]:
@@ -237,7 +255,8 @@ def description(settings: Settings, bank: Bank) -> dict[str, Any]:
         "classes": [row.name for row in settings.sound_classes],
         "detector": "builtin",
         **training,
-        "layout": "starss23",
+        "layout": settings.layout,
+        **({} if settings.facts.clip_s is None else {"clip_s": settings.seconds}),
         "smoke_test": bool(bank.shared),
         "generator_version": VERSION,
         "settings": settings.to_dict(),
@@ -247,10 +266,11 @@ def description(settings: Settings, bank: Bank) -> dict[str, Any]:
 def readme(settings: Settings, plans: list[ClipPlan], bank: Bank) -> str:
     """README.md of the data set."""
     rooms = {split: sorted({p.room.name for p in plans if p.split == split}) for split in SPLITS}
+    title = settings.facts.title.partition(",")[0]
     lines = [
         f"# {NAME[0].upper()}{NAME[1:]}",
         "",
-        "Made by `python -m simulation`, layout of STARSS23. **Synthetic: scores on it say nothing about recordings.**",
+        f"Made by `python -m simulation`, layout of {title}. **Synthetic: scores on it say nothing about recordings.**",
         "",
         f"- {settings.train} training clips ({', '.join(rooms['train']) or 'none'}), {settings.test} test clips "
         f"({', '.join(rooms['test']) or 'none'}), {settings.seconds:g} s each, 24 kHz: {', '.join(settings.formats)}"
@@ -260,7 +280,7 @@ def readme(settings: Settings, plans: list[ClipPlan], bank: Bank) -> str:
             else ""
         ),
         f"- seed {settings.seed}; everything else is in `{SETTINGS}`",
-        "- labels: `metadata_dev/*/*.csv`: frame (100 ms), class, source, azimuth, elevation (degrees), distance (cm)",
+        f"- labels: `metadata_dev/*/*.csv`: {_COLUMNS[settings.facts.dialect]}",
         "- `provenance.csv`: what every event, person, object and room was made of",
         "",
         "Train and test share no room, no sound, no picture and no random number; parameters of procedural sounds and "

@@ -9,7 +9,7 @@ import numpy as np
 from simulation.picture import sample_background
 from simulation.room import absorption_for_rt60
 from simulation.scene import Room
-from simulation.settings import LISTENER_HEIGHT_M, LISTENER_OFF_CENTRE, Settings
+from simulation.settings import LISTENER_HEIGHT_M, LISTENER_OFF_CENTRE, SCENES, Settings
 from simulation.streams import stream
 
 SPLITS = ("train", "test")
@@ -65,7 +65,7 @@ def make_plan(settings: Settings) -> list[ClipPlan]:
             index = clip % len(rooms)
             room, background = rooms[index]
             made[index] += 1
-            name = f"fold{fold}_{room.name}_mix{made[index]:03d}"
+            name = f"fold{fold}_{room.name}_mix{made[index]:03d}{SCENES[settings.layout].suffix}"
             hand = tuple(hands[clip])
             plans.append(ClipPlan(name, split, room, background, hand, int(movers[clip]), bool(wanting[clip])))
     return plans

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from fractions import Fraction
 from typing import Any
 
+from dataset import stereo
+from dataset.layouts import LAYOUTS, Layout
 from simulation.sounds import SoundClass, sound_classes
 from util.camera import Camera, Equirectangular, Perspective
 from util.errors import InputError
@@ -19,11 +21,49 @@ RATE_HZ = 24000
 
 
 @dataclass(frozen=True)
+class SceneLayout:
+    """A layout of scenes with pictures.
+
+    Attributes
+    ----------
+    real : how large the data set is
+    defaults : settings that are others than those of STARSS23
+    suffix : of the names of its clips
+    """
+
+    real: str
+    defaults: dict[str, Any] = field(default_factory=dict)
+    suffix: str = ""
+
+
+SCENES = {
+    "starss23": SceneLayout("168 recordings of 30 s to 9 min, 7.5 h"),
+    "starss22": SceneLayout("121 recordings, 5 h", {"formats": ("foa", "mic"), "video": False}),
+    "dcase2024": SceneLayout("STARSS23 and 1,200 synthetic minutes", {"formats": ("foa", "mic")}),
+    "stereo2025": SceneLayout(
+        "30,000 clips of 5 s",
+        {
+            "formats": ("stereo",),
+            "seconds": stereo.CLIP_S,
+            "train": 48,
+            "test": 16,
+            "view": "perspective",
+            "width": stereo.WIDTH,
+            "height": stereo.HEIGHT,
+            "fov_deg": stereo.FOV_DEG,
+        },
+        suffix="_deg000_start0000",
+    ),
+}
+
+
+@dataclass(frozen=True)
 class Settings:
     """Everything that decides the bytes of a data set; see `python -m simulation --help` for what each means.
 
-    Ranges are (lowest, highest). Paths of banks are kept as text, as they were given. `classes` are the names of a
-    user's own classes, all of which the sound bank has recordings of; None: those of STARSS23.
+    Ranges are (lowest, highest). `layout` is a key of SCENES. Paths of banks are kept as text, as they were given.
+    `classes` are the names of a user's own classes, all of which the sound bank has recordings of; None: those of
+    STARSS23.
     """
 
     seed: int = 0
@@ -55,11 +95,23 @@ class Settings:
     image_bank: str | None = None
     allow_few: bool = False
     classes: tuple[str, ...] | None = None
+    layout: str = "starss23"
+
+    @classmethod
+    def of(cls, layout: str) -> Settings:
+        """The defaults of a layout.
+
+        Raises
+        ------
+        KeyError : there are no scenes of this layout
+        """
+        return cls(layout=layout, **SCENES[layout].defaults)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, for json; `classes` only where they are the user's own."""
+        """Plain values, for json; `classes` only where they are the user's own, `layout` where it is not STARSS23's."""
         values = {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
-        return {key: value for key, value in values.items() if key != "classes" or value is not None}
+        unsaid = {"classes": None, "layout": "starss23"}
+        return {key: value for key, value in values.items() if key not in unsaid or value != unsaid[key]}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Settings:
@@ -69,8 +121,8 @@ class Settings:
         ------
         InputError : a setting is missing or unknown
         """
-        known = {field.name for field in fields(cls)}
-        wrong = (values.keys() | {"classes"}) ^ known
+        known = {one.name for one in fields(cls)}
+        wrong = (values.keys() | {"classes", "layout"}) ^ known
         if wrong:
             raise InputError(f"settings missing or unknown: {', '.join(sorted(wrong))}")
         given: dict[str, Any] = {key: tuple(one) if isinstance(one, list) else one for key, one in values.items()}
@@ -92,6 +144,11 @@ class Settings:
     def sound_classes(self) -> tuple[SoundClass, ...]:
         """What is known of each class."""
         return sound_classes(self.classes)
+
+    @property
+    def facts(self) -> Layout:
+        """What readers know of the layout: formats, dialect, edition."""
+        return LAYOUTS[self.layout]
 
     def clips(self, split: str) -> int:
         """Number of clips of a split."""
@@ -147,6 +204,11 @@ class Settings:
                 raise InputError(message)
         for name in self.formats:
             array_named(name)
+            if name not in self.facts.formats and (self.layout != "starss23" or name == "stereo"):
+                known = f"layout {self.layout} has no {name}; known are {', '.join(self.facts.formats)}"
+                raise InputError(f"--formats: {known}" + ("; --layout stereo2025 has" if name == "stereo" else ""))
+        if self.layout == "stereo2025" and (self.yaw_deg or self.view != "perspective"):
+            raise InputError("--view and --yaw: the stereo pair of stereo2025 hears what its camera sees, to the front")
         try:
             rate = self.frames_per_second
         except (ValueError, ZeroDivisionError):

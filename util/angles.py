@@ -21,6 +21,18 @@ def wrap_azimuth_deg(azimuth_deg: np.ndarray | float) -> np.ndarray:
     return np.where(wrapped >= 180.0, wrapped - 360.0, wrapped)  # the modulo of a tiny negative number rounds up to 360
 
 
+def fold_azimuth_deg(azimuth_deg: np.ndarray | float) -> np.ndarray:
+    """Azimuth of any size, in degrees -> that of the same side in front, in [-90, 90]: a stereo pair hears no more.
+
+    Examples
+    --------
+    >>> fold_azimuth_deg([100, -170, 45, 180]).tolist()
+    [80.0, -10.0, 45.0, 0.0]
+    """
+    wrapped = wrap_azimuth_deg(azimuth_deg)
+    return np.where(np.abs(wrapped) > 90.0, np.where(wrapped > 0, 180.0, -180.0) - wrapped, wrapped) + 0.0
+
+
 def direction_from_degrees(azimuth_deg: np.ndarray | float, elevation_deg: np.ndarray | float) -> np.ndarray:
     """Azimuth and elevation in degrees, of one shape (...) -> unit vectors (..., 3), float64.
 
