@@ -20,6 +20,7 @@ from dataset.loader import Loader
 from dataset.recordings import Labels, Recording, no_boxes
 from dataset.source import Read, Source, Visual, read_file
 from output_format.candidates import Candidates, merge
+from output_format.contract import shown_classes
 from system.checkpoint import load_checkpoint, model_of, thresholds_of
 from system.model import Model, StageModel
 from util.audio import resample_stretch
@@ -111,7 +112,7 @@ class SELDPredictor:
             yield Prediction(recording, raw, candidates, events, loss)
 
     def raw(self, source: Source, stage: str) -> Iterator[tuple[Recording, np.ndarray]]:
-        """Raw output (..., frames) of one stage for every recording, in order."""
+        """Raw output (..., frames) of one stage that hears the source itself for every recording, in order."""
         with self._evaluating():
             for index, raw, _ in _whole(self._stage_blocks(self.model.stages[stage], source)):
                 yield source.recordings[index], raw
@@ -159,41 +160,43 @@ class SELDPredictor:
 
     def _joined(self, source: Source) -> Iterator[Block]:
         """Recordings of a system of several stages, as its row joins their raw outputs."""
-        hearing = [name for name, stage in self.model.stages.items() if not stage.stage.takes]
-        outputs = [_whole(self._stage_blocks(self.model.stages[name], source)) for name in hearing]
+        stages = self.model.stages if self.model.whole else self.model.needed([self.model.last.stage.name])
+        hearing = [name for name, stage in stages.items() if not stage.stage.takes]
+        outputs = [_whole(self._stage_blocks(stages[name], source)) for name in hearing]
         for parts in zip(*outputs):
             index = parts[0][0]
             raw = {name: part[1] for name, part in zip(hearing, parts)}
             losses = dict(zip(hearing, (part[2] for part in parts)))
-            for name, stage in self.model.stages.items():
-                if stage.stage.takes:
-                    taken = taken_source(source, stage, {source.recordings[index].name: raw}, [index])
+            for name, stage in stages.items():
+                if takes := stage.stage.takes:
+                    taken = taken_source(source, takes, {source.recordings[index].name: raw}, [index])
                     ((_, raw[name], losses[name]),) = _whole(self._stage_blocks(stage, taken))
-            ordered = {name: raw[name] for name in self.model.stages}
-            yield Block(index, self.model.join(ordered), losses[list(self.model.stages)[-1]], True)
+            ordered = {name: raw[name] for name in stages}
+            yield Block(index, self.model.join(ordered), losses[list(stages)[-1]], True)
 
 
 def taken_source(
-    source: Source, stage: StageModel, raw: Mapping[str, Mapping[str, np.ndarray]], indices: Sequence[int]
+    source: Source, takes: Sequence[str], raw: Mapping[str, Mapping[str, np.ndarray]], indices: Sequence[int]
 ) -> Source:
     """A source whose samples are the raw outputs of earlier stages: channels one after the other, a sample a frame.
 
     Parameters
     ----------
+    takes : names of those stages, in the order of the channels
     raw : by name of the recording, then by stage: (..., frames)
     indices : the recordings of `source` to take
     """
     recordings = [source.recordings[index] for index in indices]
-    frames = {one.name: min(raw[one.name][name].shape[-1] for name in stage.stage.takes) for one in recordings}
+    frames = {one.name: min(raw[one.name][name].shape[-1] for name in takes) for one in recordings}
 
     def read(recording: Recording, start: int, length: int, rate_hz: int) -> np.ndarray:
-        parts = [raw[recording.name][name] for name in stage.stage.takes]
+        parts = [raw[recording.name][name] for name in takes]
         total = frames[recording.name]
         stacked = np.concatenate([part.reshape(-1, part.shape[-1])[:, :total] for part in parts])
         return zero_padded(lambda first, last: stacked[:, first:last], channels, total, start, start + length)
 
     first = raw[recordings[0].name]
-    channels = sum(first[name].size // first[name].shape[-1] for name in stage.stage.takes)
+    channels = sum(first[name].size // first[name].shape[-1] for name in takes)
     return Source(
         recordings,
         source.labels,
@@ -294,6 +297,11 @@ class Inference:
         """The events of a recording."""
         blocks = self.blocks(recording, visual=visual, read=read)
         return self.events(Candidates.joined([self.candidates(block, first) for first, block in blocks]))
+
+    @property
+    def shown_classes(self) -> tuple[str, ...]:
+        """What its events are called."""
+        return shown_classes(self.model.output_format, self.model.classes)
 
     def open_detector(self, *, progress: bool = True) -> Any:
         """The `detection.detector.Detector` of people.

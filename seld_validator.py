@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +19,15 @@ from dcase2022_task3_seld_metrics.arrays import seldnet2018
 from dcase2022_task3_seld_metrics.average_precision import average_precision
 from dcase2022_task3_seld_metrics.editions import DEFAULT, EDITIONS, TRAINING_EDITIONS
 from dcase2022_task3_seld_metrics.score_table import SCORES
-from output_format.contract import ActivityApart, OutputFormat
+from output_format.contract import ActivityApart, OneTask, OutputFormat
 from output_format.rows import events_in_file
 from seld_predictor import Prediction, SELDPredictor
 from util.dialects import dialect_named, write_events
 from util.errors import InputError
 from util.events import EventTable
 from util.files import folder_written_whole, write_array, write_json, write_text
+
+ClipRule = Callable[[Sequence[np.ndarray], Sequence[np.ndarray]], tuple[dict[str, float], np.ndarray]]
 
 
 def check_edition(edition: str, output_format: OutputFormat) -> None:
@@ -44,7 +47,7 @@ def check_edition(edition: str, output_format: OutputFormat) -> None:
         frame_s = output_format.label_frame_s
         rule = f"scores frames of {1000 * row.frame_s:g} ms, the system's are {1000 * frame_s:g} ms"
         raise InputError(f"--edition {edition}: {rule}; --edition {fitting[-1] if fitting else '2018'} fits")
-    if not row.tables and not isinstance(output_format, ActivityApart):
+    if not row.tables and not isinstance(output_format, ActivityApart | OneTask):
         raise InputError(f"--edition {edition}: scores detection and direction branches, which the system has not")
 
 
@@ -56,8 +59,7 @@ class FrameScores:
     classwise: dict[str, np.ndarray]
     occurs: np.ndarray
     occurring: dict[str, float]
-    # output format, encoded labels, raw output (1 + axes, classes, frames)
-    frames: tuple[ActivityApart, np.ndarray, np.ndarray]
+    clips: ScoredClips
 
 
 @dataclass(frozen=True)
@@ -128,7 +130,12 @@ class SELDValidator:
         labels, dialect = self.source.labels, self.dialect
         output_format = predictor.model.output_format
         apart = output_format if isinstance(output_format, ActivityApart) and labels is not None else None
-        frames = None if self.edition.tables or apart is None else _FrameByFrame(apart)
+        alone = output_format if isinstance(output_format, OneTask) and labels is not None else None
+        clips = None
+        if alone is not None:
+            clips = ScoredClips(alone, partial(_task_scores, alone, predictor.thresholds))
+        elif apart is not None and not self.edition.tables:
+            clips = ScoredClips(apart, partial(_frame_scores, apart))
         detection = _Detection(apart) if self.precision and apart is not None else None
         seconds = sum(recording.duration_s for recording in self.source.recordings)
         with tqdm(total=round(seconds), desc=description, unit="s", mininterval=0.5, leave=False) as progress:
@@ -143,19 +150,21 @@ class SELDValidator:
                 if raw_dir is not None:
                     self._write_raw(raw_dir, prediction)
                 if recording.labels is not None and labels is not None:
-                    reference[recording.name] = labels(recording)
-                    if apart is not None:
-                        truth = apart.encode_clip(labels.intervals(recording), prediction.raw.shape[-1])
-                        if frames is not None:
-                            frames.add(truth, prediction.raw)
+                    due = labels(recording)
+                    reference[recording.name] = due if alone is None else alone.reduced(due)
+                    encoding = apart or alone
+                    if encoding is not None and (clips is not None or detection is not None):
+                        truth = encoding.encode_clip(labels.intervals(recording), prediction.raw.shape[-1])
+                        if clips is not None:
+                            clips.add(truth, prediction.raw)
                         if detection is not None:
                             detection.add(truth, prediction.raw)
                     if prediction.loss is not None:
                         losses.append(prediction.loss)
                 progress.update(round(recording.duration_s))
         scores: Result | FrameScores | None = None
-        if frames is not None:
-            scores = frames.scores()
+        if clips is not None:
+            scores = clips.scores()
         elif reference:
             scored = {name: estimated[name] for name in reference}
             average = self.average if len(self.edition.averages) > 1 else None
@@ -177,15 +186,21 @@ class SELDValidator:
         write_json(raw_dir / f"{recording.name}.json", {**self.raw_description, **companions})
 
 
-class _FrameByFrame:
-    """Detection and direction of all recordings, frame by frame behind each other, scored as SELDnet 2018 does."""
+class ScoredClips:
+    """Encoded labels and raw outputs of recordings, scored together by what counts no events of csv files.
 
-    def __init__(self, output_format: ActivityApart):
-        self.output_format = output_format
+    Parameters
+    ----------
+    rule : (labels, raw outputs) of the recordings -> scores, and which classes occur
+    """
+
+    def __init__(self, output_format: ActivityApart | OneTask, rule: ClipRule):
+        self.output_format, self.rule = output_format, rule
         self.truth: list[np.ndarray] = []
         self.found: list[np.ndarray] = []
 
     def add(self, truth: np.ndarray, found: np.ndarray) -> None:
+        """Take one recording: (..., frames)."""
         self.truth.append(truth)
         self.found.append(found)
 
@@ -193,8 +208,17 @@ class _FrameByFrame:
         """None where no recording has labels."""
         if not self.truth:
             return None
-        truth, found = (np.concatenate(parts, axis=-1) for parts in (self.truth, self.found))
-        return _frame_scores(self.output_format, truth, found)
+        overall, occurs = self.rule(self.truth, self.found)
+        return FrameScores(overall, {}, occurs, {}, self)
+
+    @classmethod
+    def joined(cls, parts: Sequence[ScoredClips]) -> ScoredClips:
+        """The recordings of all of them."""
+        made = cls(parts[0].output_format, parts[0].rule)
+        for part in parts:
+            made.truth += part.truth
+            made.found += part.found
+        return made
 
 
 class _Detection:
@@ -230,9 +254,25 @@ def precision_line(precision: Mapping[str, float]) -> str:
     return f"average precision of the detection, frame by frame: {proper}; of zeros and ones, as published: {binary}"
 
 
-def _frame_scores(output_format: ActivityApart, truth: np.ndarray, found: np.ndarray) -> FrameScores:
-    """Scores of encoded labels and raw output (1 + axes, classes, frames)."""
-    (truth_sed, truth_doa), (found_sed, found_doa) = map(output_format.detections, (truth, found))
+def _task_scores(
+    output_format: OneTask, thresholds: np.ndarray, truth: Sequence[np.ndarray], found: Sequence[np.ndarray]
+) -> tuple[dict[str, float], np.ndarray]:
+    """Scores of an output that only detects, or only says from where."""
+    occurs = np.any([np.asarray(one).max(axis=-1, initial=0) > 0 for one in truth], axis=0)
+    return output_format.scores(truth, found, thresholds), occurs
+
+
+def _frame_scores(
+    output_format: ActivityApart, truth: Sequence[np.ndarray], found: Sequence[np.ndarray]
+) -> tuple[dict[str, float], np.ndarray]:
+    """Detection and direction of all recordings, frame by frame behind each other, scored as SELDnet 2018 does.
+
+    Parameters
+    ----------
+    truth, found : encoded labels and raw outputs (1 + axes, classes, frames)
+    """
+    whole = (np.concatenate(parts, axis=-1) for parts in (truth, found))
+    (truth_sed, truth_doa), (found_sed, found_doa) = map(output_format.detections, whole)
     made = seldnet2018(truth_sed, found_sed, truth_doa, found_doa, block=int(1 / output_format.frame_s))
     # a distance beyond 2 would give no score at all (a defect of the seed): it counts as opposite
     angle_rad = 2 * np.arcsin(min(made.doa_loss_gt / 2, 1.0))
@@ -243,7 +283,7 @@ def _frame_scores(output_format: ActivityApart, truth: np.ndarray, found: np.nda
         "frame_recall": made.frame_recall,
         "SELD": (made.er + 1 - made.f1 + angle_rad / np.pi + 1 - made.frame_recall) / 4,
     }
-    return FrameScores(overall, {}, np.any(truth_sed, axis=0), {}, (output_format, truth, found))
+    return overall, np.any(truth_sed, axis=0)
 
 
 def pooled(found: Sequence[Validation]) -> Result | FrameScores:
@@ -251,9 +291,9 @@ def pooled(found: Sequence[Validation]) -> Result | FrameScores:
     counted = [one.scores for one in found if isinstance(one.scores, Result)]
     if counted:
         return sum(counted[1:], counted[0])
-    frames = [one.scores.frames for one in found if isinstance(one.scores, FrameScores)]
-    truth, output = (np.concatenate([one[part] for one in frames], axis=-1) for part in (1, 2))
-    return _frame_scores(frames[0][0], truth, output)
+    scores = ScoredClips.joined([one.scores.clips for one in found if isinstance(one.scores, FrameScores)]).scores()
+    assert scores is not None  # they have been scored one by one
+    return scores
 
 
 def write_result(path: Path, validation: Validation, classes: Sequence[str], remarks: Sequence[str]) -> str:

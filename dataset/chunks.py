@@ -56,6 +56,7 @@ class Chunks(Plan):
     batch_size : chunks per step, over all processes
     seed : of the order
     members : indices of the recordings to cut; None: all
+    label_lead : frames by which labels are ahead, of the chunks that do not begin with a label frame
 
     Attributes
     ----------
@@ -79,6 +80,7 @@ class Chunks(Plan):
         batch_size: int = 32,
         seed: int = 10,
         members: np.ndarray | None = None,
+        label_lead: int = 0,
         visual_hop: int | None = None,
     ):
         super().__init__(framing, lengths, frames, visual_hop=visual_hop)
@@ -88,7 +90,7 @@ class Chunks(Plan):
         self._frames = framing.clip_frames(self.lengths)
         recording, self.first = chunk_starts(self._frames[taken].tolist(), length=frames, hop=hop)
         self.recording = taken[recording]
-        self.batch_size, self.seed = batch_size, seed
+        self.batch_size, self.seed, self.label_lead = batch_size, seed, label_lead
         self.steps_per_pass = -(-len(self.first) // batch_size)
         self._held: tuple[int, np.ndarray, np.random.RandomState] | None = None
 
@@ -112,6 +114,9 @@ class Chunks(Plan):
         chosen = order[(inside * self.batch_size + item) % len(order)]
         recording, first = int(self.recording[chosen]), int(self.first[chosen])
         return whole_frames(self, recording, first, min(self.frames, int(self._frames[recording]) - first))
+
+    def _label_frames(self, piece: Piece, step: np.ndarray, frame_s: float) -> np.ndarray:
+        return super()._label_frames(piece._replace(first=piece.first + self.label_lead), step, frame_s)
 
     def _order(self, number: int) -> np.ndarray:
         """Order of the chunks in a pass, from the last one that was asked for or from the beginning."""

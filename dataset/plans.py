@@ -429,6 +429,8 @@ class Clips(EvaluationPlan):
         one length as keep the limit
     multiple : the length of such parts is one of it, that of frames which a network makes one step of: what it leaves
         over at the end of a part would be missing in the middle of the recording
+    padded : the last part is filled up to one, too, so that nothing is missing at the end of the recording
+    surplus : frames at the end of a recording that are worth no frame of the output by themselves
     """
 
     def __init__(
@@ -439,10 +441,14 @@ class Clips(EvaluationPlan):
         frames: int | None,
         limit: int = 12000,
         multiple: int = 1,
+        padded: bool = False,
+        surplus: int = 0,
         visual_hop: int | None = None,
     ):
         super().__init__(framing, lengths, frames, visual_hop=visual_hop)
         self._frames = framing.clip_frames(self.lengths)
+        self._padding = multiple if padded else 1
+        self._kept = -(-np.maximum(self._frames - surplus, 1) // framing.frames_per_output)
         part = -(-self._frames // -(-self._frames // limit))
         part = -(-part // multiple) * multiple
         self._length = part if frames is None else np.full(len(self._frames), frames)
@@ -457,8 +463,14 @@ class Clips(EvaluationPlan):
             first = int(self._window[number]) * length
             count = min(length, int(self._frames[recording]) - first)
             piece = whole_frames(self, recording, first, count)
-            made.append(Item(number, (piece,), (0, -(-count // self.framing.frames_per_output))))
+            piece = piece._replace(frames=-(-count // self._padding) * self._padding)
+            ratio = self.framing.frames_per_output
+            kept = min(-(-count // ratio), int(self._kept[recording]) - first // ratio)
+            made.append(Item(number, (piece,), (0, max(kept, 0))))
         return made
+
+    def output_frames(self, recording: int) -> int:
+        return int(self._kept[recording]) if self._padding > 1 else super().output_frames(recording)
 
 
 class Mixed(Plan):

@@ -87,6 +87,11 @@ SCORES = {
     for score in (
         Score("ER", "ER", "error rate", within=True, tag="Metrics/1_ER-LD"),
         Score("F", "F", "F score", "%", 1, low=False, limits=(0, 100), within=True, tag="Metrics/2_F-LD"),
+        # of systems that only detect, or only say from where
+        Score("SED_error", "SED error", "SED error", limits=(0, 1)),
+        Score("mAP", "mAP", "average precision", "%", 1, low=False, limits=(0, 100)),
+        Score("mAP_azimuth", "mAP azimuth", "average precision of azimuths", "%", 1, low=False, limits=(0, 100)),
+        Score("mAP_elevation", "mAP elevation", "average precision of elevations", "%", 1, low=False, limits=(0, 100)),
         Score("DOA_error", "DOA error", "DOA error", "°", 1, limits=(0, 180)),
         Score("LE", "LE", "localisation error", "°", 1, limits=(0, 180), tag="Metrics/3_LE-CD"),
         Score("AngE", "AngE", "localisation error", "°", 1, limits=(0, 180)),

@@ -124,6 +124,9 @@ def training_data(args: Arguments, roots: Sequence[DataRoot]) -> TrainingData:
     arrays = sorted({recording.array.name for recording in train})
     if len(arrays) > 1:
         raise InputError(f"holds recordings of several formats ({', '.join(arrays)})", path=lists[0])
+    if args.share != 1:
+        train = share_of(train, args.share, seed=args.random_seed)
+        train_name += f", {100 * args.share:g} % of it"
     selection: list[Recording] = []
     selection_name = TrainingData.selection_name
     if args.select == "val" and due.selection is not None and name is None:
@@ -139,6 +142,20 @@ def training_data(args: Arguments, roots: Sequence[DataRoot]) -> TrainingData:
         path = list_file(args.val_wav_txt or due.test, roots[:1])
         validation, validation_name = labelled(path, roots), path.stem
     return TrainingData(train, selection, validation, train_name, validation_name, selection_name)
+
+
+def share_of(recordings: Sequence[Recording], share: float, *, seed: int) -> list[Recording]:
+    """A share of recordings, one at least, in their order; a smaller share of the same seed is part of it.
+
+    Raises
+    ------
+    InputError : more than all of them
+    """
+    if share > 1:
+        raise InputError(f"--share {share:g}: must be 1 or less, 0.1 for a tenth")
+    count = max(round(share * len(recordings)), 1)
+    kept = np.random.default_rng((seed, 20)).permutation(len(recordings))[:count]
+    return [recordings[index] for index in sorted(kept.tolist())]
 
 
 def default_lists(args: Arguments, root: DataRoot, *, video: bool = False) -> ListNames:

@@ -26,7 +26,7 @@ from job.data import (
     open_roots,
     source_of,
 )
-from output_format.contract import ActivityApart
+from output_format.contract import ActivityApart, OneTask
 from seld_predictor import Change, SELDPredictor
 from seld_validator import SELDValidator, Validation, check_edition, precision_line, write_result
 from system.checkpoint import Checkpoint, load_checkpoint, model_of, thresholds_of
@@ -144,13 +144,16 @@ class Evaluation:
         synthetic = ": synthetic scenes, no real recordings" if all(root.synthetic for root in self.roots) else ""
         edition = EDITIONS[args.scored_by]
         average = f"{args.average} average; " if len(edition.averages) > 1 else ""
+        metrics = f"metrics edition {args.scored_by}, {average}{edition.remark}"
+        if isinstance(self.model.output_format, OneTask):
+            metrics = f"scores of the {self.model.output_format.scored_by}"
         folders = ", ".join(sorted({recording.folder for recording in recordings}))
         remarks = [
             f"data {names}{synthetic}",
             f"list {list_name}, {len(recordings)} recordings, folders {folders}",
             f"checkpoint {checkpoint}, seed {args.random_seed}, {_selection_remark(checkpoint, args.select)}",
             f"command {self.command}",
-            f"metrics edition {args.scored_by}, {average}{edition.remark}",
+            metrics,
             str(self.thresholds),
         ]
         if self.model.statistics is not None:

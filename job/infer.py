@@ -190,7 +190,7 @@ class _Job:
         self, result: Inferred, video: Path | None, track: BoxTrack | None, out: Path, health_line: str
     ) -> InputError | None:
         """Write everything about a result; what could not be shown is left out, and why is returned."""
-        recording, classes, name = result.recording, self.inference.model.classes, result.recording.name
+        recording, classes, name = result.recording, self.inference.shown_classes, result.recording.name
         write_json(out / f"{name}.json", self.description(result, video, track))
         write_events(out / f"{name}.csv", result.events, "dcase2023")
         about = {"checkpoint": str(self.checkpoint), "duration_s": round(recording.duration_s, 4)}
@@ -249,7 +249,7 @@ class _Job:
             candidates=result.candidates,
             thresholds=self.inference.thresholds.presence,
             unification_deg=self.inference.thresholds.unification_deg,
-            classes=model.classes,
+            classes=self.inference.shown_classes,
             title=recording.name,
             subtitle=f"{model.system.title}, {model.array.name} audio",
             **shown.files,
@@ -262,7 +262,7 @@ class _Job:
         write_overlay(
             path,
             estimated=result.events,
-            classes=self.inference.model.classes,
+            classes=self.inference.shown_classes,
             **shown.files,
             array=self.inference.model.array,
             duration_s=result.recording.duration_s,

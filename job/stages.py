@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from dataset.layouts import DataRoot
 from dataset.plans import Plan
-from dataset.recordings import Boxes, no_boxes
+from dataset.recordings import Boxes, Recording, no_boxes
 from dataset.source import Source
 from doctor.levels import training_level_dbfs
 from job.data import (
@@ -30,14 +30,24 @@ from job.data import (
     training_plan,
 )
 from job.evaluate import Evaluation
+from job.modules import check_takes, frozen, with_modules
 from job.results import Results
 from job.statistics import gather_statistics
 from seld_predictor import SELDPredictor, taken_source
 from seld_trainer import SELDTrainer, TrainingSettings
 from seld_validator import check_edition
-from system.checkpoint import Checkpoint, StageState, initialise, load_checkpoint, stage_of
+from system.checkpoint import (
+    Checkpoint,
+    StageState,
+    Weights,
+    initialise,
+    load_checkpoint,
+    stage_of,
+    weights_of_other,
+)
 from system.model import Model, StageModel
-from system.row import Stage, System
+from system.presets import preset_of
+from system.row import Init, Stage, System
 from system.table import system_named
 from util.errors import InputError
 from util.files import write_array, write_json
@@ -70,6 +80,7 @@ class StagesRun:
     visual: bool
     settings: dict[str, dict[str, Any]]
     started: dict[str, StageState]  # of --init, or of the run that goes before
+    foreign: Weights | None  # of --init, where it is another project's file
     level_dbfs: float | None = None  # how loud the training recordings are
     stages: dict[str, StageState] = field(default_factory=dict)
     folder: Path = Path()
@@ -90,8 +101,13 @@ class StagesRun:
             raise InputError(f"--stage {args.stage}: the stages of {system.name} are {known}")
         data = training_data(args, roots)
         array, visual = data.train[0].array, system.visual is not None and not args.no_video
-        settings = {stage.name: stage.settings(args, array) for stage in system.stages}
         classes = common_classes(roots, args.class_num)
+        system, modules = with_modules(system, args, array, classes)
+        settings = {
+            stage.name: modules[stage.name].settings if stage.name in modules else stage.settings(args, array)
+            for stage in system.stages
+        }
+        check_takes(system, settings)
         for stage in system.stages:
             check_edition(args.scored_by, stage.output_format(settings[stage.name], len(classes)))
         if visual:
@@ -101,10 +117,24 @@ class StagesRun:
         labels = labels_of(classes, args)
         for recording in (*data.train, *data.selection, *data.validation):
             labels(recording)  # a broken csv is named now, not when its window is drawn
-        started = load_checkpoint(args.init).stages if args.init else {}
+        started, foreign = _weights_to_start_from(args, system)
         level = training_level_dbfs(data.train)
         return cls(
-            given, args, roots, fabric, command, system, data, array, classes, visual, settings, started, level
+            given,
+            args,
+            roots,
+            fabric,
+            command,
+            system,
+            data,
+            array,
+            classes,
+            visual,
+            settings,
+            started,
+            foreign,
+            level,
+            stages={name: frozen(state) for name, state in modules.items()},
         )
 
     def due(self, resumed: Path | None) -> list[Stage]:
@@ -126,11 +156,12 @@ class StagesRun:
                 if name not in self.stages:
                     self.stages[name] = self._found(name, wanted)
         else:  # stages of --init that come before the first missing one stay, unless the run trains them itself
-            while len(self.stages) < len(names) - 1 and names[len(self.stages)] in self.started:
-                name = names[len(self.stages)]
-                if resumed is not None and (resumed / name).is_dir():
+            for name in names[:-1]:
+                if name in self.stages:
+                    continue
+                if name not in self.started or (resumed is not None and (resumed / name).is_dir()):
                     break
-                self.stages[name] = _frozen(self.started[name])
+                self.stages[name] = frozen(self.started[name])
         return [stage for stage in self.system.stages if stage.name not in self.stages and wanted in (None, stage.name)]
 
     def check(self, due: Sequence[Stage]) -> None:
@@ -144,21 +175,23 @@ class StagesRun:
                     rule = f"the stage {stage.name} of {self.system.name} hears none"
                     raise InputError(f"--augment changes sound, {rule}")
                 continue
+            if stage.network is None:
+                continue
             source = source_of(self.args, self.data.train, self.classes, no_boxes if self.visual else None)
             plan = training_plan(self.args, source, self.roots, stage.plans(self.settings[stage.name]))
-            _set_iterations(self.args.changed(), self.given, plan)
+            _set_iterations(self.args.changed(), self.given, plan, stage)
             augmentation(self.args, self.array, source)
 
     def _found(self, name: str, wanted: str) -> StageState:
         """A stage that comes before one that is to be trained: of --init, else of the newest run that has it."""
         if name in self.started:
-            return _frozen(self.started[name])
+            return frozen(self.started[name])
         runs = sorted(self._monitor_path().glob(f"*/{name}/{FINISHED}"), key=lambda path: path.stat().st_mtime)
         for path in reversed(runs):
             checkpoint = load_checkpoint(result_checkpoint(path.parent))
             if checkpoint.system == self.system.name and checkpoint.classes == list(self.classes):
                 print(f"stage {name} of {path.parent}")
-                return _frozen(checkpoint.stages[name])
+                return frozen(checkpoint.stages[name])
         rule = f"--stage {wanted} stands on {name}, of which {self._monitor_path()} holds no finished run"
         raise InputError(f"{rule}: train it first (--stage {name}), or name a checkpoint with --init")
 
@@ -171,15 +204,15 @@ class StagesRun:
 
     def train(self, stage: Stage, resumed: Path | None) -> int:
         """Train one stage; the exit status."""
+        if stage.network is None and stage is not self.system.stages[-1]:  # there is nothing to learn
+            self.stages[stage.name] = StageState(self.settings[stage.name], {})
+            return 0
         fabric, args, folder = self.fabric, self.args.changed(), self.stage_folder(stage)
         folder.mkdir(parents=True, exist_ok=True)
         interrupted = checkpoints_of(folder)[-1:] if resumed is not None else []
         before = load_checkpoint(interrupted[0]).stages[stage.name] if interrupted else None
         torch.manual_seed(args.random_seed)
         model = self._model(stage, before)
-        source = self._source(stage, model)
-        plan = training_plan(args, source, self.roots, model.plans)
-        _set_iterations(args, self.given, plan)
         model.to(fabric.device)
         ranks = {"rank": fabric.global_rank, "world": fabric.world_size}
         thresholds = read_thresholds(
@@ -196,6 +229,12 @@ class StagesRun:
             stage,
             lambda state: self._checkpoint(stage, state, thresholds, args),
         )
+        if stage.network is None:
+            self._keep(model, results)
+            return 0
+        source = self._source(stage)
+        plan = training_plan(args, source, self.roots, model.plans)
+        _set_iterations(args, self.given, plan, stage)
         trainer = SELDTrainer(
             fabric,
             model,
@@ -241,7 +280,13 @@ class StagesRun:
         if stage.statistics:
             statistics = None if before is None else before.statistics
             statistics = statistics or gather_statistics(
-                stage, settings, self.array, self.data, self.args, self.fabric
+                stage,
+                settings,
+                self.array,
+                self.data,
+                self.args,
+                self.fabric,
+                lambda source: self._heard(stage, source),
             )
         model = StageModel(
             stage, settings, self.array, len(self.classes), visual=self.visual, statistics=statistics
@@ -254,29 +299,39 @@ class StagesRun:
             if not report["copied"]:
                 raise InputError("has no weight in common with the network", path=self.args.init)
             self._print_report("--init", report)
-        elif stage.init is not None:
-            report = initialise(model.network, self.stages[stage.init.stage].weights, stage.init.rename)
-            self._print_report(f"stage {stage.name} from {stage.init.stage}", report)
+        elif (init := stage.init) is not None and init.stage is not None:
+            report = initialise(model.network, self.stages[init.stage].weights, init.rename, due=init.due)
+            self._print_report(f"stage {stage.name} from {init.stage}", report)
+        elif init is not None and self.foreign is not None:
+            report = _transferred(model, self.foreign, init, self.args.init)
+            self._print_report(f"stage {stage.name} from {self.args.init}", report)
         return model
 
     def _stages(self, model: StageModel) -> dict[str, StageModel]:
         """The stage that is trained, and those before it."""
-        made: dict[str, StageModel] = {}
-        for stage in self.system.stages:
-            if stage is model.stage:
-                return {**made, stage.name: model}
-            made[stage.name] = stage_of(
-                self.stages[stage.name], self.system, stage.name, self.array, len(self.classes), self.visual
-            )
-        raise AssertionError
+        return {**self._earlier(model.stage), model.stage.name: model}
 
-    def _source(self, stage: Stage, model: StageModel) -> Source:
+    def _earlier(self, stage: Stage) -> dict[str, StageModel]:
+        """The stages before one."""
+        before = self.system.stages[: self.system.stages.index(stage)]
+        return {
+            one.name: stage_of(
+                self.stages[one.name], self.system, one.name, self.array, len(self.classes), self.visual
+            )
+            for one in before
+        }
+
+    def _source(self, stage: Stage) -> Source:
         """What a stage is trained on: the recordings, or what earlier stages say of them."""
-        boxes = Boxes(self.args.detector) if model.visual else None
-        source = source_of(self.args, self.data.train, self.classes, boxes)
+        boxes = Boxes(self.args.detector) if self.visual else None
+        return self._heard(stage, source_of(self.args, self.data.train, self.classes, boxes))
+
+    def _heard(self, stage: Stage, source: Source) -> Source:
+        """Recordings as a stage hears them."""
         if not stage.takes:
             return source
-        earlier = Model(self.system, self.array, self.classes, self._stages(model), visual=self.visual)
+        stages = self._earlier(stage)
+        earlier = Model(self.system, self.array, self.classes, stages, visual=self.visual)
         earlier.to(self.fabric.device)
         predictor = SELDPredictor(
             self.fabric,
@@ -288,7 +343,19 @@ class StagesRun:
         )
         with self.fabric.rank_zero_first():
             outputs = kept_outputs(predictor, source, stage.takes, self.folder / "outputs")
-        return taken_source(source, model, outputs, range(len(source.recordings)))
+        return taken_source(source, stage.takes, outputs, range(len(source.recordings)))
+
+    def _keep(self, model: StageModel, results: Results) -> None:
+        """A result that needs no training: one checkpoint, scored as others are."""
+        results.open(None)
+        try:
+            if self.fabric.is_global_zero:
+                results.checkpoint(0, StageState(model.settings, {}, model.statistics))
+                print(f"nothing to learn: {self.folder}")
+                results.print_end()
+        finally:
+            results.close()
+        self.fabric.barrier()
 
     def _checkpoint(
         self, stage: Stage, state: StageState, thresholds: Thresholds, args: Arguments
@@ -342,30 +409,56 @@ class StagesRun:
 def kept_outputs(
     predictor: SELDPredictor, source: Source, stages: Sequence[str], folder: Path
 ) -> dict[str, dict[str, np.ndarray]]:
-    """Raw outputs of stages for every recording, by its name: written once, mapped from the files afterwards."""
-    for stage in stages:
-        missing = [one for one in source.recordings if not (folder / stage / f"{one.name}.npy").is_file()]
-        with tqdm(total=len(missing), desc=f"output of stage {stage}", unit="clip", leave=False) as progress:
-            for recording, raw in predictor.raw(replace(source, recordings=missing, labels=None), stage):
-                write_array(folder / stage / f"{recording.name}.npy", raw)
+    """Raw outputs of stages for every recording, by its name: written once, mapped from the files afterwards.
+
+    What they take is kept in the same way.
+    """
+
+    def outputs(names: Sequence[str], recordings: Sequence[Recording]) -> dict[str, dict[str, np.ndarray]]:
+        return {
+            one.name: {name: np.load(folder / name / f"{one.name}.npy", mmap_mode="r") for name in names}
+            for one in recordings
+        }
+
+    for name, stage in predictor.model.needed(stages).items():
+        missing = [one for one in source.recordings if not (folder / name / f"{one.name}.npy").is_file()]
+        heard = replace(source, recordings=missing, labels=None)
+        if stage.stage.takes and missing:
+            heard = taken_source(heard, stage.stage.takes, outputs(stage.stage.takes, missing), range(len(missing)))
+        with tqdm(total=len(missing), desc=f"output of stage {name}", unit="clip", leave=False) as progress:
+            for recording, raw in predictor.raw(heard, name):
+                write_array(folder / name / f"{recording.name}.npy", raw)
                 progress.update()
-    return {
-        one.name: {stage: np.load(folder / stage / f"{one.name}.npy", mmap_mode="r") for stage in stages}
-        for one in source.recordings
-    }
+    return outputs(stages, source.recordings)
 
 
-def _frozen(state: StageState) -> StageState:
-    """A stage that is not trained any further."""
-    return replace(state, trained={})
+def _weights_to_start_from(args: Arguments, system: System) -> tuple[dict[str, StageState], Weights | None]:
+    """Stages of --init; or the weights in it, where it is another project's and a stage of the system takes such."""
+    if not args.init:
+        return {}, None
+    if any(stage.init is not None and stage.init.stage is None for stage in system.stages):
+        weights = weights_of_other(args.init)
+        if weights is not None:
+            return {}, weights
+    return load_checkpoint(args.init).stages, None
+
+
+def _transferred(model: StageModel, weights: Weights, init: Init, path: str | None) -> dict[str, list[str]]:
+    """Copy weights of another project's file; what was copied."""
+    try:
+        return initialise(model.network, weights, init.rename, due=init.due)
+    except InputError as error:
+        raise InputError(error.rule, path=path) from None
 
 
 def _trained(checkpoint: Path, name: str) -> StageState:
-    return _frozen(load_checkpoint(checkpoint).stages[name])
+    return frozen(load_checkpoint(checkpoint).stages[name])
 
 
-def _set_iterations(args: Arguments, given: Mapping[str, Any], plan: Plan) -> None:
+def _set_iterations(args: Arguments, given: Mapping[str, Any], plan: Plan, stage: Stage) -> None:
     """Epochs as iterations, in the arguments; -i and -s of the command line go before them.
+
+    Epochs are those of the command line or the task, else those of the stage's recipe, else those of the system's.
 
     Raises
     ------
@@ -376,6 +469,8 @@ def _set_iterations(args: Arguments, given: Mapping[str, Any], plan: Plan) -> No
         if args.epochs:
             raise InputError("--epochs: this system draws windows at random and knows no passes; give -i and -s")
         return
+    if stage.recipe.epochs is not None and args.epochs == preset_of(args.net).arguments.get("epochs"):
+        args.epochs = stage.recipe.epochs
     interval = steps * args.passes_per_epoch
     if "max_iter" not in given:
         args.max_iter = interval * (args.epochs or 1)

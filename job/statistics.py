@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -22,11 +22,21 @@ from util.one_process import Processes
 
 
 def gather_statistics(
-    stage: Stage, settings: Settings, array: Array, data: TrainingData, args: Arguments, fabric: Processes
+    stage: Stage,
+    settings: Settings,
+    array: Array,
+    data: TrainingData,
+    args: Arguments,
+    fabric: Processes,
+    heard: Callable[[Source], Source] = lambda source: source,
 ) -> dict[str, Any]:
     """Mean and scale of every map and bin of the features, float64, as they are stored with the checkpoint.
 
     With --statistics development the recordings that are tested count as well, as in the published systems.
+
+    Parameters
+    ----------
+    heard : recordings -> what the stage hears of them, where that is not their sound
 
     Returns
     -------
@@ -39,7 +49,7 @@ def gather_statistics(
     running = RunningStatistics()
     front = stage.front(settings, array, False, None).to(fabric.device)
     plans = stage.plans(settings)
-    source = Source(recordings, clip_s=args.clip_s)
+    source = heard(Source(recordings, clip_s=args.clip_s))
     plan = plans.evaluation(source.lengths(plans.framing.rate_hz))
     seconds = sum(recording.duration_s for recording in recordings)
     with (

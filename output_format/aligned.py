@@ -18,6 +18,7 @@ from torch.nn.functional import binary_cross_entropy
 from output_format.activity import encoded
 from output_format.candidates import Candidates
 from output_format.contract import Clip, LabelGrid
+from output_format.frame_labels import frame_labels
 from output_format.general_labels import LABEL_FRAME_S, in_track_order
 from output_format.general_modules import THRESHOLD
 from output_format.sed_doa import SedDoa
@@ -114,18 +115,8 @@ class Aligned(SedDoa):
 
     def of_events(self, events: EventTable, first_frame: int, frames: int) -> np.ndarray:
         """Labels (4, classes, frames) float32; of several events of a class at a time the last one by track."""
-        events = in_track_order(events)
-        made = np.zeros((4, self.classes, frames), dtype=np.float32)
-        frame = events.frame - first_frame
-        inside = np.flatnonzero((frame >= 0) & (frame < frames))
-        index, frame = events.class_index[inside], frame[inside]
-        if len(index) and (index.min() < 0 or index.max() >= self.classes):
-            raise ValueError(f"labels have classes outside 0..{self.classes - 1}")
-        vectors = direction_from_degrees(events.azimuth_deg[inside], events.elevation_deg[inside])
-        made[0, index, frame] = 1
-        for axis in range(3):
-            made[1 + axis, index, frame] = vectors[:, axis]
-        return made
+        made = frame_labels(in_track_order(events), self.classes, first=first_frame, frames=frames)
+        return made.astype(np.float32)
 
     def span(self, clip: Clip, clip_frames: int, first_frame: int, frames: int) -> np.ndarray:
         """Labels of a stretch of a clip."""

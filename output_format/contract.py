@@ -189,7 +189,14 @@ class ActivityApart(OutputFormat, Protocol):
 
 @runtime_checkable
 class OneTask(OutputFormat, Protocol):
-    """An output that says only which sounds there are, or only from where: no edition of the metrics scores it."""
+    """An output that says only which sounds there are, or only from where: no edition of the metrics scores it.
+
+    Attributes
+    ----------
+    scored_by : in words, for results
+    """
+
+    scored_by: str
 
     def encode_clip(self, table: IntervalTable, frames: int) -> np.ndarray:
         """Labels of a whole clip in the form of a raw output."""
@@ -208,3 +215,8 @@ class OneTask(OutputFormat, Protocol):
     def shown_classes(self, classes: Sequence[str]) -> tuple[str, ...]:
         """What its events are called, where it knows no classes."""
         ...
+
+
+def shown_classes(output_format: OutputFormat, classes: Sequence[str]) -> tuple[str, ...]:
+    """What the events of an output are called."""
+    return output_format.shown_classes(classes) if isinstance(output_format, OneTask) else tuple(classes)

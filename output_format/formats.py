@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from output_format.accdoa import Accdoa
 from output_format.aligned import Aligned, AlignedTracks
-from output_format.general_modules import Detection, Directions
+from output_format.general_modules import Detection, Directions, Votes
 from output_format.multi_accdoa import MultiAccdoa
 from output_format.sed_doa import SedDoa
 from output_format.sed_vector import SedVector
@@ -20,6 +20,7 @@ OUTPUT_FORMATS = {
         TwoStage,
         Detection,
         Directions,
+        Votes,
         Aligned,
         AlignedTracks,
     )

@@ -60,6 +60,8 @@ def feature_labels(
     place = (start[:, None] + np.arange(per_label)).reshape(-1)
     keep = place < frames
     row, place = row[keep], place[keep]
+    _, last = np.unique((place * classes + events.class_index[row])[::-1], return_index=True)
+    row, place = row[len(row) - 1 - last], place[len(row) - 1 - last]  # of several writers of a place the last one
     index = events.class_index[row]
     active, angles = np.zeros((frames, classes), dtype=bool), np.zeros((2, frames, classes))
     active[place, index] = True

@@ -20,6 +20,7 @@ from dcase2022_task3_seld_metrics.segments import SegmentCounts
 from output_format.activity import encoded
 from output_format.candidates import Candidates
 from output_format.contract import Clip, LabelGrid
+from output_format.frame_labels import frame_labels
 from output_format.general_labels import (
     AZIMUTHS,
     ELEVATIONS,
@@ -126,7 +127,7 @@ class _Module:
 
 
 class Detection(_Module):
-    """A probability of every class: raw (1, classes, frames). Its events stand in front: it knows no directions.
+    """A probability of every class: raw (classes, frames). Its events stand in front: it knows no directions.
 
     Parameters
     ----------
@@ -134,7 +135,8 @@ class Detection(_Module):
     """
 
     name = "detection"
-    axes: tuple[str, ...] = ("output", "class", "frame")
+    scored_by = "detection alone: segments of 1 s, of which the last frame does not count (as published); mAP of frames"
+    axes: tuple[str, ...] = ("class", "frame")
 
     @classmethod
     def from_description(cls, about: Mapping[str, Any], classes: int) -> Detection:
@@ -143,30 +145,25 @@ class Detection(_Module):
 
     @property
     def shape(self) -> tuple[int, ...]:
-        return (1, self.classes)
+        return (self.classes,)
 
     def of_events(self, events: EventTable, first_frame: int, frames: int) -> np.ndarray:
-        """Labels (1, classes, frames) float32.
+        """Labels (classes, frames) float32.
 
         Raises
         ------
         ValueError : a class outside 0..classes - 1
         """
-        _check_classes(events, self.classes)
-        made = np.zeros((1, self.classes, frames), dtype=np.float32)
-        frame = events.frame - first_frame
-        inside = (frame >= 0) & (frame < frames)
-        made[0, events.class_index[inside], frame[inside]] = 1
-        return made
+        return frame_labels(events, self.classes, first=first_frame, frames=frames)[0].astype(np.float32)
 
     def loss(self, output: Tensor, target: Tensor, *, reduction: str = "mean") -> Tensor:
-        """Binary cross-entropy of (batch, 1, classes, frames); the longer one is cut."""
+        """Binary cross-entropy of (batch, classes, frames); the longer one is cut."""
         return entropy(*_cut(output, target), reduction=reduction)
 
     def candidates(self, raw: np.ndarray, *, frame_s: float | None = None, first: int = 0) -> Candidates:
         """Raw output of a clip -> candidates per label frame, all in front."""
         raw, due_s = self._at(raw, frame_s, first)
-        activity = np.clip(raw[0].T, 0, 1)[..., None]
+        activity = np.clip(raw.T, 0, 1)[..., None]
         return Candidates(activity, np.zeros_like(activity), np.zeros_like(activity), due_s)
 
     def scores(
@@ -177,9 +174,9 @@ class Detection(_Module):
         for labels, raw in zip(truth, found):
             said, due_s = self._at(raw, None, 0)
             due, _ = self._at(labels, None, 0)
-            active.append(due[0].T > 0)
-            probability.append(said[0].T.astype(np.float32))
-            counts += SegmentCounts.of(active[-1], said[0].T > thresholds, round(1 / due_s))
+            active.append(due.T > 0)
+            probability.append(said.T.astype(np.float32))
+            counts += SegmentCounts.of(active[-1], said.T > thresholds, round(1 / due_s))
         precision = average_precision(np.concatenate(active), np.concatenate(probability))
         return {"ER": counts.error_rate, "F": counts.f_score, "SED_error": counts.error, "mAP": precision.macro}
 
@@ -204,6 +201,7 @@ class Directions(_Module):
     """
 
     name = "directions"
+    scored_by = "directions alone, whatever sounds there: mAP over classes of 5 degrees that occur, frame by frame"
     axes: tuple[str, ...] = ("direction", "frame")
 
     @classmethod
@@ -281,8 +279,18 @@ class Directions(_Module):
         return events.replace(class_index=np.zeros(len(events), dtype=np.int64))
 
     def shown_classes(self, classes: Sequence[str]) -> tuple[str, ...]:
-        """One for all; the others are never said."""
-        return ("any sound", *(f"(unused {index})" for index in range(1, len(classes))))
+        """The first one stands for all; the others are never said."""
+        return ("any sound", *classes[1:])
+
+
+class Votes(Directions):
+    """Votes of bins for directions, in frames of 12.5 ms: raw (72 + 19, frames), counts. Nothing learns them."""
+
+    name = "votes"
+
+    def loss(self, output: Tensor, target: Tensor, *, reduction: str = "mean") -> Tensor:
+        """None: NaN."""
+        return output.new_full(() if reduction == "mean" else (len(output),), math.nan)
 
 
 def _parts(values: Any) -> tuple[Any, Any]:
@@ -315,8 +323,3 @@ def _peaks(values: np.ndarray, *, circular: bool) -> tuple[np.ndarray, np.ndarra
 def _cut(output: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     frames = min(output.shape[-1], target.shape[-1])
     return output[..., :frames], target[..., :frames]
-
-
-def _check_classes(events: EventTable, classes: int) -> None:
-    if len(events) and (events.class_index.min() < 0 or events.class_index.max() >= classes):
-        raise ValueError(f"labels have classes outside 0..{classes - 1}")

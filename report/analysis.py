@@ -17,6 +17,7 @@ from dcase2022_task3_seld_metrics import Comparison, Result, score
 from dcase2022_task3_seld_metrics.editions import DEFAULT, EDITIONS
 from dcase2022_task3_seld_metrics.score_table import JOINT_SCORES
 from output_format.candidates import Candidates, merge
+from output_format.contract import OneTask
 from output_format.formats import OUTPUT_FORMATS
 from output_format.multi_accdoa import LABEL_FRAME_S
 from report.matching import match
@@ -196,6 +197,9 @@ def load_clip(raw: Path) -> ClipResult:
         reference = read_label_events(
             labels, dialect, about["classes"], frame_s=candidates.frame_s, clip=Clip.of(about)
         )
+    if isinstance(output_format, OneTask):  # beside the labels as far as it can say them
+        reference = output_format.reduced(reference)
+        about = {**about, "classes": list(output_format.shown_classes(about["classes"]))}
     return ClipResult(raw.stem, about, raw, candidates, estimated, reference)
 
 

@@ -247,16 +247,49 @@ def _as_dict(state: StageState) -> dict[str, Any]:
     return {name: getattr(state, name) for name in StageState.__dataclass_fields__}
 
 
+def weights_of_other(path: str | os.PathLike[str]) -> Weights | None:
+    """The weights in a file of another project, see `foreign_weights`; None: it is a checkpoint of this one."""
+    content = read_weights_file(path)
+    if content.get("format") in (FORMAT, _BEFORE):
+        return None
+    try:
+        return foreign_weights(content)
+    except InputError as error:
+        raise InputError(error.rule, path=path) from None
+
+
 def initialise(
-    network: nn.Module, weights: Weights, rename: Callable[[str], str | None] = lambda name: name
+    network: nn.Module,
+    weights: Weights,
+    rename: Callable[[str], str | None] = lambda name: name,
+    *,
+    due: Sequence[str] = (),
 ) -> dict[str, list[str]]:
     """Copy the weights whose name (after renaming) and shape fit, leave the others as they are.
+
+    Parameters
+    ----------
+    due : names of weights that must be there and fit
 
     Returns
     -------
     {"copied", "skipped" (in the file, of another shape or unknown), "new" (not in the file)}
+
+    Raises
+    ------
+    InputError : one of those that are due is missing or of another shape
     """
     own = network.state_dict()
+    for name in due:
+        here = own.get(rename(name) or "")
+        if name not in weights or here is None:
+            where = "is missing" if name not in weights else "has no place in the network"
+            raise InputError(f"weights of another architecture: '{name}' {where}")
+        if weights[name].shape != here.shape:
+            found, wanted = tuple(weights[name].shape), tuple(here.shape)
+            rule = f"weights of another size: '{name}' is {found}, this network has {wanted}"
+            maps = f": it hears {wanted[1]} maps, the weights are for {found[1]}" if len(wanted) == 4 else ""
+            raise InputError(rule + maps)
     renamed = {rename(name): value for name, value in weights.items()}
     copied = {n: value for n, value in renamed.items() if n in own and value.shape == own[n].shape}
     network.load_state_dict(copied, strict=False)

@@ -47,6 +47,7 @@ class StageModel(nn.Module):
         self.plans = stage.plans(self.settings)
         self.front = stage.front(self.settings, array, visual, statistics)
         self.of_whole = of_whole(self.front)
+        self.augment = None if stage.augment is None else stage.augment(self.settings)
         self.output_format = stage.output_format(self.settings, class_count)
         self.network: nn.Module = (
             _First()
@@ -65,10 +66,12 @@ class StageModel(nn.Module):
         return self.loss(batch)
 
     def loss(self, batch: dict[str, Any]) -> torch.Tensor:
-        """Mean loss of a batch of a loader."""
-        output = self._output(batch).float()
-        target = self.output_format.target(batch["labels"], output.device)
-        return self.output_format.loss(output, target)
+        """Mean loss of a batch of a loader, augmented in training."""
+        features, seen = self.front(on_device(batch, self._place()))
+        target = self.output_format.target(batch["labels"], features.device)
+        if self.augment is not None and self.training:
+            features, target = self.augment(features, target, batch["number"].tolist())
+        return self.output_format.loss(self.network(features, seen).float(), target)
 
     @torch.inference_mode()
     def predict(self, batch: dict[str, Any]) -> tuple[list[np.ndarray], np.ndarray]:
@@ -93,10 +96,10 @@ class StageModel(nn.Module):
 
 
 class _First(nn.Module):
-    """In place of a network: the features are the output."""
+    """In place of a network: the features (batch, maps, T, bins) are the output (batch, [maps,] bins, T)."""
 
     def forward(self, features: torch.Tensor, seen: torch.Tensor | None) -> torch.Tensor:
-        return features
+        return features.squeeze(1).transpose(-1, -2)
 
 
 class Model(nn.Module):
@@ -145,10 +148,21 @@ class Model(nn.Module):
         """Sampling rate of the waveforms."""
         return self.hearing.rate_hz
 
+    @property
+    def whole(self) -> bool:
+        """Whether no stage is missing."""
+        return len(self.stages) == len(self.system.stages)
+
     def join(self, raw: Mapping[str, np.ndarray]) -> np.ndarray:
         """Raw outputs by stage -> that of the system; of the last stage, where some are still missing."""
-        whole = len(self.stages) == len(self.system.stages)
-        return self.system.join(raw) if whole else last(raw)
+        return self.system.join(raw) if self.whole else last(raw)
+
+    def needed(self, names: Sequence[str]) -> dict[str, StageModel]:
+        """Those stages, and what they take, and what that takes; in the order of the row."""
+        due = set(names)
+        for stage in reversed(self.stages.values()):  # a stage takes earlier ones
+            due |= set(stage.stage.takes) if stage.stage.name in due else set()
+        return {name: stage for name, stage in self.stages.items() if name in due}
 
     def evaluation_plan(self, lengths: Lengths) -> EvaluationPlan:
         """The plan by which recordings of so many samples are heard."""

@@ -73,6 +73,7 @@ def presets() -> dict[str, Preset]:
 
 def preset_of(name: str) -> Preset:
     """The preset of a system; one that the file does not know has none of everything."""
+    name = name.partition(":")[0]  # behind it are the modules that a system is assembled of
     return presets().get(name) or Preset(name, name, name, (), "", {}, {}, {})
 
 

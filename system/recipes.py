@@ -43,4 +43,14 @@ def steps(step: int, max_iter: int) -> float:
     return 0.9 ** max(0, step // every - 15)
 
 
-SCHEDULES: dict[str, Callable[[int, int], float]] = {"constant": constant, "cosine": cosine, "steps": steps}
+def geometric(step: int, max_iter: int) -> float:
+    """As it is for the first half of all steps, then geometrically down to a tenth."""
+    return 0.1 ** max(0.0, 2 * step / max_iter - 1)
+
+
+SCHEDULES: dict[str, Callable[[int, int], float]] = {
+    "constant": constant,
+    "cosine": cosine,
+    "steps": steps,
+    "geometric": geometric,
+}

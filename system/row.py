@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,6 +22,8 @@ from util.microphone_arrays import Array
 Settings = dict[str, Any]  # plain values, stored in the checkpoint
 Statistics = Mapping[str, Any]  # of the features, see `feature.statistics`
 Parameters = Iterable[nn.Parameter]
+# features (batch, maps, T, bins), targets of the output format, numbers of the items -> the first two, changed
+FeatureAugment = Callable[[torch.Tensor, torch.Tensor, Sequence[int]], tuple[torch.Tensor, torch.Tensor]]
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,7 @@ class Recipe:
     ----------
     optimiser : (parameters, learning rate, weight decay) -> optimiser
     schedule : (step, last step) -> factor of the learning rate; None: by --schedule
+    epochs : passes over the recordings, where the user names none; None: those of the preset
     choice : score (of `dcase2022_task3_seld_metrics.score_table`) by which a checkpoint is chosen, where one is; None:
         that of the edition
     ema : decay of the moving average of the weights that is scored and stored; None: the weights themselves are
@@ -41,6 +44,7 @@ class Recipe:
     optimiser: Callable[[Parameters, float, float], torch.optim.Optimizer] = adam
     schedule: Callable[[int, int], float] | None = None
     choice: str | None = None
+    epochs: int | None = None
     ema: float | None = None
     clip_norm: float | None = None
 
@@ -51,12 +55,14 @@ class Init:
 
     Attributes
     ----------
-    stage : name of an earlier stage
+    stage : name of an earlier stage; None: another project's file, where --init names one
     rename : name of a weight there -> its name here; None: it is not copied
+    due : names there that must be there and fit, else it is an error
     """
 
-    stage: str
+    stage: str | None
     rename: Callable[[str], str | None] = lambda name: name
+    due: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -86,11 +92,12 @@ class Stage:
     settings : (arguments, array) -> settings of the stage, checked; everything below is made from them
     plans : how items are cut from recordings
     front : (settings, array, visual, statistics or None) -> features, see `feature.front`
-    network : (settings, audio feature, class count, visual) -> network; None: the features are the output
+    network : (settings, audio feature, class count, visual) -> network; None: the features are the output, frames last
     output_format : (settings, class count) -> what the output means
     statistics : whether the features are standardised with statistics of the recordings
     init : where the weights come from
     takes : earlier stages whose raw output, frozen, is this stage's input in place of the sound
+    augment : settings -> what is done to the features and targets of a training batch; None: nothing is
     foreign : settings of weights that come without any, from another project's file; None: there are none
     """
 
@@ -104,12 +111,47 @@ class Stage:
     statistics: bool = False
     init: Init | None = None
     takes: tuple[str, ...] = ()
+    augment: Callable[[Settings], FeatureAugment | None] | None = None
     foreign: Settings | None = None
 
 
 def last(raw: Mapping[str, np.ndarray]) -> np.ndarray:
     """The raw output of the last stage."""
     return list(raw.values())[-1]
+
+
+@dataclass(frozen=True)
+class Module:
+    """A system that can be part of another one.
+
+    Attributes
+    ----------
+    name : short, as flags and names of assembled systems have it
+    system : name of its row
+    outputs : its stages whose raw outputs, one after the other, are what it says
+    any_array : settings of its first stage -> whether it hears the same of every array, its first channel alone
+    """
+
+    name: str
+    system: str
+    outputs: tuple[str, ...]
+    any_array: Callable[[Settings], bool] = lambda settings: False
+
+
+@dataclass(frozen=True)
+class Slots:
+    """What a system is assembled of: one module in each slot, trained before or together with the rest.
+
+    Attributes
+    ----------
+    modules : by slot, which is also the flag that names one; of a slot by name
+    default : (slot, array of the recordings) -> name of the module that is taken where none is named
+    assemble : (names of the modules, in the order of the slots) -> the whole system
+    """
+
+    modules: Mapping[str, Mapping[str, Module]]
+    default: Callable[[str, Array], str]
+    assemble: Callable[[Sequence[str]], System]
 
 
 @dataclass(frozen=True)
@@ -123,6 +165,7 @@ class System:
     join : raw output (..., frames) of a recording by stage -> that of the system, in the format of the last stage
     visual : what is seen: "boxes" of persons; None: it has no use for pictures
     streams : whether rows come as soon as a window is heard; else the recording is taken as a whole
+    slots : of a system that is assembled of modules
     """
 
     name: str
@@ -132,6 +175,7 @@ class System:
     join: Callable[[Mapping[str, np.ndarray]], np.ndarray] = last
     visual: str | None = None
     streams: bool = True
+    slots: Slots | None = None
 
     def stage(self, name: str) -> Stage:
         """The stage of that name.

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import torch
 
-from feature.statistics import Standardise
+from feature.statistics import Standardise, of_maps
 from system.row import Statistics
 from util.errors import InputError
 
 
-def standardise_by(statistics: Statistics | None, feature: str, maps: int, bins: int) -> Standardise | None:
+def standardise_by(
+    statistics: Statistics | None, feature: str, maps: int, bins: int, *, each_bin: bool = True
+) -> Standardise | None:
     """What standardises a feature of so many maps and bins; None: its statistics are still to be gathered.
+
+    Parameters
+    ----------
+    each_bin : every bin by itself, else every map as a whole
 
     Raises
     ------
@@ -22,4 +28,6 @@ def standardise_by(statistics: Statistics | None, feature: str, maps: int, bins:
     if tuple(mean.shape) != (maps, bins) or statistics.get("feature") != feature:
         found = f"{statistics.get('feature')} of {' x '.join(map(str, mean.shape))}"
         raise InputError(f"holds statistics of another feature: {found}, due is {feature} of {maps} x {bins}")
+    if not each_bin:
+        mean, scale = of_maps(*(torch.as_tensor(statistics[name]).double() for name in ("mean", "variance")))
     return Standardise(mean, scale)

@@ -5,20 +5,30 @@ A new system is a new row; trainer, validator and predictor know systems, not wh
 
 from __future__ import annotations
 
-from system import audio_visual, seldnet, two_stage
+from operator import contains
+
+from system import audio_visual, general, seldnet, two_stage
 from system.row import System
 from util.errors import InputError
 
-SYSTEMS = {system.name: system for system in (*audio_visual.SYSTEMS, *seldnet.SYSTEMS, *two_stage.SYSTEMS)}
+SYSTEMS = {
+    system.name: system
+    for system in (*audio_visual.SYSTEMS, *seldnet.SYSTEMS, *two_stage.SYSTEMS, *general.SYSTEMS)
+}
 
 
 def system_named(name: str) -> System:
-    """The row of that name.
+    """The row of that name, or the system that it assembles: "general:sed_m:doa_iv".
 
     Raises
     ------
     InputError : there is none
     """
-    if name not in SYSTEMS:
+    base, *modules = name.split(":")
+    system = SYSTEMS.get(base)
+    if system is not None and not modules:
+        return system
+    slots = None if system is None else system.slots
+    if slots is None or len(modules) != len(slots.modules) or not all(map(contains, slots.modules.values(), modules)):
         raise InputError(f"unknown system '{name}'; known are {', '.join(SYSTEMS)}")
-    return SYSTEMS[name]
+    return slots.assemble(modules)

@@ -192,7 +192,7 @@ def test_what_is_given_is_all_that_parsing_returns():
         ({"batch_size": 0}, "batch_size must be 1 or more, found 0"),
         ({"batch_size": True}, "batch_size must be of type int"),
         ({"learning_rate": -1}, "learning_rate must be above 0, found -1"),
-        ({"schedule": "linear"}, "schedule must be one of constant, cosine, steps, found 'linear'"),
+        ({"schedule": "linear"}, "schedule must be one of constant, cosine, steps, geometric, found 'linear'"),
     ],
 )
 def test_dataset_json_may_say_only_what_the_flag_could(settings, words):

@@ -30,6 +30,16 @@ SYSTEM_NAMES = (
     "two_stage",
     "two_stage_scratch",
     "two_stage_joint",
+    "general",
+    "general_sed_m",
+    "general_sed_t",
+    "general_sed_l8",
+    "general_sed_l6",
+    "general_sed_l6f64",
+    "general_doa_iv",
+    "general_doa_gcc",
+    "general_doa_hist",
+    "general_histogram",
 )
 
 
@@ -282,6 +292,9 @@ def _data() -> tuple[Flag, ...]:
              group, SCORING, metavar="N", shown="the data set's", inherited=True),
         Flag("mix", str, None, "with several data roots: share of the training windows of each, as 0.5,0.5", group,
              TRAINING, metavar="SHARES"),
+        Flag("share", float, 1.0,
+             "share of the training recordings that is used, drawn by the seed; those of a small share are among those "
+             "of a larger one", group, ("train",), metavar="X", above=0),
         Flag("train_wav_txt", description="training list", jobs=TRAINING, short="-twt",
              shown="list_dataset/dcase2023t3_foa_devtrain_audiovisual.txt; --no-video: ..._foa_devtrain.txt", **lists),
         Flag("val_wav_txt", description="validation list", jobs=TRAINING, short="-valwt",
@@ -308,6 +321,12 @@ def _system() -> tuple[Flag, ...]:
              "change a setting of the system (SELDnet: sequence_frames, filters, pools, rnn, rnn_units, dense, "
              "dropout, attention, coordinates, layout, loss_weights: see system/presets.toml); may be given several "
              "times", group, TRAINING, metavar="NAME=VALUE", many="repeated", role="system"),
+        Flag("sed", str, None,
+             "of a system made of modules, that of detection: a run, a checkpoint, or a name, which is trained too",
+             group, ("train",), metavar="MODULE", shown="sed_m", role="system"),
+        Flag("doa", str, None,
+             "that of direction, likewise; 'histogram' needs no training", group, ("train",), metavar="MODULE",
+             shown="doa_iv for Ambisonics, else doa_gcc", role="system"),
         Flag("statistics", str, "train",
              "recordings that the features are standardised by: those trained on, or all of the development set, as "
              "published (the result says so)", group, TRAINING, choices=("train", "development")),
@@ -357,7 +376,7 @@ def _training() -> tuple[Flag, ...]:
         Flag("weight_decay", float, 1e-6, "weight decay of Adam", group, TRAINING, short="-w", metavar="X", least=0,
              search="grid"),
         Flag("schedule", str, "constant", "learning rate over the iterations", group, TRAINING,
-             choices=("constant", "cosine", "steps"), dataset=True),
+             choices=("constant", "cosine", "steps", "geometric"), dataset=True),
         Flag("augment", str, "none",
              "acs: audio channel swap with the boxes moved alike, drawn for every training window", group, TRAINING,
              choices=("none", "acs"), dataset=True),

@@ -32,6 +32,7 @@ class Arguments:
     ov: int | None = None
     split: str | None = None
     mix: str | None = None
+    share: float = 1.0
     train_wav_txt: str | None = None
     val_wav_txt: str | None = None
     eval_wav_txt: str | None = None
@@ -39,6 +40,8 @@ class Arguments:
     sampling_frequency: int = 24000
     net: str = "crnn"
     stage: str | None = None
+    sed: str | None = None
+    doa: str | None = None
     set: list[str] = field(default_factory=list)
     statistics: str = "train"
     no_video: bool = False
