@@ -19,6 +19,7 @@ from util.cli import run_main
 from util.errors import InputError
 from util.files import read_json
 from util.find import files_under, same_name, video_remarks
+from util.parallel import CLUSTER_HELP
 
 DEFAULT_DATA_ROOT = "data_dcase2023_task3"
 DEFAULT_DETECTOR = "yolox_tiny"
@@ -102,6 +103,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     add_flags(parser, "person_class", "detector_size")
     parser.add_argument("--workers", type=int, help="inferences at the same time (one per processor)")
+    parser.add_argument("--cluster", metavar="ADDRESS", help=CLUSTER_HELP)
     parser.add_argument("--again", action="store_true", help="detect even where current boxes lie")
     parser.add_argument(
         "--cache", metavar="DIR", help="folder for the boxes [beside the videos, where that can be written]"
@@ -165,6 +167,7 @@ def main(argv: list[str] | None = None) -> int:
         progress=not arguments.quiet,
         again=arguments.again,
         workers=arguments.workers,
+        cluster=arguments.cluster,
     )
     for error in broken:
         print(f"error: {error}", file=sys.stderr)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import ast
+import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -41,6 +43,7 @@ class Detector:
     threads : of one inference; 1 where several run side by side
     person_class : number of the class that is people; None: the one that the file's names call so, else 0
     size : (width, height) of the input where the file leaves them free; None: 416 x 416
+    content : of the file, in place of the file
 
     Attributes
     ----------
@@ -66,8 +69,11 @@ class Detector:
         progress: bool = True,
         person_class: int | None = None,
         size: tuple[int, int] | None = None,
+        content: bytes | None = None,
     ):
-        self.path = model_path(name, progress=progress)
+        self.path = model_path(name, progress=progress) if content is None else Path(name)
+        self._asked = (name, device, threads, person_class, size)
+        self._content = content
         self.label = Path(name).stem if name.endswith(".onnx") else name
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
@@ -77,7 +83,7 @@ class Detector:
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         self.providers = _providers(device)
         try:
-            self._session = onnxruntime.InferenceSession(self.path, options, providers=self.providers)
+            self._session = onnxruntime.InferenceSession(content or self.path, options, providers=self.providers)
         except Exception as error:  # onnxruntime has no common class of errors
             reason = str(error).strip().splitlines()[0][:120] if str(error).strip() else type(error).__name__
             raise InputError(f"cannot be loaded as an onnx model ({reason})", path=self.path) from error
@@ -91,7 +97,13 @@ class Detector:
     @cached_property
     def sha256(self) -> str:
         """Hash of the file, part of the key of box files."""
+        if self._content is not None:
+            return hashlib.sha256(self._content).hexdigest()
         return sha256_of(self.path)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Sent to a worker with the bytes of its file, which the worker need not have."""
+        return _received, (*self._asked, self._content or self.path.read_bytes())
 
     @property
     def on_gpu(self) -> bool:
@@ -245,3 +257,11 @@ def _providers(device: str) -> list[str]:
         raise InputError(f"device {device!r} is none of auto, cpu, cuda")
     cpu = ["CPUExecutionProvider"]
     return ["CUDAExecutionProvider", *cpu] if has_cuda and device != "cpu" else cpu
+
+
+def _received(
+    name: str, device: str, threads: int, person_class: int | None, size: tuple[int, int] | None, content: bytes
+) -> Detector:
+    return Detector(
+        name, device=device, threads=threads, progress=False, person_class=person_class, size=size, content=content
+    )

@@ -11,6 +11,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -38,6 +39,7 @@ from util.cpus import cpu_count
 from util.errors import InputError
 from util.files import companion, sha256_of
 from util.leftovers import sweep_leftovers
+from util.parallel import Progress, Where, advance, each
 from util.video import VideoInfo, decoded_frames, video_info
 
 NMS_IOU = 0.65
@@ -132,7 +134,7 @@ def detect_video(
     workers: int,
     info: VideoInfo | None = None,
     batch: int | None = None,
-    progress: tqdm | None = None,
+    done: Callable[[int], object] | None = None,
     times_s: np.ndarray | None = None,
     known: BoxTrack | None = None,
 ) -> BoxTrack:
@@ -171,8 +173,8 @@ def detect_video(
         future, used, rows = flying.popleft()
         for row, one in zip(rows, future.result()):
             found[row] = one
-            if progress is not None:
-                progress.update(len(times[row]))
+            if done is not None:
+                done(len(times[row]))
         free.append(used)
 
     inputs = detector.empty_batch(batch)
@@ -373,6 +375,7 @@ def detect_videos(
     again: bool = False,
     workers: int | None = None,
     times_s: Sequence[np.ndarray | None] | None = None,
+    cluster: str | None = None,
 ) -> tuple[list[Path], list[InputError]]:
     """Make the box files of videos that lack a current one.
 
@@ -382,6 +385,7 @@ def detect_videos(
     again : detect even where a current box file lies
     workers : inferences at the same time, by default one per processor
     times_s : the times that matter, of each video; None: all of the grid. What a box file has already stays in it
+    cluster : where videos are worked on, see `util.parallel.Where`; here one after the other, frames side by side
 
     Returns
     -------
@@ -409,32 +413,53 @@ def detect_videos(
             broken.append(error)
     if not todo:
         return paths, broken
-    workers = workers or (2 if detector.on_gpu else cpu_count())
-    total = sum(_frames_to_detect(due, rate_hz) for due in todo.values())
-    if progress:
-        _estimate(detector, len(todo), total, workers)
-    with (
-        ThreadPoolExecutor(workers) as pool,
-        tqdm(total=total, unit="frame", desc=f"boxes {detector.label}", disable=not progress) as bar,
-    ):
-        for path, due in todo.items():
-            try:
-                track = detect_video(
-                    due.source,
-                    detector,
-                    rate_hz,
-                    pool=pool,
-                    workers=workers,
-                    info=due.info,
-                    progress=bar,
-                    times_s=due.times_s,
-                    known=due.known,
-                )
-            except InputError as error:
-                broken.append(error)
-                continue
-            write_boxes(path, track)
-    return paths, broken
+    frames = [_frames_to_detect(due, rate_hz) for due in todo.values()]
+    if progress and cluster is None:
+        _estimate(detector, len(todo), sum(frames), _inferences(detector, workers))
+    outcome = each(
+        BoxesOf(detector, rate_hz, workers),
+        [(path.absolute(), due._replace(source=due.source.absolute())) for path, due in todo.items()],
+        Where(cluster=cluster),
+        Progress(f"boxes {detector.label}", "frame", frames, shown=progress),
+        name=lambda item: str(item[1].source),
+    )
+    return paths, broken + [error for _, error in outcome.broken]
+
+
+@dataclass(frozen=True)
+class BoxesOf:
+    """Makes the box file of a video, anywhere.
+
+    Attributes
+    ----------
+    workers : inferences at the same time; None: one per processor
+    """
+
+    detector: Detector
+    rate_hz: Rate
+    workers: int | None
+
+    def __call__(self, item: tuple[Path, _Due]) -> None:
+        """Detect and write: (box file, what is to be looked at)."""
+        path, due = item
+        workers = _inferences(self.detector, self.workers)
+        with ThreadPoolExecutor(workers) as pool:
+            track = detect_video(
+                due.source,
+                self.detector,
+                self.rate_hz,
+                pool=pool,
+                workers=workers,
+                info=due.info,
+                done=advance,
+                times_s=due.times_s,
+                known=due.known,
+            )
+        write_boxes(path, track)
+
+
+def _inferences(detector: Detector, asked: int | None) -> int:
+    return asked or (2 if detector.on_gpu else cpu_count())
 
 
 class _Due(NamedTuple):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import shutil
 import subprocess
 import sys
@@ -343,3 +344,11 @@ def test_equal_videos_with_one_file_in_the_cache_are_looked_at_where_each_is(tmp
         assert len(set(paths)) == 1 and read_boxes(paths[0]).time_s.tolist() == pytest.approx([0.3, 0.9])
     finally:
         cache.use(None)
+
+
+def test_a_detector_goes_to_workers_with_its_file():
+    detector = Detector("builtin", progress=False)
+    received = pickle.loads(pickle.dumps(detector))
+    picture = np.random.default_rng(0).uniform(0, 255, (1, 3, detector.height, detector.width)).astype(np.float32)
+    np.testing.assert_array_equal(received.infer(picture), detector.infer(picture))
+    assert (received.sha256, received.label, received.settings) == (detector.sha256, "builtin", {})
