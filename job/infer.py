@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from tqdm import tqdm
 from dataset.recordings import Recording
 from doctor.levels import gain_to_level_db
 from job.health import health, listen
-from job.inputs import SoundAndFilm, find_items, inference_arguments, open_checkpoint
+from job.inputs import Opened, SoundAndFilm, find_items, inference_arguments
 from job.picture import PlacedBoxes, boxes_of_video
 from job.sound import file_reader, open_sound, wanted
 from job.stream import stream
@@ -36,6 +37,7 @@ from util.events import EventTable
 from util.files import write_json, written_whole
 from util.find import VIDEO_SUFFIXES
 from util.job_arguments import Arguments
+from util.parallel import Opens, Progress, each
 from util.placement import Placement, placed_track, placed_video
 
 PLAYER_LIMIT_S = 1800.0  # a page with sound and picture of more is too heavy for a browser
@@ -46,27 +48,74 @@ def infer(given: dict[str, Any], command: str) -> int:
     args = inference_arguments(given)
     if args.stream:
         return stream(args, given)
+    if args.cluster is not None:  # its workers have other working directories
+        args = args.changed(infer=[os.path.abspath(one) for one in args.infer])
     inputs = find_items(args.infer)
     items = inputs.items
     if args.overlay and len(items) > 1:
         raise InputError("--overlay renders one recording; python -m report --overlay RAW.npy... renders several")
-    inference, checkpoint = open_checkpoint(args, given)
-    job = _Job(inference, args, checkpoint, command)
-    broken = 0
-    for item in items:
-        out = job.out_dir(item, len(items))
-        try:
-            job.run(item, out)
-        except InputError as error:
-            if len(items) == 1:
-                raise
-            broken += 1
-            tqdm.write(f"error: {error}", file=sys.stderr)
+    opened = Opened.of(args, given)
+    where = opened.where
+    job = InferOne(opened, command, len(items) > 1 and not where.here)
+    broken: list[InputError] = []
+
+    def done(item: tuple[SoundAndFilm, Path], ended: Ended) -> None:
+        for line in ended.lines:
+            tqdm.write(line)
+        broken.extend([ended.trouble] if ended.trouble else [])
+
+    progress = Progress("predicting", shown=job.quiet)
+    folders = [_out_dir(args, item, len(items)) for item in items]
+    sent = [(item, folder.absolute() if args.cluster else folder) for item, folder in zip(items, folders)]
+    outcome = each(job, sent, where, progress, name=lambda one: str(one[0].audio), done=done)
+    broken += [error for _, error in outcome.broken]
+    if len(items) == 1 and broken:
+        raise broken[0]
+    for error in broken:
+        tqdm.write(f"error: {error}", file=sys.stderr)
     if len(items) > 1:
-        print(f"{len(items) - broken} of {len(items)} recordings done", flush=True)
+        print(f"{len(items) - len(broken)} of {len(items)} recordings done", flush=True)
     for line in inputs.left_out:
         print(line, file=sys.stderr)
     return 2 if broken else 0
+
+
+@dataclass(frozen=True)
+class Ended:
+    """What is said of a recording whose files are written, and what of it could not be shown."""
+
+    lines: list[str]
+    trouble: InputError | None
+
+
+@dataclass(frozen=True)
+class InferOne(Opens):
+    """Predicts one recording, anywhere.
+
+    Attributes
+    ----------
+    quiet : no bar for each recording
+    """
+
+    opened: Opened
+    command: str
+    quiet: bool
+
+    @cached_property
+    def _job(self) -> _Job:
+        opened = self.opened
+        return _Job(opened.inference, opened.args, opened.checkpoint, self.command, self.quiet)
+
+    def __call__(self, item: tuple[SoundAndFilm, Path]) -> Ended:
+        """Predict and write: (recording, folder of its files)."""
+        return self._job.run(*item)
+
+
+def _out_dir(args: Arguments, item: SoundAndFilm, count: int) -> Path:
+    """Folder of a recording's files: --out (below it where there are several), else NAME_seld here."""
+    if args.out is None:
+        return Path(f"{item.folder}_seld")
+    return Path(args.out) / item.folder if count > 1 else Path(args.out)
 
 
 @dataclass(frozen=True)
@@ -83,24 +132,19 @@ class Inferred:
 class _Job:
     """Recordings one after the other, each into a folder of its own."""
 
-    def __init__(self, inference: Inference, args: Arguments, checkpoint: Path, command: str):
+    def __init__(self, inference: Inference, args: Arguments, checkpoint: Path, command: str, quiet: bool):
         self.inference, self.args, self.checkpoint, self.command = inference, args, checkpoint, command
+        self.quiet = quiet
         self.wanted = wanted(args)
         self.placement = Placement(args.video_yaw_deg, args.video_offset_s)
         self._said = False
 
-    def out_dir(self, item: SoundAndFilm, count: int) -> Path:
-        """Folder of a recording's files: --out (below it where there are several), else NAME_seld here."""
-        if self.args.out is None:
-            return Path(f"{item.folder}_seld")
-        return Path(self.args.out) / item.folder if count > 1 else Path(self.args.out)
-
-    def run(self, item: SoundAndFilm, out: Path) -> None:
+    def run(self, item: SoundAndFilm, out: Path) -> Ended:
         """Predict one recording and write all that is made of it.
 
         Raises
         ------
-        InputError : it cannot be predicted; or its video cannot be shown, after everything else is written
+        InputError : it cannot be predicted
         """
         recording = open_sound(item.audio, self.inference.model.array)
         channels = channels_of(audio_info(item.audio), self.inference.model.array, self.wanted)
@@ -117,8 +161,7 @@ class _Job:
             track = self._boxes(video, times_s, out)
         result = self.predict(recording, channels, track, out / f"{item.name}.npy")
         line = health(recording, video, heard, self.inference.level_dbfs, gain_db)
-        if trouble := self._write(result, video, track, out, line):
-            raise trouble
+        return self._write(result, video, track, out, line)
 
     def _video(self, item: SoundAndFilm) -> Path | None:
         """The video to use; an audio-visual system that has none says once that its boxes are empty."""
@@ -151,7 +194,9 @@ class _Job:
         frames = inference.frame_count(recording)
         with (
             _raw_file(raw, frames) as write,
-            tqdm(total=round(recording.duration_s), desc=recording.name, unit="s", leave=False) as progress,
+            tqdm(
+                total=round(recording.duration_s), desc=recording.name, unit="s", leave=False, disable=self.quiet
+            ) as progress,
         ):
             for first, block in blocks:
                 write(first, block)
@@ -188,7 +233,7 @@ class _Job:
 
     def _write(
         self, result: Inferred, video: Path | None, track: BoxTrack | None, out: Path, health_line: str
-    ) -> InputError | None:
+    ) -> Ended:
         """Write everything about a result; what could not be shown is left out, and why is returned."""
         recording, classes, name = result.recording, self.inference.shown_classes, result.recording.name
         write_json(out / f"{name}.json", self.description(result, video, track))
@@ -230,10 +275,10 @@ class _Job:
                 why = f"longer than {PLAYER_LIMIT_S / 60:.0f} min (--player always makes it all the same)"
                 lines.append(("no player", why))
         frames = len(np.unique(result.events.frame))
-        tqdm.write(f"{recording.audio}: {len(result.events)} rows in {frames} frames of {recording.duration_s:.1f} s")
+        said = [f"{recording.audio}: {len(result.events)} rows in {frames} frames of {recording.duration_s:.1f} s"]
         for what, file in lines:
-            tqdm.write(f"  {what:10s}{file if what in ('health', 'overlay', 'no player') else out / file}")
-        return trouble
+            said.append(f"  {what:10s}{file if what in ('health', 'overlay', 'no player') else out / file}")
+        return Ended(said, trouble)
 
     def _has_player(self, recording: Recording) -> bool:
         wanted = self.args.player

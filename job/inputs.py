@@ -7,6 +7,7 @@ import sys
 import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from util.errors import InputError
 from util.find import SOUND_SUFFIXES, VIDEO_SUFFIXES, Found, beside, folder_names, walk
 from util.job_arguments import Arguments
 from util.microphone_arrays import array_of_flag
+from util.parallel import Opens, Where
 from util.runs import named_checkpoint
 
 
@@ -88,6 +90,43 @@ def open_checkpoint(args: Arguments, given: Mapping[str, Any]) -> tuple[Inferenc
         )
     check_framing(given, inference.model.hearing.plans, checkpoint)
     return inference, checkpoint
+
+
+@dataclass(frozen=True)
+class Opened(Opens):
+    """A checkpoint for a job that works recording by recording: each of its processes opens it once.
+
+    Attributes
+    ----------
+    args, given : as `open_checkpoint` takes them
+    checkpoint : as the user named it, or as it was found
+    """
+
+    args: Arguments
+    given: dict[str, Any]
+    checkpoint: Path
+
+    @classmethod
+    def of(cls, args: Arguments, given: Mapping[str, Any]) -> Opened:
+        """Opened here."""
+        inference, checkpoint = open_checkpoint(args, given)
+        files = {"eval_model": str(checkpoint), "threshold_config": args.threshold_config}
+        if (given.get("detector") or "").endswith(".onnx"):
+            files["detector"] = given["detector"]
+        absolute = {name: os.path.abspath(path) for name, path in files.items() if path}
+        made = cls(args.changed(threshold_config=absolute.get("threshold_config")), {**given, **absolute}, checkpoint)
+        made.__dict__["inference"] = inference
+        return made
+
+    @cached_property
+    def inference(self) -> Inference:
+        """Ready for recordings."""
+        return open_checkpoint(self.args, self.given)[0]
+
+    @property
+    def where(self) -> Where:
+        """Where the flags say that recordings are worked on."""
+        return Where(self.args.processes, self.args.cluster)
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,11 @@ import sys
 import tempfile
 import zipfile
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from tqdm import tqdm
 
 from dataset.layouts import DataRoot
 from dataset.lists import list_file
@@ -27,8 +27,12 @@ from util.files import folder_written_whole, write_text, written_whole
 from util.find import files_under
 from util.job_arguments import Arguments
 from util.microphone_arrays import ARRAY_OF_FORMAT, ARRAYS, Array
+from util.parallel import Progress, each
 from util.placement import Placement
 from util.text import decoded, parse_csv, read_bytes, unusual_bytes, unusual_rows
+
+if TYPE_CHECKING:
+    from job.inputs import Opened
 
 _LABEL = re.compile(r"[A-Za-z-]+_[A-Za-z0-9-]+_task3[ab]?_[1-4]")  # a, b: tracks without and with video, from 2023 on
 _TO_FILL_IN = "TO FILL IN"
@@ -37,13 +41,14 @@ _LEFT = "places are still to fill in"
 
 def submit(given: dict[str, Any], command: str) -> int:
     """Predict an evaluation set and pack the entry: csv files, metadata, zip."""
-    from job.inputs import inference_arguments, open_checkpoint  # PyTorch and the networks
+    from job.inputs import Opened, inference_arguments  # PyTorch and the networks
 
     args = inference_arguments(given, edition=DEFAULT)
     (edition, entry), label = _entry(args.scored_by), args.label
     _check_label(label)
     out = Path(args.out or f"submission_{args.scored_by}")
-    inference, checkpoint = open_checkpoint(args, given)
+    opened = Opened.of(args, given)
+    inference, checkpoint = opened.inference, opened.checkpoint
     model = inference.model
     if edition.distance:
         rule = f"edition {edition.name} wants distances"
@@ -56,30 +61,19 @@ def submit(given: dict[str, Any], command: str) -> int:
     if edition.frame_s is not None and not model.output_format.makes(edition.frame_s):
         rule = f"edition {edition.name} wants frames of {1000 * edition.frame_s:g} ms, {model.system.name} has others"
         raise InputError(rule, path=checkpoint)
-    dialect = dialect_named(entry.dialect)
     visual = model.visual and not args.no_video
     if visual and (lacking := [recording for recording in recordings if recording.video is None]):
         rule = f"has no video ({len(lacking)} of {len(recordings)} have none); --no-video runs with empty boxes"
         raise InputError(rule, path=lacking[0].audio)
 
     folder = out / label
-    rows = 0
-    with (
-        folder_written_whole(folder / f"{label}.output") as whole,
-        tqdm(recordings, desc="predicting", unit="clip", leave=False) as progress,
-    ):
-        for recording in progress:
-            boxes = None
-            if visual and recording.video is not None:
-                times_s = inference.look_times_s(recording)
-                track = boxes_of_video(recording.video, inference.open_detector(), times_s, Placement(), out / "boxes")
-                boxes = PlacedBoxes(track, Placement())
-            made = inference.prediction(recording, visual=boxes, frame_s=edition.frame_s)
-            thresholds = np.asarray(inference.thresholds.presence)
-            events = events_in_file(made.events, dialect, model.output_format, made.raw, thresholds)
-            table = with_sources(events)
-            write_events(whole / f"{recording.name}.csv", table, entry.dialect)
-            rows += len(table)
+    with folder_written_whole(folder / f"{label}.output") as whole:
+        places = whole.absolute(), (out / "boxes").absolute()
+        predict = _PredictOne(opened, visual, edition.frame_s, entry.dialect, *places)
+        progress = Progress("predicting", leave=False)
+        sent = [recording.absolute() for recording in recordings]
+        outcome = each(predict, sent, opened.where, progress, name=lambda one: str(one.audio))
+        rows = sum(outcome.complete("recordings could not be predicted"))
     parameters = sum(parameter.numel() for parameter in model.parameters())
     about = (model.system.title, visual, model.array, inference.rate_hz, parameters)
     text = metadata(label, args.scored_by, *about, scores=entry.scores, checkpoint=checkpoint, command=command)
@@ -92,6 +86,39 @@ def submit(given: dict[str, Any], command: str) -> int:
     found = check_entry(folder, args.scored_by, recordings)
     _report(found)
     return 0 if all(_LEFT in line for line in found) else 1
+
+
+@dataclass(frozen=True)
+class _PredictOne:
+    """Predicts one recording, anywhere, and writes its csv file; the number of its rows.
+
+    Attributes
+    ----------
+    visual : boxes of people are used
+    frame_s : length of the frames of the csv files
+    out, boxes : folders of the csv files and of box files
+    """
+
+    opened: Opened
+    visual: bool
+    frame_s: float | None
+    dialect: str
+    out: Path
+    boxes: Path
+
+    def __call__(self, recording: Recording) -> int:
+        inference, placed = self.opened.inference, None
+        if self.visual and recording.video is not None:
+            times_s = inference.look_times_s(recording)
+            track = boxes_of_video(recording.video, inference.open_detector(), times_s, Placement(), self.boxes)
+            placed = PlacedBoxes(track, Placement())
+        made = inference.prediction(recording, visual=placed, frame_s=self.frame_s)
+        thresholds = np.asarray(inference.thresholds.presence)
+        output_format = inference.model.output_format
+        events = events_in_file(made.events, dialect_named(self.dialect), output_format, made.raw, thresholds)
+        table = with_sources(events)
+        write_events(self.out / f"{recording.name}.csv", table, self.dialect)
+        return len(table)
 
 
 def evaluation_recordings(args: Arguments, array: str) -> list[Recording]:

@@ -13,12 +13,18 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 
 pytest.importorskip("distributed", reason="no Dask: pip install -r requirements-cluster.txt -c constraints.txt")
 
+import seld
+from simulation.dataset_writer import write_dataset
+from simulation.settings import Settings
+from tests.checkpoints import recording, thresholds, untrained
 from tests.errands import Write, tiny, where_from, write_pid
 from tests.errands import threads as count_threads
 from tests.test_parallel import ROOT
+from util.cli import run_main
 from util.errors import InputError
 from util.parallel import Where, each
 
@@ -135,6 +141,58 @@ def test_a_defect_on_a_worker_keeps_its_traceback(cluster, tmp_path):
 def test_workers_have_as_many_threads_as_they_were_given(cluster):
     outcome = each(count_threads, [0], Where(cluster=str(cluster.file)))
     assert set(outcome.results[0].values()) == {1}
+
+
+def contents(root: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(root)): path.read_bytes() for path in sorted(root.rglob("*")) if path.is_file()}
+
+
+def test_a_simulated_set_has_the_same_bytes_and_goes_on(cluster, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    settings = Settings(train=2, test=1, seconds=2.0, formats=("foa",), video=False)
+    write_dataset("one", settings, progress=False)
+    where = Where(cluster=str(cluster.file))
+    write_dataset("two", settings, where=where, progress=False)
+    made = contents(Path("two"))
+    assert made == contents(Path("one"))
+    lost = next(Path("two").rglob("fold3*.csv"))
+    lost.unlink()
+    summary = write_dataset("two", settings, where=where, progress=False)
+    assert (summary.made, summary.skipped) == (1, 2) and contents(Path("two")) == made
+
+
+@pytest.mark.slow
+def test_recordings_predicted_on_a_cluster_and_in_processes_have_the_same_files(cluster, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    for number in range(3):
+        recording(tmp_path / "in" / f"r{number}.wav", seed=number)
+    (tmp_path / "in" / "broken.wav").write_bytes(b"no sound")
+    untrained(tmp_path / "foa.pth")
+    options = [
+        "-em",
+        str(tmp_path / "foa.pth"),
+        "--device",
+        "cpu",
+        "--threshold-config",
+        str(thresholds(tmp_path / "t.json", 0.4)),
+    ]
+
+    def infer(out: str, *flags: str) -> tuple[dict[str, bytes], str]:
+        assert run_main(seld.main, ["-infer", str(tmp_path / "in"), "--out", out, *options, *flags]) == 2
+        printed = capsys.readouterr()
+        assert "broken.wav" in printed.err and "3 of 4 recordings done" in printed.out
+        files = contents(tmp_path / out)  # the command stands in two of them
+        return {name: data for name, data in files.items() if not name.endswith(("player.html", "r.json"))
+                and not re.fullmatch(r"r./r.\.json", name)}, printed.out  # fmt: skip
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # sums are split by thread
+    here, said = infer("here")
+    torch.set_num_threads(threads)
+    there, said_there = infer("there", "--cluster", str(cluster.file))
+    beside, _ = infer("beside", "--processes", "2")
+    assert here == there == beside and len(here) == 12
+    assert "r1/r1.csv" in said and "r1/r1.csv" in said_there
 
 
 @pytest.mark.parametrize(

@@ -481,16 +481,27 @@ def _recordings() -> tuple[Flag, ...]:
 def _machine() -> tuple[Flag, ...]:
     group = "machine"
     jobs = (*TRAINING, *PREDICTING)
+    several = ("infer", "submit")
     return (
         Flag("device", str, "auto", "where the network runs", group, jobs, choices=("auto", "cpu", "cuda", "mps"),
              role="machine", resume=True),
         Flag("devices", int, 1, "processes that train together", group, TRAINING, metavar="N", least=1, role="machine",
              resume=True),
+        Flag("nodes", int, 1, "machines that train together, --devices processes on each; start the same command on "
+             "each, by torchrun or srun (docs/scale.md)", group, TRAINING, metavar="M", least=1, role="machine",
+             resume=True),
+        Flag("sync_batchnorm", bool, False, "batch norm over the windows of all processes, not of each on its own",
+             group, TRAINING, resume=True),
         Flag("precision", str, "auto",
              "auto: training in bfloat16 where the machine is fast at it, everything else in float32", group, jobs,
              choices=("auto", "32", "bf16"), resume=True),
         Flag("workers", int, 1, "threads that read windows ahead", group, jobs, metavar="N", least=1, role="machine",
              resume=True),
+        Flag("processes", int, 1, "recordings at the same time, in processes of this machine", group, several,
+             metavar="N", least=1, role="machine"),
+        Flag("cluster", str, None, "work on a cluster: a scheduler of Dask (tcp://host:8786, or its json file), "
+             "slurm:FILE (also pbs, lsf, sge ...) or ssh:HOST,HOST; docs/scale.md", group, several, metavar="ADDRESS",
+             role="machine"),
     )
 # fmt: on
 

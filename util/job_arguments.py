@@ -96,8 +96,12 @@ class Arguments:
     rate: int | None = None
     device: str = "auto"
     devices: int = 1
+    nodes: int = 1
+    sync_batchnorm: bool = False
     precision: str = "auto"
     workers: int = 1
+    processes: int = 1
+    cluster: str | None = None
     job_id: str | None = None
     task_id: str | None = None
     task_settings: dict[str, Any] = field(default_factory=dict)
