@@ -13,7 +13,7 @@ from util.cli import run_main
 from util.dialects import DIALECTS, dialect_named, write_events
 from util.errors import InputError
 from util.events import EventTable
-from util.files import read_json
+from util.files import read_json, write_text
 from util.find import files_in
 
 
@@ -27,7 +27,7 @@ def main(argv: list[str] | None = None) -> int:
         return _convert_tracks(args, out)
     if not args.raw_dir:
         raise InputError("give a folder of raw outputs, or --tracks; --help explains both")
-    return _convert_raw(Path(args.raw_dir), out, args.threshold_config, args.dialect)
+    return _convert_raw(Path(args.raw_dir), out, args.threshold_config, args.dialect, vectors=args.vectors)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -49,6 +49,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--dialect", default="dcase2023", choices=sorted(DIALECTS), help="form of the rows [dcase2023]")
     parser.add_argument(
+        "--vectors",
+        action="store_true",
+        help="in place of --dialect rows frame,class,0,x,y,z with vectors as long as the network makes them, as the "
+        "DCASE baselines of 2020 and 2021 write them",
+    )
+    parser.add_argument(
         "--tracks", nargs="+", metavar="NPY", help="position tracks: (n, 4) of x, y, z in metres and time, at 20 Hz"
     )
     parser.add_argument("--class-index", type=int, metavar="N", help="class of all tracks")
@@ -61,10 +67,13 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _convert_raw(raw_dir: Path, out: Path, threshold_config: str | None, dialect: str) -> int:
+def _convert_raw(
+    raw_dir: Path, out: Path, threshold_config: str | None, dialect: str, *, vectors: bool = False
+) -> int:
     from output_format.candidates import merge
+    from output_format.contract import SaysVectors
     from output_format.formats import OUTPUT_FORMATS
-    from output_format.rows import events_in_file
+    from output_format.rows import events_in_file, vector_text
     from util.thresholds import read_thresholds
 
     form = dialect_named(dialect)
@@ -91,6 +100,12 @@ def _convert_raw(raw_dir: Path, out: Path, threshold_config: str | None, dialect
             candidates = output_format.candidates(raw, frame_s=about.get("label_frame_s"))
         except (ValueError, EOFError, OSError) as error:
             raise InputError(f"is no raw output of format {about['format']} ({error})", path=path) from None
+        if vectors:
+            if not isinstance(output_format, SaysVectors):
+                rule = f"--vectors: outputs of format {about['format']} are not written as vectors"
+                raise InputError(rule, path=described)
+            write_text(out / f"{path.stem}.csv", vector_text(output_format.vector_rows(raw, np.asarray(thresholds))))
+            continue
         events = merge(candidates, np.asarray(thresholds), unification_deg)
         events = events_in_file(events, form, output_format, raw, np.asarray(thresholds))
         write_events(out / f"{path.stem}.csv", events, dialect)

@@ -21,7 +21,9 @@ class Framing:
     n_fft : samples of a frame
     left : samples by which a frame begins before its time
     mirror : ends of a recording beyond which lies its mirror image, as librosa pads; elsewhere lie zeros
-    count : frames of a recording: "whole" hops, "covering" as many as cover it, "centred" one more than whole hops
+    count : frames of a recording: "whole" hops, "begun" hops, "covering" as many as cover it, "centred" one more than
+        whole hops
+    fill : recordings that are filled up have uniform random numbers in [-fill, 0) there, always the same; 0: zeros
     frames_per_output : feature frames per frame of the network's output
     """
 
@@ -30,7 +32,8 @@ class Framing:
     n_fft: int = 512
     left: int = 0
     mirror: Literal["", "start", "both"] = ""
-    count: Literal["whole", "covering", "centred"] = "whole"
+    count: Literal["whole", "begun", "covering", "centred"] = "whole"
+    fill: float = 0.0
     frames_per_output: int = 1
 
     @property
@@ -52,6 +55,8 @@ class Framing:
         samples = np.asarray(samples, dtype=np.int64)
         if self.count == "covering":
             return np.maximum(-(-(samples - self.n_fft) // self.hop), 1)
+        if self.count == "begun":
+            return np.maximum(-(-samples // self.hop), 1)
         return np.maximum(samples // self.hop + (self.count == "centred"), 1)
 
     @property

@@ -12,10 +12,12 @@ from typing import Any
 import numpy as np
 import torch
 
+from dataset import draws
 from dataset.plans import Clips, Grid, Item, Piece, Plan, numbers_of
 from dataset.recordings import Recording
 from dataset.source import ClipLabels, Source, Visual, read_file
 
+_FILL_SEED = 0  # of the noise that fills recordings up
 _WHOLE_FRAMES = 6000  # of a recording that are looked at together
 
 Encode = Callable[[Sequence[ClipLabels], Grid], Any]
@@ -217,15 +219,28 @@ class Loader(Prefetching):
             out[:, first - piece.start : last - piece.start] = self.source.read(
                 recording, first, last - first, framing.rate_hz
             )
+        if framing.fill:
+            self._fill(recording, piece, out)
         if framing.mirror:
             self._mirror(recording, piece, out)
+
+    def _fill(self, recording: Recording, piece: Piece, out: np.ndarray) -> None:
+        """Write what fills a recording up to the length that the plan takes it to have."""
+        framing = self.plan.framing
+        begin = max(self.source.samples_of(recording, framing.rate_hz), piece.start)
+        end = min(piece.start + out.shape[1], piece.end)
+        if end > begin:
+            place = np.arange(begin, end)
+            for channel, samples in enumerate(out):
+                noise = draws.uniform(_FILL_SEED, channel, place)
+                samples[begin - piece.start : end - piece.start] = framing.fill * (noise - 1)
 
     def _mirror(self, recording: Recording, piece: Piece, out: np.ndarray) -> None:
         """Fill what lies beyond the ends of a recording with its mirror image: sample -k is sample k."""
         framing, end = self.plan.framing, piece.start + out.shape[1]
         length = min(self.source.samples_of(recording, framing.rate_hz), piece.end)
         beyond = [range(piece.start, 0)]
-        if framing.mirror == "both" and end > length:
+        if framing.mirror == "both" and end > length == piece.end:  # one that is filled up ends in what fills it
             beyond.append(range(max(length, piece.start), end))
         for places in beyond:
             if not len(places):

@@ -470,7 +470,7 @@ class Clips(EvaluationPlan):
         return made
 
     def output_frames(self, recording: int) -> int:
-        return int(self._kept[recording]) if self._padding > 1 else super().output_frames(recording)
+        return int(self._kept[recording])
 
 
 class Mixed(Plan):

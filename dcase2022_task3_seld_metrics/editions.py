@@ -162,6 +162,9 @@ EDITIONS = {
             fixed_frames=600,
             jackknife=False,
             summed_counts=True,
+            dialect="dcase2023",
+            remark=f"{_JOINT}; LR is an F score of detection within the class, as officially",
+            entry=Entry("starss22", clips=200),
         ),
         Edition(
             "2021",
@@ -174,6 +177,9 @@ EDITIONS = {
             fixed_frames=600,
             jackknife=False,
             summed_counts=True,
+            dialect="dcase2023",
+            remark=_JOINT,
+            entry=Entry("starss22", clips=200),
         ),
         Edition(
             "2022",

@@ -12,7 +12,7 @@ from torch.nn import functional
 from feature.mel import MelBands, levels_db_, mel_weights
 from feature.stft import Scratch, SpectralFeature
 
-_LEAST = 1e-37  # power of a spectral bin that may be divided by in single precision
+_LEAST = {torch.float32: 1e-37, torch.float64: 1e-300}  # power of a spectral bin that may be divided by
 
 # Settings of the published system, all its feature types; for `LogmelIntensity` with `TWO_STAGE_INTENSITY` besides.
 TWO_STAGE: dict[str, Any] = {"rate_hz": 32000, "n_fft": 1024, "hop_length": 320, "bands": 96, "fmin_hz": 50.0}
@@ -155,6 +155,7 @@ class LogmelGCC(Logmel):
     ----------
     own_transform : the correlations have a transform of their own
     levels : 0: correlations alone
+    precision : in double precision phases are right in bins that hold a millionth of the energy of others
     others : see `Logmel`
     """
 
@@ -195,10 +196,10 @@ class LogmelGCC(Logmel):
         out[:, self.levels :, :, half:] = lags[..., :half]
 
     def _phase_products(self, spectrum: Tensor) -> Tensor:
-        """Spectra (batch, channels, frames, bins), which are overwritten -> those of all pairs, with sizes of 1."""
+        """Spectra (batch, channels, frames, bins), overwritten -> those of all pairs, of size 1, single precision."""
         batch, channels, frames, bins = spectrum.shape
-        cross = spectrum.new_empty((batch, self.maps - self.levels, frames, bins))
-        if spectrum.device.type == "cpu" and spectrum.dtype == torch.complex64:
+        cross = spectrum.new_empty((batch, self.maps - self.levels, frames, bins), dtype=torch.complex64)
+        if spectrum.device.type == "cpu":
             try:
                 from feature.logmel_gcc_cpu import write_phase_products  # elsewhere than on a CPU, numba is not needed
             except ImportError:  # a machine where nothing can be installed: slower
@@ -208,7 +209,7 @@ class LogmelGCC(Logmel):
                 return cross
         real, imaginary = torch.view_as_real(spectrum).unbind(-1)
         power = torch.addcmul(real * real, imaginary, imaginary)
-        spectrum *= power.clamp_(min=_LEAST).rsqrt_()  # a division of each channel, not of each pair
+        spectrum *= power.clamp_(min=_LEAST[power.dtype]).rsqrt_()  # a division of each channel, not of each pair
         for place, (first, second) in enumerate(combinations(range(channels), 2)):
-            torch.mul(spectrum[:, second], spectrum[:, first].conj(), out=cross[:, place])
+            cross[:, place] = spectrum[:, second] * spectrum[:, first].conj()
         return cross.masked_fill_(cross == 0, 1)

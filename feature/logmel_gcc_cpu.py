@@ -17,7 +17,7 @@ def write_phase_products(spectrum: np.ndarray, out: np.ndarray) -> None:
 
     Parameters
     ----------
-    spectrum : (batch, channels, frames, 2 bins) float32, real and imaginary parts in turn; its sizes become 1
+    spectrum : (batch, channels, frames, 2 bins), real and imaginary parts in turn; its sizes become 1
     out : (batch, pairs, frames, 2 bins) float32, written
     """
     batch, channels, frames, values = spectrum.shape

@@ -12,6 +12,9 @@ from feature.stft import Scratch, SpectralFeature
 
 _EPS = 1.2325951644078309e-32  # numpy.spacing(1e-16): the norm of a silent bin is not 0
 
+# weights of |W|^2 and |X|^2 + |Y|^2 + |Z|^2 in what intensities are divided by
+NORMS = {"vector": None, "energy": (1.0, 1 / 3), "half_energy": (0.5, 0.5)}
+
 
 class LogmelIntensity(SpectralFeature):
     """Waveform in ACN order W, Y, Z, X -> 4 log-mel maps in dB, then 3 mel-weighted intensity maps, of x, y, z.
@@ -35,8 +38,8 @@ class LogmelIntensity(SpectralFeature):
     rate_hz : sampling rate, for the mel scale up to its half
     bands, fmin_hz : mel bands, and the frequency that they begin at
     axes : channels of the intensity maps in their order; (3, 1, 2) is x, y, z
-    norm : what the intensity of a bin is divided by: "vector", its own norm over the axes, or "energy",
-        |W|^2 + (|X|^2 + |Y|^2 + |Z|^2) / 3
+    norm : what the intensity of a bin is divided by: "vector", its own norm over the axes (2020), or "energy",
+        |W|^2 + (|X|^2 + |Y|^2 + |Z|^2) / 3 (since 2022), or "half_energy", (|W|^2 + |X|^2 + |Y|^2 + |Z|^2) / 2 (2021)
     eps : added to that norm
     levels : with the log-mel maps
     others : see `SpectralFeature`
@@ -56,7 +59,7 @@ class LogmelIntensity(SpectralFeature):
         bands: int = 64,
         fmin_hz: float = 0.0,
         axes: tuple[int, int, int] = (3, 1, 2),
-        norm: Literal["vector", "energy"] = "vector",
+        norm: Literal["vector", "energy", "half_energy"] = "vector",
         eps: float = _EPS,
         levels: bool = True,
         layout: Literal["reference", "paper"] = "reference",
@@ -65,8 +68,8 @@ class LogmelIntensity(SpectralFeature):
     ):
         if channels != 4:
             raise ValueError(f"intensity vectors need the 4 channels of first-order Ambisonics, found {channels}")
-        if layout not in ("reference", "paper") or norm not in ("vector", "energy"):
-            raise ValueError(f'layout {layout!r}: "reference" or "paper"; norm {norm!r}: "vector" or "energy"')
+        if layout not in ("reference", "paper") or norm not in NORMS:
+            raise ValueError(f'layout {layout!r}: "reference" or "paper"; norm {norm!r}: one of {", ".join(NORMS)}')
         if not levels and (layout != "paper" or others.get("top_db") is not None):
             raise ValueError("intensity maps alone have no other layout than that of the paper, and no dynamic range")
         super().__init__(
@@ -86,7 +89,7 @@ class LogmelIntensity(SpectralFeature):
             level_maps=4 if levels else 0,
             **others,
         )
-        self.layout, self.levels, self.energy = layout, levels, norm == "energy"
+        self.layout, self.levels, self.energy = layout, levels, NORMS[norm]
         self.axes, self.eps = axes, eps
         self._bands = MelBands(mel_weights(rate_hz, n_fft, bands, fmin_hz))
 

@@ -66,7 +66,7 @@ class MelBands(nn.Module):
         *,
         axes: tuple[int, int, int],
         eps: float,
-        energy: bool,
+        energy: tuple[float, float] | None,
     ) -> None:
         """Spectrum of Ambisonics -> 4 planes of power, 3 of normalised intensity: out (batch, 7, frames, bands).
 
@@ -74,19 +74,22 @@ class MelBands(nn.Module):
         ----------
         axes : channels of the intensities Re(conj(W) X)
         eps : added to what they are divided by
-        energy : that is |W|^2 + (|X|^2 + |Y|^2 + |Z|^2) / 3, else their own norm
+        energy : weights of |W|^2 and |X|^2 + |Y|^2 + |Z|^2 in the energy that this is; None: it is their own norm
         """
         batch, _, frames, bins = spectrum.shape
         planes = scratch("planes", (batch, 7, frames, bins), torch.float32)
         if (compiled := compiled_for(spectrum)) is not None:
-            compiled.write_power_intensity(numbers(spectrum), axes, np.float32(eps), energy, planes.numpy())
+            weights = map(np.float32, energy or (0, 0))
+            compiled.write_power_intensity(
+                numbers(spectrum), axes, np.float32(eps), energy is not None, *weights, planes.numpy()
+            )
         else:
             real, imaginary = (part.contiguous() for part in torch.view_as_real(spectrum).float().unbind(-1))
             power, intensity = planes[:, :4], planes[:, 4:]
             power.copy_(torch.addcmul(real * real, imaginary, imaginary))
             intensity.copy_(real[:, :1] * real[:, axes] + imaginary[:, :1] * imaginary[:, axes])
-            if energy:
-                norm = power[:, 1:].sum(dim=1, keepdim=True).div_(3).add_(power[:, :1])
+            if energy is not None:
+                norm = power[:, 1:].sum(dim=1, keepdim=True).mul_(energy[1]).add_(power[:, :1], alpha=energy[0])
             else:
                 norm = intensity.square().sum(dim=1, keepdim=True).sqrt_()  # vector_norm takes ten times as long
             intensity.div_(norm.add_(eps))

@@ -29,7 +29,13 @@ def write_power(spectrum: np.ndarray, out: np.ndarray) -> None:
 
 @njit(nogil=True, cache=True)
 def write_power_intensity(
-    spectrum: np.ndarray, axes: tuple[int, int, int], eps: np.float32, energy: bool, out: np.ndarray
+    spectrum: np.ndarray,
+    axes: tuple[int, int, int],
+    eps: np.float32,
+    energy: bool,
+    of_w: np.float32,
+    of_axes: np.float32,
+    out: np.ndarray,
 ) -> None:
     """Power of the four channels of Ambisonics and normalised intensity of three axes.
 
@@ -38,11 +44,11 @@ def write_power_intensity(
     spectrum : (batch, 4, frames, bins, 2) float32, real and imaginary parts
     axes : channels of the intensities Re(conj(W) X)
     eps : added to what they are divided by
-    energy : they are divided by the energy, else by their own norm
+    energy : they are divided by the energy |W|^2 of_w + (|X|^2 + |Y|^2 + |Z|^2) of_axes, else by their own norm
     out : (batch, 7, frames, bins) float32, written
     """
     batch, _, frames, bins = out.shape
-    third, one = np.float32(1 / 3), np.float32(1)
+    one = np.float32(1)
     for item in range(batch):
         for frame in range(frames):
             p, q, r, s = out[item, 0, frame], out[item, 1, frame], out[item, 2, frame], out[item, 3, frame]
@@ -58,7 +64,7 @@ def write_power_intensity(
                     made[k] = w[k, 0] * heard[k, 0] + w[k, 1] * heard[k, 1]
             if energy:
                 for k in range(bins):
-                    inverse = one / (eps + p[k] + (q[k] + r[k] + s[k]) * third)
+                    inverse = one / (eps + p[k] * of_w + (q[k] + r[k] + s[k]) * of_axes)
                     a[k] *= inverse
                     b[k] *= inverse
                     c[k] *= inverse

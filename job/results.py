@@ -12,9 +12,7 @@ from tqdm import tqdm
 from dataset.recordings import Recording
 from dcase2022_task3_seld_metrics.editions import EDITIONS
 from dcase2022_task3_seld_metrics.score_table import SCORES
-from job.data import (
-    TrainingData,
-)
+from job.data import TrainingData, source_of
 from job.evaluate import Evaluation
 from report.monitor import Monitor
 from seld_validator import Validation, result_text
@@ -74,7 +72,7 @@ class Results:
         )
         self.last = (path, validation)
         self._write(iteration, validation)
-        if self.args.select == "test" or self.validated is self.data.selection:
+        if self.args.select == "test" or (self.args.epochs and self.args.select == "val"):
             self._offer(path, validation)
         elif self.args.select == "val":
             apart = self.evaluation.run(
@@ -90,7 +88,12 @@ class Results:
     def validated(self) -> list[Recording]:
         """Recordings that every checkpoint is scored on: of runs in epochs those that it is chosen by."""
         apart = self.args.epochs and self.args.select == "val"
-        return self.data.selection if apart else self.data.validation
+        recordings = self.data.selection if apart else self.data.validation
+        plans = self.evaluation.model.hearing.plans
+        if plans.validated is None or not recordings:
+            return recordings
+        lengths = source_of(self.args, recordings, self.classes, None).lengths(plans.framing.rate_hz)
+        return recordings[: plans.validated(lengths, self.args.batch_size)]
 
     def _out_of_patience(self, iteration: int) -> bool:
         """Whether the best checkpoint is more than `patience` checkpoints old."""

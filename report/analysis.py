@@ -85,13 +85,15 @@ class EvaluatedRun:
     def edition(self) -> tuple[str, str]:
         """Edition and average of the metrics: as the raw output names them, else as of the run's training.
 
+        An average that the edition has not is its own: those of 2020 and 2021 have but one.
+
         Editions that know no scores of classes (2018, 2019) are shown by the joint metrics of 2023.
         """
         about = self.clips[0].description
         edition, average = (about.get(name) or self.args.get(name) for name in ("edition", "average"))
         known = EDITIONS.get(str(edition))
-        name = known.name if known is not None and known.has_classes else DEFAULT
-        return name, str(average or "macro")
+        row = known if known is not None and known.has_classes else EDITIONS[DEFAULT]
+        return row.name, str(average) if average in row.averages else row.averages[0]
 
     def score(self, estimate: Callable[[ClipResult], EventTable] | None = None) -> Result:
         """Official scores of the clips, of the run's own events or of those that `estimate` gives."""

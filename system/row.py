@@ -75,12 +75,15 @@ class Plans:
     training : (samples of the recordings, items per step, seed, indices of the recordings to take or None) -> plan
     evaluation : (samples of the recordings) -> plan with an end
     flags : values of the flags of the command line that this stands for, by their names
+    validated : (samples of the recordings, items per step) -> how many of them, from the first on, every checkpoint is
+        scored on; None: all
     """
 
     framing: Framing
     training: Callable[[np.ndarray, int, int, np.ndarray | None], Plan]
     evaluation: Callable[[np.ndarray], EvaluationPlan]
     flags: Mapping[str, float] = field(default_factory=dict)
+    validated: Callable[[np.ndarray, int], int] | None = None
 
 
 @dataclass(frozen=True)

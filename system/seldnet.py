@@ -45,7 +45,7 @@ def _settings_of(preset: Preset) -> Callable[[Arguments, Array], Settings]:
     def settings(args: Arguments, array: Array) -> Settings:
         made = with_changes({**preset.settings, **args.task_settings}, args.set)
         check_choices(made, CHOICES)
-        _check_layers(made)
+        check_layers(made)
         check_made_for(
             args, preset.name, {"fft_size": analysis["n_fft"], "stft_hop_size": analysis["hop_length"]}
         )
@@ -63,7 +63,7 @@ def _settings_of(preset: Preset) -> Callable[[Arguments, Array], Settings]:
     return settings
 
 
-def _check_layers(settings: Mapping[str, Any]) -> None:
+def check_layers(settings: Mapping[str, Any]) -> None:
     """Refuse layers that cannot be."""
     if len(settings["pools"]) != len(settings["filters"]):
         rule = f"as many pools as filters, found {settings['pools']} and {settings['filters']}"

@@ -7,13 +7,19 @@ from __future__ import annotations
 
 from operator import contains
 
-from system import audio_visual, general, seldnet, two_stage
+from system import audio_visual, general, seldnet, seldnet2020, two_stage
 from system.row import System
 from util.errors import InputError
 
 SYSTEMS = {
     system.name: system
-    for system in (*audio_visual.SYSTEMS, *seldnet.SYSTEMS, *two_stage.SYSTEMS, *general.SYSTEMS)
+    for system in (
+        *audio_visual.SYSTEMS,
+        *seldnet.SYSTEMS,
+        *seldnet2020.SYSTEMS,
+        *two_stage.SYSTEMS,
+        *general.SYSTEMS,
+    )
 }
 
 

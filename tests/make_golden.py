@@ -10,6 +10,7 @@ from tests import (
     make_golden_general,
     make_golden_histogram,
     make_golden_metrics,
+    make_golden_nigens,
     make_golden_seld_labels,
     make_golden_seldnet,
     make_golden_two_stage,
@@ -22,6 +23,7 @@ CUTS = {
     "general_network": (make_golden_general.cut, make_golden_histogram.cut),
     "metrics": (make_golden_metrics.cut,),
     "seldnet": (make_golden_seld_labels.cut, make_golden_seldnet.cut),
+    "seldnet_2020_2021": (make_golden_nigens.cut,),
     "two_stage": (make_golden_two_stage.cut,),
 }
 LIMIT_MB = 4.0

@@ -27,6 +27,8 @@ SYSTEM_NAMES = (
     "seldnet2019_lstm",
     "seldnet2019_attention",
     "seldnet2019_final",
+    "seldnet2020",
+    "seldnet2021",
     "two_stage",
     "two_stage_scratch",
     "two_stage_joint",
