@@ -20,6 +20,12 @@ class Command:
 
 
 COMMANDS = (
+    Command(("list",), "dataset.known", "data sets and weights that are known: hours, formats, licence, size, source"),
+    Command(
+        ("download",),
+        "dataset.download",
+        "fetch a data set: resumed, checked, unpacked into its layout",
+    ),
     Command(
         ("check",),
         "doctor.check",
