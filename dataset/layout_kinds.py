@@ -13,7 +13,7 @@ from typing import NamedTuple
 from util.errors import InputError
 from util.files import companion
 from util.find import SOUND_SUFFIXES, existing, files_in, files_under
-from util.label_sheet import LABEL_MAP, LabelSheet, is_sheet, key_of, read_sheet
+from util.label_sheet import LABEL_MAP, is_sheet, key_of, read_sheet
 from util.text import say_once
 
 FLAG_NAMES = {"binaural": "bin"}  # how flags and lists call a format, where it is not by its name
@@ -504,14 +504,12 @@ class SheetLayout(Layout):
         return found is not None and bool(self._sheet_files(Path(*path.parts[: found[2]])))
 
     def labels_of(self, path: Path) -> Path | None:
-        """As `Layout.labels_of`: the csv that names it."""
-        sheet = self._sheet_of(path)
-        return None if sheet is None else sheet.path
+        """As `Layout.labels_of`: the csv that names it, or one that cannot be read, which its reader will tell."""
+        return self._found(path)[0]
 
     def place_of(self, path: Path) -> Place:
         """As `Layout.place_of`."""
-        sheet = self._sheet_of(path)
-        return Place() if sheet is None else Place(sheet.splits[key_of(Path(path).stem)])
+        return Place(self._found(path)[1])
 
     def label_files(self, root: Path) -> list[Path]:
         """As `Layout.label_files`."""
@@ -573,14 +571,19 @@ class SheetLayout(Layout):
         except OSError:
             return []
 
-    def _sheet_of(self, path: str | os.PathLike[str]) -> LabelSheet | None:
-        """The csv that names a recording."""
-        path = Path(path)
+    def _found(self, path: str | os.PathLike[str]) -> tuple[Path | None, str]:
+        """The csv that names a recording, and the split that it says."""
+        path, unread = Path(path), None
         found = self.folder_of(path)
-        if found is None:
-            return None
-        sheets = (read_sheet(file) for file in self._sheet_files(Path(*path.parts[: found[2]])))
-        return next((sheet for sheet in sheets if key_of(path.stem) in sheet.splits), None)
+        for file in () if found is None else self._sheet_files(Path(*path.parts[: found[2]])):
+            try:
+                split = read_sheet(file).splits.get(key_of(path.stem))
+            except InputError:
+                unread = file
+                continue
+            if split is not None:
+                return file, split
+        return unread, ""
 
 
 @functools.lru_cache(maxsize=64)

@@ -29,7 +29,7 @@ from doctor.directions import (
 )
 from doctor.labels import suspicions
 from doctor.levels import level_remark
-from doctor.sound import FRAME_S, Directions, Intensity, Levels, channel_names, scan
+from doctor.sound import FRAME_S, Directions, Intensity, Levels, channel_names, levels_of, scan
 from util import cache
 from util.arguments import add_flags
 from util.audio import FILM_SUFFIXES, audio_info
@@ -337,7 +337,12 @@ def check_recording(
         channels = channels_of(info, recording.array, wanted)
         if recording.video is None:
             recording = replace(recording, video=_film_beside(file))
-        levels, evidence = scan(file, recording.array, matrix=channels.matrix)
+        levels: Levels
+        evidence: Directions | None = None
+        if recording.array.localises:
+            levels, evidence = scan(file, recording.array, matrix=channels.matrix)
+        else:
+            levels = levels_of(file, matrix=channels.matrix)
     except InputError as error:
         return [Finding(file, error.rule, error.place or "")]
     findings = list(of_levels(recording, levels, trained_dbfs=trained_dbfs))
@@ -357,7 +362,7 @@ def check_recording(
             findings.append(Finding(recording.labels, error.rule, error.place or ""))
     track, of_video = _boxes(recording, detector)
     findings += of_video
-    if (levels.rms > SILENT_RMS).all():
+    if evidence is not None and (levels.rms > SILENT_RMS).all():
         findings += _of_directions(recording, evidence, table, track, pool or Pool())
     return findings
 

@@ -38,6 +38,11 @@ class Array:
         """Number of channels."""
         return 4 if self.kind == "ambisonics" else len(self.capsules_deg)
 
+    @property
+    def localises(self) -> bool:
+        """Whether directions can be told from its channels alone, all round: not of cardioids or of one capsule."""
+        return self.kind == "ambisonics" or (self.kind == "capsules" and self.channels > 1)
+
     def directions(self) -> np.ndarray:
         """Unit vectors of the capsules (channels, 3)."""
         angles = np.array(self.capsules_deg, dtype=np.float64).reshape(-1, 2)
