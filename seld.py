@@ -1,4 +1,4 @@
-"""Command line of the main job: python seld.py -train -val | -eval | -infer | -submit | -tune. See --help."""
+"""Command line of the main job: python seld.py -train -val | -eval | -infer | -export | -submit | -tune. See --help."""
 
 from __future__ import annotations
 
@@ -44,6 +44,8 @@ def main(argv: list[str] | None = None) -> int:
         from job.infer import infer as job
     elif jobs == ["tune"]:
         from job.tune import tune as job
+    elif jobs == ["export"]:
+        from job.export import export_checkpoint as job
     elif jobs == ["submit"]:
         from job.submit import submit as job
     else:

@@ -420,7 +420,7 @@ def load(
         checkpoint = result_checkpoint(checkpoint)
     content = load_checkpoint(checkpoint, array=array)
     try:
-        model = _named_classes(model_of(content))
+        model = named_classes(model_of(content))
     except InputError as error:
         raise InputError(error.rule, path=checkpoint) from None
     if array is not None and array != model.array:
@@ -441,8 +441,8 @@ def load(
     )
 
 
-def _named_classes(model: Model) -> Model:
-    """A file of another project has no names: thirteen classes are those of STARSS23, as in all that we know of."""
+def named_classes(model: Model) -> Model:
+    """The model; of another project, which has no names, thirteen classes are those of STARSS23, as in all we know."""
     if model.classes == tuple(f"class {index}" for index in range(len(STARSS23_CLASSES))):
         model.classes = STARSS23_CLASSES
     return model

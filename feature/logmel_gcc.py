@@ -5,12 +5,14 @@ from __future__ import annotations
 from itertools import combinations
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from feature.mel import MelBands, levels_db_, mel_weights
 from feature.stft import Scratch, SpectralFeature
+from feature.traced import lags as traced_lags
 
 _LEAST = {torch.float32: 1e-37, torch.float64: 1e-300}  # power of a spectral bin that may be divided by
 
@@ -127,6 +129,10 @@ class Logmel(SpectralFeature):
     def _finish(self, out: Tensor) -> None:
         levels_db_(out[:, : self.levels])
 
+    def _traced(self, framed: Tensor) -> Tensor:
+        real, imaginary = self._traced_spectrum(framed[:, : self.levels, :, self._middle], self.mel_hann)
+        return levels_db_((real * real + imaginary * imaginary) @ self.mel_weights)
+
 
 def correlation_samples(n_fft: int) -> int:
     """Length of the frames whose transforms hold all lags of `n_fft` samples: a power of two."""
@@ -194,6 +200,21 @@ class LogmelGCC(Logmel):
         lags, half = torch.fft.irfft(self._phase_products(spectrum), n=self.n_fft), self.bins // 2
         out[:, self.levels :, :, :half] = lags[..., -half:]
         out[:, self.levels :, :, half:] = lags[..., :half]
+
+    def _traced(self, framed: Tensor) -> Tensor:
+        real, imaginary = self._traced_spectrum(framed, self.hann)
+        inverse = (real * real + imaginary * imaginary).clamp(min=_LEAST[torch.float32]).rsqrt()
+        real, imaginary = real * inverse, imaginary * inverse
+        pairs = list(combinations(range(self.channels), 2))
+        (real_n, imaginary_n), (real_m, imaginary_m) = (
+            [torch.cat([part[:, pair[side], None] for pair in pairs], dim=1) for part in (real, imaginary)]
+            for side in (0, 1)
+        )
+        along = real_m * real_n + imaginary_m * imaginary_n
+        across = imaginary_m * real_n - real_m * imaginary_n
+        along = torch.where((along == 0) & (across == 0), 1.0, along)
+        lags = traced_lags(along, across, self.n_fft, np.arange(-(self.bins // 2), self.bins // 2))
+        return torch.cat((super()._traced(framed), lags), dim=1) if self.levels else lags
 
     def _phase_products(self, spectrum: Tensor) -> Tensor:
         """Spectra (batch, channels, frames, bins), overwritten -> those of all pairs, of size 1, single precision."""

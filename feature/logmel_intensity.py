@@ -123,6 +123,20 @@ class LogmelIntensity(SpectralFeature):
         levels_db_(made[:, :4])
         out.copy_(self._arranged(made))
 
+    def _traced(self, framed: Tensor) -> Tensor:
+        real, imaginary = self._traced_spectrum(framed, self.hann)
+        power = real * real + imaginary * imaginary
+        along = [real[:, 0] * real[:, axis] + imaginary[:, 0] * imaginary[:, axis] for axis in self.axes]
+        intensity = torch.stack(along, dim=1)
+        if self.energy:
+            norm = power[:, 1:].sum(dim=1, keepdim=True) / 3 + power[:, :1]
+        else:
+            norm = intensity.square().sum(dim=1, keepdim=True).sqrt()
+        intensity = (intensity / (norm + self.eps)) @ self.mel_weights
+        if not self.levels:
+            return intensity
+        return self._arranged(torch.cat((levels_db_(power @ self.mel_weights), intensity), dim=1))
+
     def _arranged(self, planes: Tensor) -> Tensor:
         """Planes one after the other (batch, 7, T, bands) -> the layout."""
         if self.layout == "paper":

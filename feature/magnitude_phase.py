@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 from feature.stft import SpectralFeature
+from feature.traced import angle
 
 SILENCE = 1e-12  # magnitude below which a phase is rounding error, and is set to 0
 
@@ -97,6 +99,7 @@ class MagnitudePhase(SpectralFeature):
     def _block(self, real: Tensor, imaginary: Tensor, out: Tensor) -> None:
         magnitude = torch.addcmul(real * real, imaginary, imaginary).sqrt_()
         phase = torch.atan2(imaginary, real).masked_fill_(magnitude < SILENCE, 0)
+        phase.masked_fill_(phase == -math.pi, math.pi)  # a mirrored frame is real: only rounding tells them apart
         channels, bins = self.channels, self.bins
         if self.layout == "paper":
             out[:, :channels], out[:, channels:] = magnitude, phase
@@ -108,6 +111,19 @@ class MagnitudePhase(SpectralFeature):
             for place, values in ((slice(half), magnitude), (slice(half, bins), phase)):
                 out[:, :channels, :, place] = values[..., 0::2]
                 out[:, channels:, :, place] = values[..., 1::2]
+
+    def _traced(self, framed: Tensor) -> Tensor:
+        real, imaginary = self._spectrum(framed)
+        magnitude = (real * real + imaginary * imaginary).sqrt()
+        phase = torch.where(magnitude < SILENCE, 0.0, angle(imaginary, real))
+        phase = torch.where(phase == -math.pi, math.pi, phase)
+        if self.layout == "paper":
+            return torch.cat((magnitude, phase), dim=1)
+        if self.bins % 2:
+            rows = torch.stack((magnitude, phase), dim=1).permute(0, 3, 1, 4, 2).flatten(2)
+            return maps_of_rows(rows, self.channels, "reference")
+        halves = (torch.cat((part[..., 0::2], part[..., 1::2]), dim=1) for part in (magnitude, phase))
+        return torch.cat(tuple(halves), dim=3)
 
 
 def maps_of_rows(rows: Tensor, channels: int, layout: Layout = "reference") -> Tensor:

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from feature.audio import AudioFeature
+from feature.traced import angle, frames_of, spectrum
 
 LEADING_FRAMES = 4  # zero frames before a clip in evaluation: half of the 8 frames by which a window exceeds its hop
 TRAILING_FRAMES = 128  # zero frames behind it: the last window is always whole
@@ -105,6 +106,8 @@ class AmplitudePhaseDifference(AudioFeature):
         """
         if padded.shape[1] != self.channels:
             raise ValueError(f"waveform has {padded.shape[1]} channels, the feature is made for {self.channels}")
+        if torch.compiler.is_exporting():
+            return self._traced(frames_of(padded, self.n_fft, self.hop_length))
         framed = padded.unfold(-1, self.n_fft, self.hop_length)
         batch, _, frames, _ = framed.shape
         if out is None:
@@ -130,6 +133,19 @@ class AmplitudePhaseDifference(AudioFeature):
                 part = framed[item : item + per_block, :, frame : frame + _CPU_BLOCK_FRAMES]
                 spectrum = torch.view_as_real(torch.fft.rfft(part * self.hann)).flatten(-2)
                 write_maps(spectrum.numpy(), self.base_channel, maps, item, first_frame + frame)
+
+    def _traced(self, framed: Tensor) -> Tensor:
+        """As `_block`, for graphs that leave PyTorch."""
+        real, imaginary = spectrum(framed, self.hann)
+        base = slice(self.base_channel, self.base_channel + 1)
+        before, after = slice(self.base_channel), slice(self.base_channel + 1, None)
+        (real_0, imaginary_0), (real_m, imaginary_m) = (
+            (part[:, base] for part in (real, imaginary)),
+            (torch.cat((part[:, before], part[:, after]), dim=1) for part in (real, imaginary)),
+        )
+        phase = angle(imaginary_m * real_0 - real_m * imaginary_0, real_m * real_0 + imaginary_m * imaginary_0)
+        phase = torch.where(phase < 0, phase + 2 * math.pi, phase)
+        return torch.cat(((real * real + imaginary * imaginary).sqrt(), phase), dim=1)
 
     def _block(self, framed: Tensor, out: Tensor) -> None:
         """Frames (batch, channels, frames, n_fft) -> out (batch, maps, frames, bins), by PyTorch's operators."""

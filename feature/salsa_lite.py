@@ -7,9 +7,11 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from feature.mel import compiled_for, levels_db_, numbers
 from feature.stft import Scratch, SpectralFeature
+from feature.traced import angle
 
 SPEED_OF_SOUND = 343.0  # m/s
 
@@ -91,6 +93,16 @@ class SalsaLite(SpectralFeature):
         torch.atan2(imaginary, real, out=real)
         torch.mul(real, self.scale, out=out[:, channels:, :, :phases])
         out[:, channels:, :, phases:] = 0
+
+    def _traced(self, framed: Tensor) -> Tensor:
+        real, imaginary = (part[..., self._taken] for part in self._traced_spectrum(framed, self.hann))
+        levels = levels_db_(real * real + imaginary * imaginary)
+        real, imaginary = real[..., : self.phase_bins], imaginary[..., : self.phase_bins]
+        along = real[:, 1:] * real[:, :1] + imaginary[:, 1:] * imaginary[:, :1]
+        across = imaginary[:, 1:] * real[:, :1] - real[:, 1:] * imaginary[:, :1]
+        path = angle(across, along) * self.scale
+        path = functional.pad(path, (0, self.bins - self.phase_bins))
+        return torch.cat((levels, path), dim=1)
 
     def _finish(self, out: Tensor) -> None:
         levels_db_(out[:, : self.channels])

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from feature.audio import AudioFeature
+from feature.traced import frames_of, spectrum
 
 _CPU_BLOCK_SAMPLES = 2**15  # frames of a block times n_fft: all that is made of a block stays in the processor's cache
 
@@ -125,6 +126,9 @@ class SpectralFeature(AudioFeature):
         """As `AudioFeature.held`; written over the features."""
         if self.top_db is not None:
             levels = features[:, : self.level_maps]
+            if torch.compiler.is_exporting():
+                levels = torch.maximum(levels, (loudest - self.top_db).transpose(1, 2)[..., None])
+                return torch.cat((levels, features[:, self.level_maps :]), dim=1)
             torch.maximum(levels, (loudest - self.top_db).transpose(1, 2)[..., None], out=levels)
         return features
 
@@ -183,6 +187,8 @@ class SpectralFeature(AudioFeature):
     def _frames(self, waveform: Tensor) -> Tensor:
         """Block by block on the processor, at once elsewhere."""
         framed = self._framed(waveform)
+        if torch.compiler.is_exporting():
+            return self._traced(framed)
         batch, _, frames, _ = framed.shape
         out = torch.empty((batch, self.maps, frames, self.bins), device=waveform.device)
         scratch = Scratch(waveform.device)
@@ -206,7 +212,22 @@ class SpectralFeature(AudioFeature):
             raise ValueError(f"waveform {found}, the feature is made for (batch, {self.channels} channels, samples)")
         if waveform.shape[-1] < self.n_fft:
             raise ValueError(f"waveform of {waveform.shape[-1]} samples, a frame takes {self.n_fft}")
+        if torch.compiler.is_exporting():
+            return frames_of(waveform, self.n_fft, self.hop_length)
         return waveform.unfold(-1, self.n_fft, self.hop_length)
+
+    def _traced(self, framed: Tensor) -> Tensor:
+        """Frames (batch, channels, frames, n_fft) -> (batch, maps, frames, bins), for graphs that leave PyTorch.
+
+        By operators that every runtime has; `_compute` and `_finish` are for speed here.
+        """
+        raise ValueError(f"{type(self).__name__} cannot be part of a graph")
+
+    def _traced_spectrum(self, framed: Tensor, window: Tensor) -> tuple[Tensor, Tensor]:
+        """Real and imaginary part (..., n_fft / 2 + 1) float32, for such graphs."""
+        scale = framed.shape[-1] ** -0.5 if self._norm == "ortho" else 1.0
+        real, imaginary = spectrum(framed, window.to(self.precision))
+        return (real * scale).float(), (imaginary * scale).float()
 
     def _compute(self, framed: Tensor, out: Tensor, scratch: Scratch) -> None:
         """Frames (batch, channels, frames, n_fft) -> out (batch, maps, frames, bins)."""

@@ -45,6 +45,7 @@ from system.checkpoint import (
     stage_of,
     weights_of_other,
 )
+from system.exported import REFUSED
 from system.model import Model, StageModel
 from system.presets import preset_of
 from system.row import Init, Stage, System
@@ -440,7 +441,10 @@ def _weights_to_start_from(args: Arguments, system: System) -> tuple[dict[str, S
         weights = weights_of_other(args.init)
         if weights is not None:
             return {}, weights
-    return load_checkpoint(args.init).stages, None
+    checkpoint = load_checkpoint(args.init)
+    if checkpoint.graphs:
+        raise InputError(REFUSED, path=args.init)
+    return checkpoint.stages, None
 
 
 def _transferred(model: StageModel, weights: Weights, init: Init, path: str | None) -> dict[str, list[str]]:

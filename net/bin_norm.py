@@ -53,7 +53,8 @@ def conv_binnorm_relu_pool(x: Tensor, conv: nn.Conv2d, norm: BinNorm, pool: int)
     (batch, filters, T, bins // pool)
     """
     gradients = torch.is_grad_enabled()
-    if x.device.type != "cpu" or (gradients and norm.weight.detach().abs().min() < _SMALL):
+    plain = x.device.type != "cpu" or torch.compiler.is_exporting()
+    if plain or (gradients and norm.weight.detach().abs().min() < _SMALL):
         return functional.max_pool2d(functional.relu(norm(conv(x))), (1, pool))
     if conv.bias is None:
         raise ValueError("the convolution needs a bias")

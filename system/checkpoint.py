@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
 from net.weights import load_weights
+from system import exported
 from system.model import Model, StageModel
 from system.row import Statistics, System
 from system.table import SYSTEMS, system_named
@@ -60,6 +62,7 @@ class Checkpoint:
     recordings : names of those it was trained on, and of those it was chosen by
     level_dbfs : how loud the training recordings were (`doctor.levels`); None: unknown
     foreign : it is another project's file, which tells neither names nor array
+    graphs : files of the stages that are graphs in place of weights, see `system.exported`
     """
 
     system: str
@@ -72,6 +75,7 @@ class Checkpoint:
     recordings: dict[str, list[str]] = field(default_factory=dict)
     level_dbfs: float | None = None
     foreign: bool = False
+    graphs: dict[str, Path] = field(default_factory=dict)
 
     @property
     def iteration(self) -> int | None:
@@ -86,7 +90,8 @@ class Checkpoint:
 
 def save_checkpoint(path: str | os.PathLike[str], checkpoint: Checkpoint) -> None:
     """Write a checkpoint whole or not at all."""
-    content = {name: getattr(checkpoint, name) for name in Checkpoint.__dataclass_fields__ if name != "foreign"}
+    stored = Checkpoint.__dataclass_fields__.keys() - {"foreign", "graphs"}
+    content = {name: getattr(checkpoint, name) for name in Checkpoint.__dataclass_fields__ if name in stored}
     content["stages"] = {name: _as_dict(state) for name, state in checkpoint.stages.items()}
     write_weights_file(path, {"format": FORMAT, **content})
 
@@ -94,7 +99,7 @@ def save_checkpoint(path: str | os.PathLike[str], checkpoint: Checkpoint) -> Non
 def load_checkpoint(
     path: str | os.PathLike[str], *, classes: Sequence[str] | None = None, array: Array | None = None
 ) -> Checkpoint:
-    """Read a checkpoint of this project, of its earlier form, or the weights of another project's file.
+    """Read a checkpoint of this project, of its earlier form, an exported one, or the weights of another project.
 
     Parameters
     ----------
@@ -104,6 +109,8 @@ def load_checkpoint(
     ------
     InputError : as `util.checkpoint.read_weights_file`; weights of no system that is known
     """
+    if Path(path).suffix == exported.SUFFIX:
+        return _of_graphs(Path(path))
     content = read_weights_file(path)
     try:
         if content.get("format") == FORMAT:
@@ -154,7 +161,13 @@ def model_of(checkpoint: Checkpoint) -> Model:
     array = Array.from_dict(checkpoint.array)
     stages = {
         stage.name: stage_of(
-            checkpoint.stages[stage.name], system, stage.name, array, len(checkpoint.classes), checkpoint.visual
+            checkpoint.stages[stage.name],
+            system,
+            stage.name,
+            array,
+            len(checkpoint.classes),
+            checkpoint.visual,
+            checkpoint.graphs.get(stage.name),
         )
         for stage in system.stages
     }
@@ -162,9 +175,17 @@ def model_of(checkpoint: Checkpoint) -> Model:
 
 
 def stage_of(
-    state: StageState, system: System, name: str, array: Array, class_count: int, visual: bool
+    state: StageState,
+    system: System,
+    name: str,
+    array: Array,
+    class_count: int,
+    visual: bool,
+    graph: Path | None = None,
 ) -> StageModel:
-    """One stage of a checkpoint, weights loaded."""
+    """One stage of a checkpoint: weights loaded, or the graph that it was exported to."""
+    if graph is not None:
+        return exported.ExportedStage(graph, system.stage(name), state.settings, array, class_count, visual=visual)
     made = StageModel(
         system.stage(name), state.settings, array, class_count, visual=visual, statistics=state.statistics
     )
@@ -241,6 +262,30 @@ def _of_one_stage(content: dict[str, Any]) -> Checkpoint:
         content.get("settings", {}),
         content.get("recordings", {}),
     )
+
+
+def _of_graphs(path: Path) -> Checkpoint:
+    """One of the files of an exported system, with the others."""
+    metadata = exported.read_metadata(path)
+    try:
+        stages = {
+            name: StageState(state["settings"], {}, iteration=state["iteration"])
+            for name, state in metadata["stages"].items()
+        }
+        return Checkpoint(
+            metadata["system"],
+            metadata["array"],
+            metadata["classes"],
+            metadata["visual"],
+            stages,
+            metadata["thresholds"],
+            metadata["arguments"],
+            metadata["recordings"],
+            metadata["level_dbfs"],
+            graphs=exported.stage_files(path, metadata),
+        )
+    except (KeyError, TypeError, AttributeError):
+        raise InputError("has metadata that this version cannot read", path=path) from None
 
 
 def _as_dict(state: StageState) -> dict[str, Any]:

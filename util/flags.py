@@ -115,6 +115,12 @@ JOBS = {
             ),
         ),
         Job(
+            "export",
+            "-export CHECKPOINT",
+            "a checkpoint as an ONNX file, which runs without PyTorch and is a checkpoint for -infer and -eval",
+            (("-export RUN --out model.onnx", "features and network in one graph; -infer MINE.wav -em model.onnx"),),
+        ),
+        Job(
             "submit",
             "-submit",
             "predict the evaluation set for a challenge entry: csv files, metadata, zip",
@@ -270,6 +276,8 @@ def _jobs() -> tuple[Flag, ...]:
         Flag("infer", str, [], "recordings: sound files, each with its mp4 if it has one, or folders", group,
              ("infer",), short="-infer", metavar="FILE", many="some", **do),
         Flag("tune", bool, False, "search for better settings, stage by stage", group, ("tune",), "-tune", **do),
+        Flag("export", str, None, "checkpoint, or the folder of a run, to export to ONNX", group, ("export",),
+             short="-export", metavar="CHECKPOINT", **do),
         Flag("submit", bool, False,
              "predict the evaluation set (-evalwt, or foa_eval ... of the data root) with -em; csv, metadata, zip",
              group, ("submit",), short="-submit", **do),
@@ -346,8 +354,8 @@ def _system() -> tuple[Flag, ...]:
              metavar="S", above=0, framing=True),
         Flag("feature_config", str, "feature/feature.json", "base channel and channels per feature", group, TRAINING,
              metavar="FILE"),
-        Flag("threshold_config", str, None, "activity threshold per class, unification angle in degrees", group, models,
-             metavar="FILE", shown="util/threshold.json"),
+        Flag("threshold_config", str, None, "activity threshold per class, unification angle in degrees", group,
+             (*models, "export"), metavar="FILE", shown="util/threshold.json"),
         Flag("detector", str, "yolox_tiny",
              "person detector: yolox_nano, yolox_tiny, yolox_s, builtin or a path to an .onnx file", group, models,
              metavar="NAME", inherited=True, dataset=True),
@@ -437,7 +445,7 @@ def _recordings() -> tuple[Flag, ...]:
     return (
         Flag("out", str, None,
              "folder for what is written, with several recordings one below it for each; -submit: of the entry; "
-             "-tune: of the search", group, ("infer", "submit", "tune"), metavar="DIR",
+             "-tune: of the search; -export: the file", group, ("infer", "submit", "tune", "export"), metavar="DIR",
              shown="-infer: NAME_seld, -submit: submission_EDITION, in the working directory; -tune: tune_SYSTEM "
                    "beside the runs", role="job"),
         Flag("label", str, "Lastname_Institute_task3_1", "name of an entry", group, ("submit",), metavar="NAME"),

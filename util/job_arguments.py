@@ -25,6 +25,7 @@ class Arguments:
     eval: bool = False
     infer: list[str] = field(default_factory=list)
     tune: bool = False
+    export: str | None = None
     submit: bool = False
     check_submission: str | None = None
     data_root: list[str] = field(default_factory=lambda: ["data_dcase2023_task3"])

@@ -1,0 +1,230 @@
+"""Stages of a system as ONNX graphs: samples in, raw output out; features and statistics are part of the graph."""
+
+from __future__ import annotations
+
+import json
+import logging
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from net.onnx_layers import with_onnx_layers
+from system.model import StageModel
+from util.errors import InputError
+
+COMMAND = "pip install -r requirements-export.txt"
+OPSET = 18
+_LARGEST_DIFFERENCE = 1e-3  # between graph and network, of outputs about 1
+_EXAMPLE_FRAMES = 160  # of plans whose items have any length
+
+
+class Graph(nn.Module):
+    """What a stage computes, as a function of tensors that can be traced.
+
+    Parameters
+    ----------
+    model : the stage; it is left as it is
+    """
+
+    def __init__(self, model: StageModel):
+        super().__init__()
+        self.front, self.network = model.front, with_onnx_layers(model.network)
+
+    def forward(
+        self, waveform: Tensor, inside: Tensor, visual: Tensor | None = None, loudest: Tensor | None = None
+    ) -> tuple[Tensor, ...]:
+        """Raw output; and, of features that depend on the whole recording, what they must know of it.
+
+        Parameters
+        ----------
+        waveform : (batch, channels, samples) that the frames cover
+        inside : (batch, frames) bool, whether a frame lies inside of the recording; the others are padding
+        visual : what the producer of the system gives, (batch, looks, ...)
+        loudest : (batch, frames, numbers), see `feature.audio.AudioFeature.held`
+        """
+        audio = self.front.audio
+        features = audio(waveform)
+        found = () if loudest is None else (audio.loudest(features),)
+        if loudest is not None:
+            features = audio.held(features, loudest)
+        elif audio.held_over == "item":
+            features = audio.held(features, audio.loudest(features)[:, None])
+        if self.front.standardise is not None:
+            features = self.front.standardise(features)
+        features = torch.where(inside[:, None, :, None], features, self.front.padding)
+        seen = None if self.front.visual is None or visual is None else self.front.visual(visual)
+        return (self.network(features, seen).float(), *found)
+
+
+def export_stage(model: StageModel, visual_shape: tuple[int, ...] | None) -> bytes:
+    """A stage as the content of an ONNX file, compared with the network; `with_metadata` adds what it is.
+
+    Parameters
+    ----------
+    visual_shape : of one look at the picture; None: it takes none
+
+    Raises
+    ------
+    InputError : the exporter's packages are not installed
+    ValueError : it cannot be exported, or the graph computes something else
+    """
+    check_packages()
+    graph = Graph(model).eval()
+    names, example = _example(model, visual_shape, batch=2, seed=0)
+    with torch.no_grad(), _quiet():
+        program = torch.onnx.export(
+            graph,
+            tuple(example.get(name) for name in ("waveform", "inside", "visual", "loudest")),
+            input_names=names,
+            output_names=["raw", "level"][: 1 + ("loudest" in example)],
+            dynamic_shapes=_dynamic(model, example),
+            opset_version=OPSET,
+            dynamo=True,
+            verbose=False,
+        )
+        if program is None:
+            raise ValueError("torch.onnx.export gave nothing")
+        content = _tidied(program.model_proto)
+    _compare(model, content, visual_shape)
+    return content
+
+
+def with_metadata(content: bytes, metadata: Mapping[str, Any]) -> bytes:
+    """The content of an ONNX file with json values by name as its metadata."""
+    import onnx
+
+    proto = onnx.load_model_from_string(content)
+    onnx.helper.set_model_props(proto, {name: json.dumps(value) for name, value in metadata.items()})
+    made: bytes = proto.SerializeToString(deterministic=True)
+    return made
+
+
+def versions() -> dict[str, str]:
+    """Versions of what makes the graphs."""
+    from importlib import metadata
+
+    return {name: metadata.version(name) for name in ("torch", "onnx", "onnxscript", "onnxruntime")}
+
+
+def check_packages() -> None:
+    """Refuse where the exporter's packages are missing.
+
+    Raises
+    ------
+    InputError : with the command that installs them
+    """
+    try:
+        import onnx  # noqa: F401
+        import onnxscript  # noqa: F401
+    except ImportError as error:
+        raise InputError(f"-export needs the package {error.name}: {COMMAND}") from None
+
+
+def _example(
+    model: StageModel, visual_shape: tuple[int, ...] | None, *, batch: int, seed: int
+) -> tuple[list[str], dict[str, Tensor]]:
+    """Names of the inputs and inputs of that form: noise, the last frames outside of the recording."""
+    framing = model.plans.framing
+    whole = framing.samples_of(_EXAMPLE_FRAMES)
+    plan = model.plans.evaluation(np.array([whole]))
+    frames = plan.frames or _EXAMPLE_FRAMES
+    generator = torch.Generator().manual_seed(seed)
+    inside = torch.ones((batch, frames), dtype=torch.bool)
+    if plan.frames is not None:
+        inside[-1, frames // 2 :] = False
+    example = {
+        "waveform": 0.1
+        * torch.randn((batch, model.front.audio.channels, framing.samples_of(frames)), generator=generator),
+        "inside": inside,
+    }
+    if visual_shape is not None:
+        looks = len(plan.looks(plan.items(np.arange(1))[0])[0][1])
+        example["visual"] = torch.rand((batch, looks, *visual_shape), generator=generator)
+    if model.front.audio.held_over == "recording":
+        numbers = model.front.audio.loudest(model.front.audio(example["waveform"]))
+        example["loudest"] = numbers[:, None].expand(-1, frames, -1).contiguous()
+    return list(example), example
+
+
+def _dynamic(model: StageModel, example: Mapping[str, Tensor]) -> tuple[dict[int, Any] | None, ...]:
+    """Which sizes of the inputs are free: the batch, and frames where items have any length."""
+    plan = model.plans.evaluation(np.array([model.plans.framing.samples_of(_EXAMPLE_FRAMES)]))
+    batch = torch.export.Dim("batch") if plan.frames is not None else torch.export.Dim.AUTO
+    free: dict[str, dict[int, Any]] = {name: {0: batch} for name in example}
+    if plan.frames is None:
+        free["waveform"][2] = free["inside"][1] = torch.export.Dim.AUTO
+        if "loudest" in free:
+            free["loudest"][1] = torch.export.Dim.AUTO
+    return tuple(free.get(name) for name in ("waveform", "inside", "visual", "loudest"))
+
+
+def _tidied(proto: Any) -> bytes:
+    """A graph without the exporter's notes, which name files of this machine, and with names for its free sizes."""
+    names: dict[str, str] = {}
+    for value, due in zip((*proto.graph.input, *proto.graph.output), (_AXES.get(v.name) for v in _values(proto))):
+        for position, size in enumerate(value.type.tensor_type.shape.dim):
+            if size.dim_param:
+                names[size.dim_param] = due[position] if due and position < len(due) else names.get(size.dim_param, "")
+                size.dim_param = names[size.dim_param] or size.dim_param
+    for value in proto.graph.output:
+        size = value.type.tensor_type.shape.dim[0]
+        if not size.dim_param:
+            raise ValueError(f"the exporter has fixed the batch at {size.dim_value}")
+    for node in proto.graph.node:
+        del node.metadata_props[:]
+        node.ClearField("doc_string")
+    del proto.graph.value_info[:], proto.graph.metadata_props[:], proto.metadata_props[:]
+    made: bytes = proto.SerializeToString(deterministic=True)
+    return made
+
+
+_AXES = {
+    "waveform": ("batch", "channels", "samples"),
+    "inside": ("batch", "frames"),
+    "visual": ("batch", "looks"),
+    "loudest": ("batch", "frames"),
+    "level": ("batch",),
+}
+
+
+def _values(proto: Any) -> Iterator[Any]:
+    yield from proto.graph.input
+    yield from proto.graph.output
+
+
+def _compare(model: StageModel, content: bytes, visual_shape: tuple[int, ...] | None) -> None:
+    """Run the graph as users do, with another batch than it was traced with."""
+    from system.exported import open_session
+
+    _, inputs = _example(model, visual_shape, batch=3, seed=1)
+    session = open_session(content, torch.device("cpu"))
+    (made, *_) = session.run(None, {name: value.numpy() for name, value in inputs.items()})
+    batch = {"waveform": inputs["waveform"], "labels": None}
+    batch["frames"] = torch.where(inputs["inside"], torch.arange(inputs["inside"].shape[1]), -1)
+    batch.update({name: inputs[name] for name in ("visual", "loudest") if name in inputs})
+    with torch.inference_mode():
+        due = model.network(*model.front(batch)).float().numpy()
+    difference = float(np.abs(made - due).max()) if made.shape == due.shape else np.inf
+    if not difference <= _LARGEST_DIFFERENCE * max(1.0, float(np.abs(due).max())):
+        raise ValueError(f"the graph's output differs from the network's by {difference:g}")
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """The exporter's remarks on its own steps are left out."""
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels):
+            logger.setLevel(level)

@@ -1,0 +1,55 @@
+"""Untrained checkpoints of any system, and exports of them, for tests of ONNX files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from system.checkpoint import Checkpoint, StageState, save_checkpoint
+from system.model import StageModel
+from system.presets import preset_of
+from system.table import system_named
+from tests.checkpoints import bursts
+from util.job_arguments import Arguments
+from util.microphone_arrays import ARRAYS
+
+CLASSES = ("one", "two", "three")
+
+
+def untrained_system(
+    path: Path, net: str, *, array: str = "foa", visual: bool = False, settings: Mapping[str, Any] | None = None
+) -> Path:
+    """Write a checkpoint of a system's untrained networks, its features standardised by those of some noise.
+
+    Parameters
+    ----------
+    settings : changes of the system's own
+    """
+    torch.manual_seed(0)
+    system, preset = system_named(net), preset_of(net)
+    arguments = {"net": net, "edition": "2023", **({} if preset is None else preset.arguments)}
+    args = Arguments.of({**arguments, "set": [f"{name}={value}" for name, value in (settings or {}).items()]})
+    states = {}
+    for stage in system.stages:
+        made, statistics = stage.settings(args, ARRAYS[array]), None
+        front, plans = stage.front(made, ARRAYS[array], visual, None), stage.plans(made)
+        if stage.statistics:
+            noise = torch.from_numpy(bursts(2.0, rate_hz=plans.framing.rate_hz))[None, : ARRAYS[array].channels]
+            features = front.audio(noise)[0]
+            statistics = {"feature": made["feature"], "mean": features.mean(1), "scale": features.std(1) + 1e-3}
+        model = StageModel(stage, made, ARRAYS[array], len(CLASSES), visual=visual, statistics=statistics)
+        states[stage.name] = StageState(made, model.network.state_dict(), statistics)
+    checkpoint = Checkpoint(
+        net, ARRAYS[array].to_dict(), list(CLASSES), visual, states, arguments={"detector": "builtin"}
+    )
+    save_checkpoint(path, checkpoint)
+    return path
+
+
+def angles_apart_deg(first: np.ndarray, second: np.ndarray) -> float:
+    """Largest difference of azimuths in degrees, across the seam too."""
+    return float(np.abs((first - second + 180) % 360 - 180).max(initial=0))
