@@ -27,6 +27,11 @@ COMMANDS = (
         "fetch a data set: resumed, checked, unpacked into its layout",
     ),
     Command(
+        ("convert", "stereo"),
+        "dataset.convert_stereo",
+        "clips of the DCASE2025 form out of STARSS23 or its kin: a stereo pair, a camera's view, folded labels",
+    ),
+    Command(
         ("check",),
         "doctor.check",
         "the doctor: levels, missing files, channel order, signs, turns and delays that do not fit labels or picture",

@@ -38,8 +38,8 @@ class SceneLayout:
 
 SCENES = {
     "starss23": SceneLayout("168 recordings of 30 s to 9 min, 7.5 h"),
-    "starss22": SceneLayout("121 recordings, 5 h", {"formats": ("foa", "mic"), "video": False}),
-    "dcase2024": SceneLayout("STARSS23 and 1,200 synthetic minutes", {"formats": ("foa", "mic")}),
+    "starss22": SceneLayout("121 recordings", {"formats": ("foa", "mic"), "video": False}),
+    "dcase2024": SceneLayout("STARSS23 and synthetic recordings", {"formats": ("foa", "mic")}),
     "stereo2025": SceneLayout(
         "30,000 clips of 5 s",
         {

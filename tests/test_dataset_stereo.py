@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import csv
 import json
+import re
+import shutil
 from pathlib import Path
 
 import cv2
@@ -12,6 +15,8 @@ import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dataset.__main__ import main as dataset
+from dataset.convert_stereo import plan
 from dataset.layouts import DataRoot
 from dataset.lists import list_file
 from dataset.recordings import Labels, recordings_from_list
@@ -20,11 +25,14 @@ from dcase2022_task3_seld_metrics.distances import fold_azimuth_deg as folded_by
 from simulation.__main__ import main as simulate
 from simulation.receivers import receiver_for
 from util.angles import direction_from_degrees, fold_azimuth_deg
+from util.audio import write_audio
 from util.camera import Equirectangular
 from util.cli import run_main
-from util.dialects import read_events
+from util.dialects import read_events, write_events
 from util.events import EventTable
+from util.files import write_json
 from util.microphone_arrays import ARRAYS
+from util.video import VideoWriter, read_frames, video_info
 
 angles = st.floats(-180, 180, allow_nan=False)
 
@@ -120,3 +128,167 @@ def test_layouts_have_their_formats(tmp_path: Path, capsys, options, rule):
     assert run_main(simulate, ["--out", str(tmp_path / "out"), "--quiet", *options]) == 2
     (line,) = capsys.readouterr().err.strip().splitlines()
     assert rule in line and not (tmp_path / "out").exists()
+
+
+# `python -m dataset convert stereo`
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory) -> Path:
+    """Two recordings of 8 and 6 s of a plane wave of noise that comes from the marker in the video."""
+    root = tmp_path_factory.mktemp("source") / "data"
+    rng = np.random.default_rng(1)
+    for split, fold, seconds, azimuth in (("dev-train-sony", 3, 8.0, 70), ("dev-test-tau", 4, 6.0, -130)):
+        name = f"fold{fold}_room1_mix001"
+        noise = 0.1 * rng.standard_normal(round(seconds * 24000))
+        write_audio(root / "foa_dev" / split / f"{name}.wav", plane_wave(azimuth, 10) * noise, 24000)
+        frame = np.arange(10, round(seconds * 10))
+        table = EventTable.make(
+            frame=frame,
+            class_index=np.full(len(frame), 5),
+            source=np.ones(len(frame)),
+            azimuth_deg=np.full(len(frame), azimuth),
+            elevation_deg=np.full(len(frame), 10),
+            distance_m=np.full(len(frame), 1.5),
+        )
+        write_events(root / "metadata_dev" / split / f"{name}.csv", table)
+        sphere = Equirectangular(480, 240)
+        x, y = np.floor(sphere.project(direction_from_degrees(azimuth, 10))[0]).astype(int)
+        path = root / "video_dev" / split / f"{name}.mp4"
+        with VideoWriter(path, 480, 240, 10) as writer:
+            for number in range(round(seconds * 10)):
+                picture = np.full((240, 480, 3), 40, np.uint8)
+                if number >= 10:
+                    picture[y - 4 : y + 5, np.arange(x - 4, x + 5) % 480] = 255
+                writer.write(picture)
+    write_json(root / "dataset.json", {"name": "made up", "synthetic": True})
+    return root
+
+
+def convert(*options: str | Path) -> int:
+    return run_main(dataset, ["convert", "stereo", *map(str, options), "--workers", "1", "--quiet"])
+
+
+@pytest.fixture(scope="module")
+def clips(source, tmp_path_factory) -> Path:
+    out = tmp_path_factory.mktemp("clips") / "stereo"
+    assert convert(source, "--out", out, "--clips", "8", "--seed", "3") == 0
+    return out
+
+
+def test_clips_are_heard_seen_and_labelled_alike(clips, source):
+    """In every clip: the pair by the formula, sample for sample; the label where it sounds; the marker seen there."""
+    root = DataRoot(clips)
+    assert root.layout.name == "stereo2025" and root.view == "perspective" and root.synthetic
+    lists = root.layout.lists(clips)
+    recordings = [
+        one for name in sorted(lists) if "audiovisual" not in name
+        for one in recordings_from_list(list_file(name, [root]), [root], need_labels=True, need_video=True)
+    ]  # fmt: skip
+    assert len(recordings) == 8 and {one.split for one in recordings} == {"train", "test"}
+    shown = 0
+    for one in recordings:
+        stem, yaw, start = re.fullmatch(r"(fold\d_room1_mix001)_deg(\d{3})_start(\d{4})", one.name).groups()
+        yaw, start = int(yaw), int(start)
+        foa, _ = soundfile.read(next(source.rglob(f"{stem}.wav")), dtype="float64", always_2d=True)
+        due = stereo_sound(foa.T[:, start * 2400 : start * 2400 + 120000], yaw)
+        sound, rate = soundfile.read(one.audio, dtype="float64", always_2d=True)
+        assert rate == 24000 and np.abs(sound.T - due).max() <= 0.5 / 32768 + 1e-7
+        table = read_events(one.labels, "dcase2025")
+        azimuth = 70 if "fold3" in stem else -130
+        assert (table.azimuth_deg == np.rint(fold_azimuth_deg(azimuth - yaw))).all() and (table.distance_m == 1.5).all()
+        assert table.frame.tolist() == [frame for frame in range(50) if frame + start >= 10]
+        place, visible = camera_at(yaw).project(direction_from_degrees(azimuth, 10))
+        assert set(table.onscreen) == {float(visible)}
+        info = video_info(one.video)
+        assert (info.width, info.height, round(float(info.fps), 3)) == (640, 360, 10.0)
+        pictures = [frame[..., 0] for _, frame in read_frames(one.video)]
+        assert len(pictures) == 50
+        bright = np.argwhere(pictures[-1] > 150)
+        inside = 20 < place[0] < 620 and 20 < place[1] < 340 if np.isfinite(place).all() else False
+        if inside:
+            shown += 1
+            assert np.abs(bright.mean(axis=0) + 0.5 - place[::-1]).max() < 3
+        elif not visible:
+            assert not len(bright) or np.abs(bright - [180, 320]).max(axis=0).max() > 140
+        if start < 10:  # the marker comes with the sound
+            assert (pictures[10 - start - 1] > 150).sum() == 0
+    assert shown >= 1
+    with open(clips / "provenance.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert {row["clip"] for row in rows} == {one.name for one in recordings}
+    assert all(row["clip"].endswith(f"start{round(float(row['start_s']) * 10):04d}") for row in rows)
+    assert "seed 3" in (clips / "README.md").read_text()
+
+
+def test_an_interrupted_conversion_goes_on_and_more_clips_are_the_same_and_more(clips, source, tmp_path, capsys):
+    out = tmp_path / "again"
+    assert convert(source, "--out", out, "--clips", "8", "--seed", "3", "--no-video") == 0
+    names = sorted(path.stem for path in (out / "stereo_dev").rglob("*.wav"))
+    assert names == sorted(path.stem for path in (clips / "stereo_dev").rglob("*.wav"))
+    assert not (out / "video_dev").exists()
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    next((out / "metadata_dev").rglob("*.csv")).unlink()
+    capsys.readouterr()
+    assert convert(source, "--out", out, "--clips", "8", "--seed", "3", "--no-video") == 0
+    assert "8 clips of 2 recordings, 7 are there" in capsys.readouterr().out
+    assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
+    assert convert(source, "--out", out, "--clips", "11", "--seed", "3", "--no-video") == 0
+    more = {path.stem for path in (out / "stereo_dev").rglob("*.wav")}
+    assert len(more) == 11 and more > set(names)
+    assert convert(source, "--out", out, "--seed", "4", "--no-video") == 2
+    assert "holds clips made with another seed" in capsys.readouterr().err
+
+
+def test_default_covers_the_time_once_and_the_seed_decides(source):
+    root = DataRoot(source)
+    recordings = recordings_from_list(list_file("dcase2023t3_foa_devtrain.txt", [root]), [root])
+    first = plan(recordings, 50, 0)
+    assert first == plan(recordings, 50, 0) != plan(recordings, 50, 1)
+    assert sum(len(job.clips) for job in plan(recordings, None, 0)) == 2  # 8 s by clips of 5 s
+    (job,) = first
+    assert len(set(job.clips)) == 50 and max(clip.start for clip in job.clips) <= 30
+    yaws = [clip.yaw_deg for clip in plan(recordings, 4000, 0)[0].clips]
+    assert min(yaws) == 0 and max(yaws) == 359 and 150 < np.mean(yaws) < 210
+
+
+def test_what_cannot_be_converted_is_one_line(source, clips, tmp_path, capsys, monkeypatch):
+    def said(*options: str | Path) -> str:
+        assert convert(*options) == 2
+        lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error:")]
+        assert len(lines) == 1
+        return lines[0]
+
+    out = tmp_path / "out"
+    assert "no such data root" in said(tmp_path / "nowhere", "--out", out)
+    assert "is of layout stereo2025; clips are made of STARSS23" in said(clips, "--out", out)
+    (tmp_path / "empty").mkdir()
+    assert "has no recordings with labels in foa_dev" in said(tmp_path / "empty", "--out", out)
+    assert "is the source; --out needs a folder of its own" in said(source, "--out", source)
+    assert "--clips must be at least 1, got 0" in said(source, "--out", out, "--clips", "0")
+    assert "there are only" in said(source, "--out", out, "--clips", "999999")
+    (tmp_path / "file").write_text("x")
+    assert "is a file; --out needs a folder" in said(source, "--out", tmp_path / "file")
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "thesis.tex").write_text("x")
+    assert "holds something else (thesis.tex)" in said(source, "--out", tmp_path / "full")
+    usage = shutil.disk_usage(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=100))
+        assert "of disk, 100 B are free" in said(source, "--out", tmp_path / "disk", "--no-video")
+    copy = tmp_path / "copy"
+    shutil.copytree(source, copy, ignore=shutil.ignore_patterns("list_dataset", "dev-test-tau"))
+    (video,) = copy.rglob("*.mp4")
+    with VideoWriter(video, 160, 90, 10) as writer:
+        writer.write(np.zeros((90, 160, 3), np.uint8))
+    assert "is 160x90: a picture of all directions is twice as wide as high" in said(copy, "--out", tmp_path / "flat")
+    with VideoWriter(video, 480, 240, 10) as writer:
+        for _ in range(5):
+            writer.write(np.zeros((240, 480, 3), np.uint8))
+    assert "is shorter than its sound: no picture at" in said(copy, "--out", tmp_path / "short", "--clips", "3")
+    (labels,) = copy.rglob("*.csv")
+    labels.write_text("0,1,0,10,20\n")
+    assert "has no distances, which labels of 2025 need" in said(copy, "--out", tmp_path / "old", "--no-video")
+    labels.write_text("nonsense\n")
+    assert "line 1" in said(copy, "--out", tmp_path / "bad", "--no-video")
+    assert not [path for path in tmp_path.rglob("*") if "partial" in path.name]
