@@ -67,6 +67,8 @@ class DataSet:
     record : number of its Zenodo record; None: its files come from `url`
     files : what is fetched; (): all that the record lists
     remark : what else one must know
+    root : folder that it goes to by default; "": data_NAME
+    joins : layout of a root that becomes one of its own layout when it is added there
     """
 
     name: str
@@ -81,11 +83,18 @@ class DataSet:
     files: tuple[Source, ...] = ()
     url: str = ""
     remark: str = ""
+    root: str = ""
+    joins: str = ""
 
     @property
     def weights(self) -> bool:
         """Whether it is weights of a network: they go to the cache of the project."""
         return self.layout is None
+
+    @property
+    def folder(self) -> str:
+        """Data root that it goes to by default."""
+        return self.root or f"data_{self.name}"
 
     @property
     def size(self) -> int | None:
@@ -147,6 +156,7 @@ CATALOGUE = {
                 _md5("LICENSE", "1c11108eda7c915172b10c48276cc189", 1194),
             ),
             remark="the whole record is about 16.3 GB; recordings to evaluate have no labels; 12 have no video",
+            root="data_dcase2023_task3",
         ),
         DataSet(
             "starss22",
@@ -262,7 +272,9 @@ CATALOGUE = {
                     start=1,
                 )
             ),
-            remark="goes into the folder of STARSS23: --to data_dcase2024, after starss23 --to data_dcase2024",
+            remark="the edition trains on it and on STARSS23: download starss23 --to data_dcase2024_task3, too",
+            root="data_dcase2024_task3",
+            joins="starss23",
         ),
         DataSet(
             "stereo2025",
@@ -278,6 +290,7 @@ CATALOGUE = {
                 _md5(f"{kind}.zip") for kind in ("stereo_dev", "video_dev", "metadata_dev", "stereo_eval", "video_eval")
             ),
             remark="30,000 clips with labels, 10,000 to evaluate; `python -m dataset convert stereo` makes such clips",
+            root="data_dcase2025_task3",
         ),
         DataSet(
             "yolox",

@@ -40,8 +40,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--to",
         metavar="DIR",
-        help="data root to make, or to add to [data_NAME; weights: the cache of the project, which is where they are "
-        "looked for]",
+        help="data root to make, or to add to [data_NAME, as list NAME says; weights: the cache of the project, which "
+        "is where they are looked for]",
     )
     parser.add_argument("--keep-archives", action="store_true", help="archives stay in DIR/archives when unpacked")
     parser.add_argument("--plan", action="store_true", help="say what would be done, and how much disk it needs")
@@ -57,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
     """
     row = dataset_named(args.name)
     only = [name.strip() for name in args.only.split(",") if name.strip()]
-    root = Path(args.to) if args.to else cache_folder() if row.weights else Path(f"data_{row.name}")
+    root = Path(args.to) if args.to else cache_folder() if row.weights else Path(row.folder)
     if root.exists() and not root.is_dir():
         raise InputError("is a file; --to needs a folder", path=root)
     files = chosen(row, known_files(row), only)
@@ -343,7 +343,11 @@ def _blocks(source: Any) -> Iterator[bytes]:
 
 
 def _describe(row: DataSet, root: Path) -> None:
-    """dataset.json of a root that has none; the layout of the last data set that was added is not written over."""
+    """dataset.json of a root that has none; of one that the data set joins, the layout that it then has."""
     path = root / "dataset.json"
-    if not path.exists():
-        write_json(path, {"name": row.title, "layout": row.layout, "licence": row.licence, "citation": row.citation})
+    about = {"name": row.title, "layout": row.layout, "licence": row.licence, "citation": row.citation}
+    found = read_json(path) if path.exists() else None
+    if found is None:
+        write_json(path, about)
+    elif row.joins and isinstance(found, dict) and found.get("layout") == row.joins:
+        write_json(path, {**found, "name": f"{found.get('name', row.joins)}; {row.title}", "layout": row.layout})

@@ -71,7 +71,8 @@ def details(row: DataSet) -> str:
         f"size        {size_of(row)} to download",
         f"comes from  {row.place}",
         f"citation    {row.citation}",
-        f"layout      {row.layout or 'none: goes to the cache'}",
+        f"layout      {row.layout or 'none'}",
+        f"goes to     {'the cache' if row.weights else row.folder}, unless --to says otherwise",
     ]
     if row.remark:
         lines.append(f"remark      {row.remark}")

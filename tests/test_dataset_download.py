@@ -281,12 +281,15 @@ def test_pieces_of_one_zip_go_into_the_layout(tmp_path, monkeypatch):
     whole = zipped(inside, stored=True)
     names = [file.name for file in row.files]
     pieces = {name: whole[len(whole) * n // 5 : len(whole) * (n + 1) // 5] for n, name in enumerate(names)}
+    (tmp_path / "d").mkdir()
+    (tmp_path / "d" / "dataset.json").write_text('{"name": "STARSS23", "layout": "starss23", "batch_size": 4}')
     with served(Records({row.record: pieces})) as running:
         monkeypatch.setenv("AV_SELD_ZENODO_URL", running.url)
         assert run_main(dataset, ["download", row.name, "--to", str(tmp_path / "d"), "--quiet"]) == 0
     assert got(tmp_path / "d") == {
         "foa_dev/dev-train-synth/fold1_room1_mix001.wav": wav(3), "DCASE Task 3/notes.txt": b"hello"}  # fmt: skip
-    assert json.loads((tmp_path / "d" / "dataset.json").read_text())["layout"] == "dcase2024"
+    about = json.loads((tmp_path / "d" / "dataset.json").read_text())
+    assert about["layout"] == "dcase2024" and about["batch_size"] == 4  # a root of STARSS23 that it joins
 
 
 def test_files_that_only_the_record_knows(tmp_path, monkeypatch):
@@ -322,7 +325,9 @@ def test_the_list_names_every_set(capsys):
     assert run_main(dataset, ["list", "--json"]) == 0
     assert {one["name"] for one in json.loads(capsys.readouterr().out)} == set(CATALOGUE)
     assert run_main(dataset, ["list", "nothing"]) == 2
-    # of the data sets that the issue asks for, none is missing
+    page = (Path(__file__).parents[1] / "docs" / "data.md").read_text()
+    assert all(f"`{name}`" in page for name in CATALOGUE)
+    # of the data sets of this field, none is missing
     wanted = {
         "starss22",
         "starss23",
