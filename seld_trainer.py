@@ -13,11 +13,13 @@ import torch
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
+from net.sync_norm import synchronise
 from system.checkpoint import StageState
 from system.model import StageModel
 from system.recipes import SCHEDULES
 from util.errors import InputError
 from util.one_process import Processes
+from util.together import same_buffers
 
 
 class Batches(Protocol):
@@ -54,10 +56,11 @@ class SELDTrainer:
     fabric : device, precision, processes; already launched
     model : the stage, on the fabric's device
     make_loader : first step -> batches of this process from that step on
-    on_checkpoint : called on the first process with (iteration, state of the stage) at every interval and at the
-        end; stores, validates, and returns True where training should stop
+    on_checkpoint : called on every process with (iteration, state of the stage) at every interval and at the end: the
+        first stores, all validate; returns True where training should stop, which counts on the first
     on_loss : called on the first process with (iteration, loss, learning rate) every `log_interval` iterations, with
         the mean loss of the iterations since the last call
+    sync_batchnorm : batch norm over the windows of all processes
     """
 
     def __init__(
@@ -70,11 +73,14 @@ class SELDTrainer:
         on_checkpoint: Callable[[int, StageState], bool] | None = None,
         on_loss: Callable[[int, float, float], None] | None = None,
         log_interval: int = 20,
+        sync_batchnorm: bool = False,
     ):
         self.fabric, self.model, self.settings, self.recipe = fabric, model, settings, model.stage.recipe
         self.make_loader, self.on_checkpoint, self.on_loss = make_loader, on_checkpoint, on_loss
         self.log_interval = min(log_interval, settings.model_save_interval)
         self._factor = self.recipe.schedule or SCHEDULES[settings.schedule]
+        if sync_batchnorm and fabric.world_size > 1:
+            synchronise(model.network)
         optimiser = self.recipe.optimiser(model.network.parameters(), settings.learning_rate, settings.weight_decay)
         self.wrapped, self.optimiser = fabric.setup(model, optimiser)
         self.average: AveragedModel | None = None
@@ -98,9 +104,9 @@ class SELDTrainer:
         self.iteration = state.iteration
         rank, states = self.fabric.global_rank, trained["random_states"]
         if len(states["cpu"]) == self.fabric.world_size:
-            torch.set_rng_state(states["cpu"][rank].cpu())
+            torch.set_rng_state(states["cpu"][rank].cpu().clone())  # a row of a matrix would be read from its first
             if self.fabric.device.type == "cuda" and "cuda" in states:
-                torch.cuda.set_rng_state(states["cuda"][rank].cpu(), self.fabric.device)
+                torch.cuda.set_rng_state(states["cuda"][rank].cpu().clone(), self.fabric.device)
         else:
             torch.manual_seed(self.settings.seed + 1_000_003 * self.iteration + rank)
 
@@ -155,7 +161,7 @@ class SELDTrainer:
         return loss.detach()
 
     def _log(self, losses: list[torch.Tensor], progress: tqdm) -> None:
-        mean = float(torch.stack(losses).mean())
+        mean = self._over_processes(torch.stack(losses).mean())
         losses.clear()
         progress.set_postfix(loss=f"{mean:.4f}", refresh=False)
         if self.on_loss is not None and self.fabric.is_global_zero:
@@ -166,15 +172,23 @@ class SELDTrainer:
                 "--precision 32; the last checkpoint before is kept"
             )
 
+    def _over_processes(self, value: torch.Tensor) -> float:
+        """The mean over the processes, whose windows are as many."""
+        if self.fabric.world_size == 1:
+            return float(value)
+        return float(self.fabric.all_gather(value).mean())
+
     def _save(self, progress: tqdm) -> bool:
         """Have the state of the stage stored and looked at; whether training should stop, the same in all processes."""
+        same_buffers(self.fabric, self.model)
         stop, state = False, self.state()
-        if self.fabric.is_global_zero and self.on_checkpoint is not None:
+        if self.on_checkpoint is not None:
             start = time.monotonic()
             progress.clear()
             with self._averaged():
                 stop = bool(self.on_checkpoint(self.iteration, state))
-            progress.start_t += time.monotonic() - start  # the estimate is of training alone
+            if not progress.disable:
+                progress.start_t += time.monotonic() - start  # the estimate is of training alone
         stop = bool(self.fabric.broadcast(stop)) if self.fabric.world_size > 1 else stop
         self.model.train()
         return stop

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,8 +26,11 @@ from util.dialects import dialect_named, write_events
 from util.errors import InputError
 from util.events import EventTable
 from util.files import folder_written_whole, write_array, write_json, write_text
+from util.together import gathered, share
 
 ClipRule = Callable[[Sequence[np.ndarray], Sequence[np.ndarray]], tuple[dict[str, float], np.ndarray]]
+
+_SHARED_AT_A_TIME = 16  # recordings of each of several processes
 
 
 def check_edition(edition: str, output_format: OutputFormat) -> None:
@@ -118,8 +121,13 @@ class SELDValidator:
     ) -> Validation:
         """Predict every recording, write one csv each (and its raw output), score those that have labels.
 
-        The folders hold exactly the recordings of this call afterwards; what they held stays until all is done.
+        The folders hold exactly the recordings of this call afterwards; what they held stays until all is done. Several
+        processes share the recordings; the first one gathers, writes and scores.
         """
+        if not predictor.fabric.is_global_zero:
+            for _ in self._predictions(predictor):
+                pass
+            return Validation(None, None, {}, {}, tuple(self.source.recordings))
         with contextlib.ExitStack() as stack:
             csv_whole = stack.enter_context(folder_written_whole(csv_dir))
             raw_whole = None if raw_dir is None else stack.enter_context(folder_written_whole(raw_dir))
@@ -139,7 +147,7 @@ class SELDValidator:
         detection = _Detection(apart) if self.precision and apart is not None else None
         seconds = sum(recording.duration_s for recording in self.source.recordings)
         with tqdm(total=round(seconds), desc=description, unit="s", mininterval=0.5, leave=False) as progress:
-            for prediction in predictor.predict(self.source):
+            for prediction in self._predictions(predictor):
                 recording = prediction.recording
                 # scored is what the csv file says: 2019 writes whole degrees
                 events = events_in_file(
@@ -172,6 +180,27 @@ class SELDValidator:
         loss = float(np.mean(losses)) if losses else None
         precision = {} if detection is None else detection.precision(predictor.thresholds)
         return Validation(scores, loss, reference, estimated, tuple(self.source.recordings), precision)
+
+    def _predictions(self, predictor: SELDPredictor) -> Iterator[Prediction]:
+        """In the order of the recordings; of several processes all must ask, and the first one is told of all.
+
+        Each predicts its share of so many recordings at a time that their raw outputs fit into memory.
+        """
+        processes, recordings = predictor.fabric, self.source.recordings
+        if processes.world_size == 1:
+            yield from predictor.predict(self.source)
+            return
+        step = _SHARED_AT_A_TIME * processes.world_size
+        for first in range(0, len(recordings), step):
+            due = recordings[first : first + step]
+            own = replace(self.source, recordings=share(processes, due))
+
+            def made(own: Source = own) -> list[Prediction]:
+                return list(predictor.predict(own)) if own.recordings else []
+
+            parts = [iter(part) for part in gathered(processes, made, to_first=True)]
+            if parts:
+                yield from (next(parts[place % len(parts)]) for place in range(len(due)))
 
     def _write_raw(self, raw_dir: Path, prediction: Prediction) -> None:
         recording = prediction.recording

@@ -47,12 +47,20 @@ class RunningStatistics:
         off = x - mean
         # the second term is 0 but for rounding: it takes the error of the mean out again
         squares = off.square().sum(dim=0) - off.sum(dim=0).square() / len(x)
+        self._take(len(x), mean, total, squares)
+
+    def join(self, other: RunningStatistics) -> None:
+        """Take in the rows that other statistics are of."""
+        if other.mean is not None and other.variance is not None:
+            self._take(other.count, other.mean, other.mean * other.count, other.variance * other.count)
+
+    def _take(self, rows: int, mean: Tensor, total: Tensor, squares: Tensor) -> None:
         if self.mean is None or self.variance is None:
-            self.count, self.mean, self.variance = len(x), mean, squares / len(x)
+            self.count, self.mean, self.variance = rows, mean, squares / rows
             return
-        before, count = self.count, self.count + len(x)
-        known = self.mean.to(x.device), self.variance.to(x.device)
-        ratio = before / len(x)
+        before, count = self.count, self.count + rows
+        known = self.mean.to(mean.device), self.variance.to(mean.device)
+        ratio = before / rows
         squares = known[1] * before + squares + ratio / count * (known[0] * before / ratio - total).square()
         self.count, self.mean, self.variance = count, (known[0] * before + total) / count, squares / count
 

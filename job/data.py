@@ -28,7 +28,9 @@ from util.errors import InputError
 from util.flags import DEFAULTS, FLAGS, FRAMING
 from util.job_arguments import Arguments
 from util.microphone_arrays import FLAG_OF_ARRAY, Array, array_of_flag
+from util.one_process import Processes
 from util.runs import MONITOR
+from util.together import gathered, share
 
 VIDEO_FOLDERS = ("video_360x180_dev", "video_dev")
 
@@ -261,7 +263,11 @@ def common_classes(roots: Sequence[DataRoot], class_num: int | None) -> tuple[st
 
 
 def detect_people(
-    args: Arguments, recordings: Sequence[Recording], evaluated: Sequence[Recording] = (), plans: Sequence[Plans] = ()
+    args: Arguments,
+    recordings: Sequence[Recording],
+    evaluated: Sequence[Recording] = (),
+    plans: Sequence[Plans] = (),
+    processes: Processes | None = None,
 ) -> None:
     """Make the box files that are missing.
 
@@ -270,6 +276,7 @@ def detect_people(
     recordings : that are looked at at any time
     evaluated : that are looked at where the windows of an evaluation are: their box files may hold no more than that
     plans : of the stages that evaluate
+    processes : that share the videos; None: this one does it all
     """
     from object_detection import box_rate, ensure_boxes  # onnxruntime and PyAV, only where there is a video
 
@@ -280,9 +287,17 @@ def detect_people(
             looks = [recording_looks_s(recording, one, args.clip_s) for one in plans]
             times_s[recording.video] = np.unique(np.concatenate([times_s.get(recording.video, np.zeros(0)), *looks]))
     times_s |= {recording.video: None for recording in recordings if recording.video is not None}
-    videos = sorted(times_s)
-    if videos:
-        ensure_boxes(videos, args.detector, rate_hz=rate_hz, times_s=[times_s[video] for video in videos])
+
+    def detect(videos: Sequence[Path], progress: bool) -> None:
+        if videos:
+            due = [times_s[video] for video in videos]
+            ensure_boxes(videos, args.detector, rate_hz=rate_hz, times_s=due, progress=progress)
+
+    if processes is None:
+        detect(sorted(times_s), True)
+    else:
+        own, first = share(processes, sorted(times_s)), processes.is_global_zero
+        gathered(processes, lambda: detect(own, first))
 
 
 def recording_looks_s(recording: Recording, plans: Plans, clip_s: float | None = None) -> np.ndarray:

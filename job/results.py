@@ -47,9 +47,13 @@ class Results:
         self.train_loss = float("nan")
 
     def open(self, resumed_at: int | None) -> None:
+        if not self.evaluation.fabric.is_global_zero:
+            return
         self.monitor = Monitor(self.run_dir, purge_step=None if resumed_at is None else resumed_at + 1)
 
     def close(self) -> None:
+        if not self.evaluation.fabric.is_global_zero:
+            return
         if self.last is not None and self.last[1].scores is not None:
             self.monitor.hparams(self.args.to_dict(), self.last[1].scores.overall)
         self.monitor.close()
@@ -59,9 +63,14 @@ class Results:
         self.monitor.scalars(iteration, {"Loss/train": loss, "Optimizer/lr": learning_rate})
 
     def checkpoint(self, iteration: int, state: StageState) -> bool:
-        """Write a checkpoint, validate it, and offer it for selection; whether it is time to stop."""
+        """Write a checkpoint, validate it, and offer it for selection; whether it is time to stop.
+
+        All processes predict; what is written is written by the first, which decides.
+        """
+        first = self.evaluation.fabric.is_global_zero
         path = self.run_dir / f"params_{self.run_dir.name}_{iteration:07d}.pth"
-        save_checkpoint(path, self.make(state))
+        if first:
+            save_checkpoint(path, self.make(state))
         if not self.args.val:
             return False
         validation = self.evaluation.run(
@@ -70,14 +79,18 @@ class Results:
             checkpoint=path,
             description=f"validating {iteration}",
         )
+        apart = None
+        if self.args.select == "val" and self.validated is not self.data.selection:
+            apart = self.evaluation.run(
+                self.data.selection, self.run_dir / "pred_TMP4SELECT", checkpoint=path, description="selecting"
+            )
+        if not first:
+            return False
         self.last = (path, validation)
         self._write(iteration, validation)
         if self.args.select == "test" or (self.args.epochs and self.args.select == "val"):
             self._offer(path, validation)
-        elif self.args.select == "val":
-            apart = self.evaluation.run(
-                self.data.selection, self.run_dir / "pred_TMP4SELECT", checkpoint=path, description="selecting"
-            )
+        elif apart is not None:
             self._offer(path, apart)
         if self.args.epochs:
             self._draw_curves()

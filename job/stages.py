@@ -61,6 +61,7 @@ from util.runs import (
     result_checkpoint,
 )
 from util.thresholds import Thresholds, read_thresholds
+from util.together import OthersEnded, end_at_once, ended_by_others, first_to_say
 
 FINISHED = "finished.json"  # in the folder of a stage that is trained to its end
 
@@ -112,9 +113,8 @@ class StagesRun:
         for stage in system.stages:
             check_edition(args.scored_by, stage.output_format(settings[stage.name], len(classes)))
         if visual:
-            with fabric.rank_zero_first():
-                plans = [stage.plans(settings[stage.name]) for stage in system.stages]
-                detect_people(args, data.train, [*data.selection, *data.validation], plans)
+            plans = [stage.plans(settings[stage.name]) for stage in system.stages]
+            detect_people(args, data.train, [*data.selection, *data.validation], plans, fabric)
         labels = labels_of(classes, args)
         for recording in (*data.train, *data.selection, *data.validation):
             labels(recording)  # a broken csv is named now, not when its window is drawn
@@ -252,6 +252,7 @@ class StagesRun:
             ),
             on_checkpoint=results.checkpoint,
             on_loss=results.loss,
+            sync_batchnorm=args.sync_batchnorm,
         )
         if before is not None:
             trainer.restore(before)
@@ -259,12 +260,15 @@ class StagesRun:
         if fabric.is_global_zero:
             self._print_start(stage, model, args, folder, trainer.iteration)
         try:
-            trainer.train()
-        except KeyboardInterrupt:
-            command = f"python seld.py -train{' -val' if args.val else ''} --resume {self.folder}"
-            place = f"interrupted at iteration {trainer.iteration}"
-            print(f"\n{place}; go on from the last checkpoint with:\n  {command}", file=sys.stderr)
-            return 130
+            with ended_by_others(fabric):
+                trainer.train()
+        except (KeyboardInterrupt, OthersEnded) as error:
+            if not isinstance(error, OthersEnded):
+                self._say_how_to_go_on(f"interrupted at iteration {trainer.iteration}")
+                return 130
+            if first_to_say(self.folder, trainer.iteration):
+                self._say_how_to_go_on(f"another process ended at iteration {trainer.iteration} ({error})")
+            end_at_once(1)  # without waiting for those that are gone
         finally:
             results.close()
         if fabric.is_global_zero:
@@ -274,6 +278,12 @@ class StagesRun:
         fabric.barrier()
         self.stages[stage.name] = _trained(result_checkpoint(folder), stage.name)
         return 0
+
+    def _say_how_to_go_on(self, what: str) -> None:
+        args = self.args
+        several = f" --devices {args.devices}" * (args.devices > 1) + f" --nodes {args.nodes}" * (args.nodes > 1)
+        command = f"python seld.py -train{' -val' if args.val else ''} --resume {self.folder}{several}"
+        print(f"\n{what}; go on from the last checkpoint with:\n  {command}", file=sys.stderr, flush=True)
 
     def _model(self, stage: Stage, before: StageState | None) -> StageModel:
         """The stage with the weights that it begins with."""
@@ -350,8 +360,8 @@ class StagesRun:
         """A result that needs no training: one checkpoint, scored as others are."""
         results.open(None)
         try:
+            results.checkpoint(0, StageState(model.settings, {}, model.statistics))
             if self.fabric.is_global_zero:
-                results.checkpoint(0, StageState(model.settings, {}, model.statistics))
                 print(f"nothing to learn: {self.folder}")
                 results.print_end()
         finally:

@@ -19,6 +19,7 @@ from system.row import Settings, Stage
 from util.job_arguments import Arguments
 from util.microphone_arrays import Array
 from util.one_process import Processes
+from util.together import gathered, share
 
 
 def gather_statistics(
@@ -46,24 +47,35 @@ def gather_statistics(
     if args.statistics == "development":
         recordings = _distinct([*data.train, *data.selection, *data.validation])
         of = f"all {len(recordings)} development recordings, those tested among them (--statistics development)"
-    running = RunningStatistics()
     front = stage.front(settings, array, False, None).to(fabric.device)
     plans = stage.plans(settings)
-    source = heard(Source(recordings, clip_s=args.clip_s))
-    plan = plans.evaluation(source.lengths(plans.framing.rate_hz))
-    seconds = sum(recording.duration_s for recording in recordings)
-    with (
-        tqdm(total=round(seconds), desc="statistics", unit="s", mininterval=0.5, leave=False,
-             disable=not fabric.is_global_zero) as progress,
-        Loader(source, plan, batch_size=8, of_whole=of_whole(front), workers=args.workers) as loader,
-        torch.inference_mode(),
-    ):  # fmt: skip
-        for batch in loader:
-            features, padding = front.raw_features(on_device(batch, fabric.device))
-            rows = features.transpose(1, 2)  # (batch, frames, maps, bins)
-            rows = rows.flatten(0, 1) if padding is None else rows[~padding]
-            running.update(rows.flatten(1))
-            progress.update(round(len(rows) * plans.framing.hop_s))
+
+    def of_share() -> RunningStatistics:
+        """Of this process's share of the recordings."""
+        running = RunningStatistics()
+        own = share(fabric, recordings)
+        if not own:
+            return running
+        source = heard(Source(own, clip_s=args.clip_s))
+        plan = plans.evaluation(source.lengths(plans.framing.rate_hz))
+        seconds = sum(recording.duration_s for recording in own)
+        with (
+            tqdm(total=round(seconds), desc="statistics", unit="s", mininterval=0.5, leave=False,
+                 disable=not fabric.is_global_zero) as progress,
+            Loader(source, plan, batch_size=8, of_whole=of_whole(front), workers=args.workers) as loader,
+            torch.inference_mode(),
+        ):  # fmt: skip
+            for batch in loader:
+                features, padding = front.raw_features(on_device(batch, fabric.device))
+                rows = features.transpose(1, 2)  # (batch, frames, maps, bins)
+                rows = rows.flatten(0, 1) if padding is None else rows[~padding]
+                running.update(rows.flatten(1))
+                progress.update(round(len(rows) * plans.framing.hop_s))
+        return running
+
+    running, *others = map(RunningStatistics.from_dict, gathered(fabric, lambda: of_share().to_dict()))
+    for other in others:
+        running.join(other)
     shape = (front.audio.maps, front.audio.bins)
     made = {name: getattr(running, name).reshape(shape).cpu() for name in ("mean", "scale", "variance")}
     return {**made, "count": running.count, "feature": settings["feature"], "of": of}

@@ -42,7 +42,7 @@ def train(given: dict[str, Any], command: str, *, run_folder: Path | None = None
     if resumed is not None:
         given = _given_before(given, resumed)
     roots, args = open_roots(given)
-    fabric = make_fabric(args.device, args.devices, args.precision, training=True)
+    fabric = make_fabric(args.device, args.devices, args.precision, training=True, nodes=args.nodes)
     run = StagesRun.prepared(given, args, roots, fabric, command)
     due = run.due(resumed)
     if not due:

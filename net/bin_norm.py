@@ -26,6 +26,7 @@ class BinNorm(nn.BatchNorm1d):
     running_mean: Tensor
     running_var: Tensor
     num_batches_tracked: Tensor
+    over_processes = False  # a kernel's own statistics are those of one process (`net.sync_norm`)
 
     def __init__(self, bins: int, eps: float = 1e-3, momentum: float = 0.01):
         super().__init__(bins, eps=eps, momentum=momentum)
@@ -53,7 +54,7 @@ def conv_binnorm_relu_pool(x: Tensor, conv: nn.Conv2d, norm: BinNorm, pool: int)
     (batch, filters, T, bins // pool)
     """
     gradients = torch.is_grad_enabled()
-    plain = x.device.type != "cpu" or torch.compiler.is_exporting()
+    plain = x.device.type != "cpu" or torch.compiler.is_exporting() or norm.over_processes
     if plain or (gradients and norm.weight.detach().abs().min() < _SMALL):
         return functional.max_pool2d(functional.relu(norm(conv(x))), (1, pool))
     if conv.bias is None:

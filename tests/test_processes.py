@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,7 @@ import torch
 from lightning_fabric import Fabric
 from lightning_fabric.strategies import DDPStrategy
 
+import seld
 from dataset.lists import list_file
 from dataset.recordings import recordings_from_list
 from job.data import open_roots, source_of, training_loader, training_plan
@@ -19,6 +22,8 @@ from seld_trainer import SELDTrainer, TrainingSettings
 from system.model import StageModel
 from system.table import system_named
 from tests.tiny import tiny_root
+from util.cli import run_main
+from util.machine import launched_by_others
 from util.runs import checkpoints_of, iteration_of
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -27,7 +32,7 @@ SETTINGS = TrainingSettings(max_iter=STEPS, model_save_interval=STEPS, learning_
 
 
 def _train(fabric: Fabric, root: str, out: str) -> None:
-    """Two steps, batch-norm statistics frozen; windows, first gradients and last weights go to a file per process."""
+    """Two steps, batch norm over all processes; windows, first gradients and last weights go to a file per process."""
     torch.set_num_threads(1)
     torch.manual_seed(0)
     roots, args = open_roots({"data_root": [root], "batch_size": BATCH, "no_video": True})
@@ -36,11 +41,8 @@ def _train(fabric: Fabric, root: str, out: str) -> None:
     array = recordings[0].array
     settings = {"base_channel": 0, "fft_size": 512, "stft_hop_size": 240}
     model = StageModel(system_named("crnn").stage("main"), settings, array, len(roots[0].classes), visual=False)
-    trainer = SELDTrainer(fabric, model, SETTINGS, make_loader=lambda step: None)
+    trainer = SELDTrainer(fabric, model, SETTINGS, make_loader=lambda step: None, sync_batchnorm=True)
     model.train()
-    for module in model.modules():
-        if isinstance(module, torch.nn.BatchNorm2d):
-            module.eval()
     windows, gradients = [], None
     source = source_of(args, recordings, roots[0].classes, None)
     plan, ranks = training_plan(args, source, roots, model.plans), (fabric.global_rank, fabric.world_size)
@@ -77,18 +79,75 @@ def test_two_processes_train_as_one(tmp_path):
         assert torch.equal(value, second["weights"][name]), name
 
 
-@pytest.mark.slow
-def test_the_command_line_trains_with_two_processes_into_one_run(tmp_path):
-    root = tiny_root(tmp_path / "data")
-    command = [sys.executable, "seld.py", "-train", "--data-root", str(root), "--no-video", "--device", "cpu"]
-    command += ["--devices", "2", "-i", "2", "-s", "1", "-b", "4"]
+def _machine(rank: int, port: int, *flags: str) -> subprocess.Popen:
+    """The command line on one of two machines, both of them this one."""
+    command = [sys.executable, "seld.py", "-train", "-val", "--device", "cpu", "--nodes", "2", *flags]
     # no path to ports or nodes of a cluster that this test itself may run on
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("SLURM_", "MASTER_"))}
-    result = subprocess.run(
-        command, cwd=ROOT, env={**environment, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=240
+    environment |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "NODE_RANK": str(rank)}
+    environment["OMP_NUM_THREADS"] = "1"
+    return subprocess.Popen(
+        command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
-    assert result.returncode == 0, result.stderr
+
+
+def _free_port() -> int:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return one.getsockname()[1]
+
+
+def _ended(process: subprocess.Popen) -> tuple[int, str, str]:
+    out, err = process.communicate(timeout=240)
+    return process.returncode, out, err
+
+
+@pytest.mark.slow
+def test_two_machines_train_into_one_run_and_one_that_dies_ends_the_other(tmp_path, capsys):
+    root, port = tiny_root(tmp_path / "data"), _free_port()
+    flags = ["--data-root", str(root), "--no-video", "-i", "2", "-s", "1", "-b", "4"]
+    machines = [_machine(rank, port, *flags) for rank in (0, 1)]
+    (status, out, err), (other, out_other, err_other) = map(_ended, machines)
+    assert (status, other) == (0, 0), err + err_other
     (run_dir,) = (root / "model_monitor").iterdir()
     assert [iteration_of(path) for path in checkpoints_of(run_dir)] == [1, 2]
-    assert len(list(run_dir.glob("*.pth"))) == 2
-    assert result.stdout.count(run_dir.name) and "Traceback" not in result.stderr
+    assert "2 process(es)" in out and not out_other.strip() and "Traceback" not in err + err_other
+    assert len(list(run_dir.glob("events.*"))) == 1 and not list(run_dir.glob("*partial*"))
+    # both validated: the same scores as one process gives
+    line = next(line for line in out.splitlines() if line.startswith("All\t") and "\tER" not in line)
+    assert run_main(seld.main, ["-eval", "-em", str(run_dir), "--data-root", str(root), "--device", "cpu"]) == 0
+    assert line in capsys.readouterr().out.splitlines()
+
+    # going on, one is killed: the other ends and says how to go on
+    port, more = _free_port(), ["--resume", str(run_dir), "-i", "2000"]
+    machines = [_machine(rank, port, *more) for rank in (0, 1)]
+    until = time.monotonic() + 200
+    while len(checkpoints_of(run_dir)) < 3 and time.monotonic() < until and machines[0].poll() is None:
+        time.sleep(0.05)
+    machines[1].kill()
+    (status, _, err), _ = map(_ended, machines)
+    assert status == 1, err
+    said = [line for line in err.splitlines() if "go on from the last checkpoint" in line]
+    assert len(said) == 1 and "another process ended at iteration" in said[0] and "Traceback" not in err
+    assert f"python seld.py -train -val --resume {run_dir} --nodes 2" in err
+
+    # one process goes on with the windows that two would have drawn
+    newest = iteration_of(checkpoints_of(run_dir)[-1])
+    assert newest >= 3
+    options = ["--nodes", "1", "-i", str(newest + 1), "--device", "cpu"]
+    assert run_main(seld.main, ["-train", "--resume", str(run_dir), *options]) == 0
+    assert f"going on from iteration {newest}" in capsys.readouterr().out
+
+
+def test_several_machines_must_know_the_first_one(tmp_path, capsys, monkeypatch):
+    for name in ("MASTER_ADDR", "MASTER_PORT", "NODE_RANK", "SLURM_NTASKS", "TORCHELASTIC_RUN_ID"):
+        monkeypatch.delenv(name, raising=False)
+    root = str(tiny_root(tmp_path / "data"))
+    assert run_main(seld.main, ["-train", "--data-root", root, "--nodes", "2", "--device", "cpu"]) == 2
+    assert "--nodes 2: set MASTER_ADDR, MASTER_PORT, NODE_RANK on each machine" in capsys.readouterr().err
+
+
+def test_torchrun_says_how_many_there_are(monkeypatch):
+    for name, value in {"TORCHELASTIC_RUN_ID": "x", "LOCAL_WORLD_SIZE": "4", "GROUP_WORLD_SIZE": "2"}.items():
+        monkeypatch.setenv(name, value)
+    assert launched_by_others(1, 1) == (4, 2)

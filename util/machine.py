@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import warnings
 
 import torch
@@ -11,8 +12,12 @@ from util.errors import InputError
 from util.one_process import OneProcess, Processes
 
 
-def make_fabric(accelerator: str, devices: int, precision: str, *, training: bool) -> Processes:
-    """The process, or a launched Fabric of several, for the flags --device, --devices and --precision.
+def make_fabric(
+    accelerator: str, devices: int, precision: str, *, training: bool, nodes: int = 1
+) -> Processes:
+    """The process, or a launched Fabric of several, for the flags --device, --devices, --nodes and --precision.
+
+    A launcher (torchrun, srun) that has started the processes says how many there are.
 
     Precision "auto" is bfloat16 for training where the machine is fast at it, float32 otherwise: quoted scores are
     float32.
@@ -25,18 +30,38 @@ def make_fabric(accelerator: str, devices: int, precision: str, *, training: boo
         raise InputError("--device cuda: PyTorch finds no CUDA device here; --device cpu works everywhere")
     if accelerator == "mps" and not torch.backends.mps.is_available():
         raise InputError("--device mps: PyTorch finds no Apple GPU here; --device cpu works everywhere")
+    if training:
+        devices, nodes = launched_by_others(devices, nodes)
     if accelerator != "cpu" and torch.cuda.is_available() and devices > torch.cuda.device_count():
         raise InputError(f"--devices {devices}: there are {torch.cuda.device_count()} CUDA devices")
     if precision == "auto":
         precision = "bf16" if training and fast_bfloat16(accelerator) else "32"
     kind = _kind_of_device(accelerator)
-    if devices == 1:
+    if devices == 1 and nodes == 1:
         device = torch.device(kind) if kind == "cpu" else torch.device(kind, 0)
         return OneProcess(device, bfloat16=precision == "bf16")
     from util.several_processes import launched  # imports Fabric, which takes as long as PyTorch
 
     _quiet_libraries()
-    return launched(kind, devices, bfloat16=precision == "bf16")
+    return launched(kind, devices, nodes, bfloat16=precision == "bf16")
+
+
+def launched_by_others(devices: int, nodes: int) -> tuple[int, int]:
+    """(processes on this machine, machines): as the flags say, or as the launcher that started this process does.
+
+    Raises
+    ------
+    InputError : several machines, and nothing says where the first one is
+    """
+    environment = os.environ
+    if "TORCHELASTIC_RUN_ID" in environment:
+        return int(environment["LOCAL_WORLD_SIZE"]), int(environment["GROUP_WORLD_SIZE"])
+    if nodes > 1 and "SLURM_NTASKS" not in environment:
+        missing = [name for name in ("MASTER_ADDR", "MASTER_PORT", "NODE_RANK") if name not in environment]
+        if missing:
+            rule = f"set {', '.join(missing)} on each machine (address and free port of the first one; 0, 1, ...)"
+            raise InputError(f"--nodes {nodes}: {rule}, or start with torchrun --nnodes {nodes} or srun")
+    return devices, nodes
 
 
 def _kind_of_device(accelerator: str) -> str:

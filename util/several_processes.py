@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any, cast
 
 import torch
 from lightning_fabric import Fabric
 from lightning_fabric.plugins import MixedPrecision
 
+from util.cpus import cpu_count
 from util.one_process import Processes
 
 
@@ -20,20 +20,22 @@ class Autocast(MixedPrecision):
         return data
 
 
-def launched(accelerator: str, devices: int, *, bfloat16: bool) -> Processes:
-    """Processes on as many devices of this machine, started.
+def launched(accelerator: str, devices: int, nodes: int, *, bfloat16: bool) -> Processes:
+    """Processes on as many devices of each machine, started unless a launcher has done so.
 
     Parameters
     ----------
     accelerator : "cpu", "cuda" or "mps"
+    nodes : machines
     """
     fabric = Fabric(
         accelerator=accelerator,
         devices=devices,
+        num_nodes=nodes,
         strategy="ddp",
         plugins=[Autocast("bf16-mixed", accelerator)] if bfloat16 else [],
     )
     if accelerator == "cpu":
-        torch.set_num_threads(max(1, (os.cpu_count() or 1) // devices))
+        torch.set_num_threads(max(1, cpu_count() // devices))
     fabric.launch()
     return cast(Processes, fabric)
