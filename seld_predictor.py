@@ -17,7 +17,8 @@ import numpy as np
 
 from dataset.classes import STARSS23_CLASSES
 from dataset.loader import Loader
-from dataset.recordings import Labels, Recording, no_boxes
+from dataset.recordings import Labels, Recording
+from dataset.seen import Track
 from dataset.source import Read, Source, Visual, read_file
 from output_format.candidates import Candidates, merge
 from output_format.contract import shown_classes
@@ -283,11 +284,7 @@ class Inference:
         )
         visual = None
         if frames is not None and self.model.visual:
-            from detection.at_times import detect_at  # onnxruntime and PyAV, only where there are pictures
-
-            track = detect_at(
-                frames, self.open_detector(progress=False), self.look_times_s(recording), progress=False
-            )
+            track = _SEEN[self.model.system.visual or "boxes"](self, frames, self.look_times_s(recording))
             visual = lambda _, time_s: track.at(time_s)  # noqa: E731
         return self.recording_events(recording, visual=visual, read=_reader_of(waveform))
 
@@ -353,7 +350,8 @@ class Inference:
         )
 
     def _source(self, recording: Recording, visual: Visual | None = None, read: Read = read_file) -> Source:
-        looks = (visual or no_boxes) if self.model.visual else None
+        producer = self.model.system.producer
+        looks = (visual or producer.nothing) if self.model.visual and producer is not None else None
         return Source([recording], visual=looks, read=read)
 
     def label_frames(self, recording: Recording) -> int:
@@ -446,6 +444,22 @@ def named_classes(model: Model) -> Model:
     if model.classes == tuple(f"class {index}" for index in range(len(STARSS23_CLASSES))):
         model.classes = STARSS23_CLASSES
     return model
+
+
+def _boxes_seen(inference: Inference, frames: Frames, times_s: np.ndarray) -> Track:
+    from detection.at_times import detect_at  # onnxruntime and PyAV, only where there are pictures
+
+    return detect_at(frames, inference.open_detector(progress=False), times_s, progress=False)
+
+
+def _looks_seen(inference: Inference, frames: Frames, times_s: np.ndarray) -> Track:
+    from detection.resnet50 import Backbone, look_at_times
+
+    backbone = Backbone(inference.detector, device=inference.fabric.device, progress=False)
+    return look_at_times(frames, backbone, times_s)
+
+
+_SEEN = {"boxes": _boxes_seen, "resnet50": _looks_seen}  # by producer
 
 
 def _reader_of(waveform: np.ndarray) -> Read:

@@ -16,8 +16,8 @@ import numpy as np
 
 from dataset.layouts import LAYOUTS, DataRoot, layout_of_file
 from dataset.lists import read_list
+from dataset.seen import BOXES, Held, Producer
 from util.audio import RATE_HZ, AudioInfo, audio_info, resampled_frames
-from util.boxes import MAX_BOXES, BoxTrack, box_file, read_boxes
 from util.errors import InputError
 from util.events import EventTable
 from util.find import files_in, folder_names
@@ -276,17 +276,16 @@ class Labels:
         return names[: self.class_count]
 
 
-def no_boxes(recording: Recording, time_s: np.ndarray) -> np.ndarray:
-    """Empty boxes (m, 6, 4), whatever is to be seen."""
-    return np.zeros((len(time_s), MAX_BOXES, 4), dtype=np.float32)
+no_boxes = BOXES.nothing
 
 
 class Boxes:
-    """Person boxes of recordings, from the files that the detector left beside the videos.
+    """What is seen in recordings, by default person boxes, from the files that its producer left beside the videos.
 
     Parameters
     ----------
-    detector : name of the detector, part of the box file's name
+    detector : name of what looks at pictures, part of the files' names
+    producer : row of `dataset.seen`
     source : "own"; "empty": no boxes at all; "other": those of the next recording that has video, for scores that show
         what the picture is worth
     recordings : those to take another one's boxes from, for `source="other"`; without them, the videos of the same
@@ -297,28 +296,29 @@ class Boxes:
         self,
         detector: str,
         *,
+        producer: Producer = BOXES,
         source: str = "own",
         recordings: Sequence[Recording] = (),
         limit_mb: float = 32.0,
     ):
         if source not in ("own", "empty", "other"):
             raise ValueError(f"source must be own, empty or other, found {source}")
-        self.detector, self.source = detector, source
-        self._cache: _Cache[_PackedBoxes] = _Cache(limit_mb)
+        self.detector, self.source, self.producer = detector, source, producer
+        self._cache: _Cache[Held] = _Cache(limit_mb)
         seen = [recording.video for recording in recordings if recording.video is not None]
         self._other = dict(zip(seen, seen[1:] + seen[:1])) if len(set(seen)) > 1 else {}
 
     def __call__(self, recording: Recording, time_s: np.ndarray) -> np.ndarray:
-        """Boxes (m, 6, 4) float32 at times (m,) in seconds, fractions of the image; zeros without video.
+        """What is seen at times (m,) in seconds, (m, ...) float32; zeros without video.
 
         Raises
         ------
-        InputError : as `util.boxes.read_boxes`
+        InputError : as the reader of the producer
         """
         time_s = np.asarray(time_s, dtype=np.float64)
         video = recording.video
         if video is None or self.source == "empty":
-            return np.zeros((len(time_s), MAX_BOXES, 4), dtype=np.float32)
+            return self.producer.nothing(recording, time_s)
         if self.source == "other":
             video = self._other.get(video) or self._sibling(video)
         track = self._cache.get(video, lambda: self._read(video))
@@ -327,10 +327,10 @@ class Boxes:
         try:
             return track.at(time_s)
         except InputError as error:
-            raise InputError(error.rule, path=box_file(video, self.detector), place=error.place) from None
+            raise InputError(error.rule, path=self.producer.file(video, self.detector), place=error.place) from None
 
     def _sibling(self, video: Path) -> Path:
-        found = [path for path in files_in(video.parent, [".mp4"]) if box_file(path, self.detector).exists()]
+        found = [path for path in files_in(video.parent, [".mp4"]) if self.producer.file(path, self.detector).exists()]
         later = [path for path in found if path > video]
         other = next((path for path in [*later, *found] if path != video), None)
         if other is None:
@@ -338,9 +338,9 @@ class Boxes:
         self._other[video] = other
         return other
 
-    def _read(self, video: Path) -> tuple[_PackedBoxes, int]:
-        packed = _PackedBoxes(read_boxes(box_file(video, self.detector)))
-        return packed, packed.nbytes
+    def _read(self, video: Path) -> tuple[Held, int]:
+        track = self.producer.read(self.producer.file(video, self.detector))
+        return track, track.nbytes
 
 
 class _PackedEvents:
@@ -370,34 +370,6 @@ class _PackedEvents:
 
     def unpacked(self) -> EventTable:
         return EventTable.make(frame_s=self._frame_s, **self._columns)
-
-
-class _PackedBoxes:
-    """A box track without the rows that hold no box, and without scores."""
-
-    def __init__(self, track: BoxTrack):
-        exists = track.boxes.any(axis=-1)
-        self._first = np.concatenate([[0], np.cumsum(exists.sum(axis=1))]).astype(np.int32)
-        self._boxes = track.boxes[exists]
-        # a track of its own whose "boxes" are numbers of grid times from 1: 0 where there are none at that time
-        numbers = np.arange(1, len(track.time_s) + 1, dtype=np.int32)[:, None, None]
-        self._numbers = BoxTrack(track.time_s, numbers, np.zeros(0, dtype=np.float32), track.end_s, {}, track.grid_hz)
-        self.end_s = track.end_s
-
-    @property
-    def nbytes(self) -> int:
-        numbers = self._numbers
-        return self._first.nbytes + self._boxes.nbytes + numbers.time_s.nbytes + numbers.boxes.nbytes
-
-    def at(self, time_s: np.ndarray) -> np.ndarray:
-        """As `BoxTrack.at`."""
-        out = np.zeros((len(time_s), MAX_BOXES, 4), dtype=np.float32)
-        if len(self._numbers.time_s):
-            for row, number in zip(out, self._numbers.at(time_s).astype(np.int64).reshape(-1)):
-                if number:
-                    boxes = self._boxes[self._first[number - 1] : self._first[number]]
-                    row[: len(boxes)] = boxes
-        return out
 
 
 class _Cache(Generic[Value]):

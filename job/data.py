@@ -17,6 +17,7 @@ from dataset.lists import list_file
 from dataset.loader import Augment, Loader
 from dataset.plans import Mixed, Plan
 from dataset.recordings import Labels, Recording, recordings_from_list, split_by_room
+from dataset.seen import Producer
 from dataset.source import Source, Visual
 from dcase2022_task3_seld_metrics.editions import EDITIONS
 from system.model import StageModel
@@ -204,6 +205,9 @@ def augmentation(args: Arguments, array: Array, source: Source) -> Augment | Non
     if args.augment == "none":
         return None
     if source.visual is not None:
+        producer = system_named(args.net).producer
+        if producer is not None and not producer.turns:
+            raise InputError(f"--augment {args.augment}: {producer.title} cannot be turned with the sound; --no-video")
         check_swappable(source.recordings)
     try:
         return ChannelSwap(array, seed=args.random_seed)
@@ -298,6 +302,48 @@ def detect_people(
     else:
         own, first = share(processes, sorted(times_s)), processes.is_global_zero
         gathered(processes, lambda: detect(own, first))
+
+
+def look_at_videos(
+    args: Arguments,
+    recordings: Sequence[Recording],
+    evaluated: Sequence[Recording] = (),
+    plans: Sequence[Plans] = (),
+    processes: Processes | None = None,
+) -> None:
+    """Make the files of ResNet-50 features that are missing, see `detect_people`; all of a video is looked at."""
+    from detection.resnet50 import ensure_looks  # PyAV, only where there is a video
+
+    videos = sorted({one.video for one in (*recordings, *evaluated) if one.video is not None})
+    if processes is None:
+        ensure_looks(videos, args.detector, device=args.device)
+    else:
+        own = share(processes, videos)
+        gathered(processes, lambda: ensure_looks(own, args.detector, device=args.device))
+
+
+_MAKE = {"boxes": detect_people, "resnet50": look_at_videos}  # by producer
+
+
+def make_seen(
+    producer: Producer,
+    args: Arguments,
+    recordings: Sequence[Recording],
+    evaluated: Sequence[Recording] = (),
+    plans: Sequence[Plans] = (),
+    processes: Processes | None = None,
+) -> None:
+    """Make the files of what is seen that are missing.
+
+    Parameters
+    ----------
+    others : see `detect_people`
+
+    Raises
+    ------
+    InputError : a video that cannot be read, a detector or weights that cannot be had
+    """
+    _MAKE[producer.name](args, recordings, evaluated, plans, processes)
 
 
 def recording_looks_s(recording: Recording, plans: Plans, clip_s: float | None = None) -> np.ndarray:

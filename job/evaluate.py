@@ -12,7 +12,7 @@ import numpy as np
 
 from dataset.layouts import DataRoot
 from dataset.lists import list_file
-from dataset.recordings import Boxes, Recording, no_boxes, recordings_from_list
+from dataset.recordings import Boxes, Recording, recordings_from_list
 from dataset.source import Visual
 from dataset.true_boxes import TrueBoxes
 from dcase2022_task3_seld_metrics import Result
@@ -21,8 +21,8 @@ from job.data import (
     check_framing,
     common_classes,
     default_lists,
-    detect_people,
     labels_of,
+    make_seen,
     open_roots,
     source_of,
 )
@@ -84,7 +84,7 @@ class Evaluation:
             change=None if args.activity == "own" else self._with_reference_activity(),
         )
         validator = SELDValidator(
-            source_of(args, recordings, model.classes, self._boxes(recordings) if model.visual else None),
+            source_of(args, recordings, model.classes, self._seen(recordings)),
             classes=model.classes,
             edition=args.scored_by,
             average=args.average,
@@ -108,13 +108,18 @@ class Evaluation:
 
         return change
 
-    def _boxes(self, recordings: Sequence[Recording]) -> Visual:
-        """Where the person boxes come from, by --boxes."""
+    def _seen(self, recordings: Sequence[Recording]) -> Visual | None:
+        """Where what is seen comes from, by --boxes; None: nothing is looked at."""
+        producer = self.model.system.producer
+        if not self.model.visual or producer is None:
+            return None
         if self.args.boxes == "true":
+            if not producer.turns:
+                raise InputError(f"--boxes true: {producer.title} cannot be made from labels")
             return TrueBoxes(self.model.classes)
         if self.args.boxes == "empty":
-            return no_boxes
-        return Boxes(self.args.detector, source=self.args.boxes, recordings=recordings)
+            return producer.nothing
+        return Boxes(self.args.detector, producer=producer, source=self.args.boxes, recordings=recordings)
 
     def raw_description(self, checkpoint: Path) -> dict[str, Any]:
         """What is written beside every raw output, so that it can be read without the checkpoint."""
@@ -158,14 +163,14 @@ class Evaluation:
         ]
         if self.model.statistics is not None:
             remarks.append(f"features standardised by {self.model.statistics['of']}")
-        if self.model.visual:
+        if self.model.visual and self.model.system.producer is not None:
             boxes = BOXES[args.boxes]
             builtin = " (small, trained by this project on simulated frames)" if args.detector == "builtin" else ""
             detector = f", detector {args.detector}{builtin}" if args.boxes in DETECTED else ""
-            remarks.append(f"person boxes {boxes}{detector}")
+            remarks.append(f"{self.model.system.producer.title} {boxes}{detector}")
             blind = sum(recording.video is None for recording in recordings)
             if blind and args.boxes in DETECTED:
-                remarks.append(f"{blind} of {len(recordings)} recordings have no video: empty boxes there")
+                remarks.append(f"{blind} of {len(recordings)} recordings have no video: nothing is seen there")
         else:
             remarks.append("audio only")
         if args.activity in ACTIVITY:
@@ -236,11 +241,11 @@ def evaluate_checkpoint(given: dict[str, Any], checkpoint: Path, command: str) -
     model.to(fabric.device)
     if args.no_video and model.visual:
         raise InputError("takes person boxes: --boxes empty evaluates it without a video", path=checkpoint)
-    if model.visual and args.boxes in DETECTED:
+    if model.visual and args.boxes in DETECTED and model.system.producer is not None:
         if args.boxes == "own":
-            detect_people(args, [], recordings, [model.hearing.plans])
+            make_seen(model.system.producer, args, [], recordings, [model.hearing.plans])
         else:  # another video is looked at, at times of this one
-            detect_people(args, recordings)
+            make_seen(model.system.producer, args, recordings)
     thresholds = thresholds_of(content, args.threshold_config, model)
 
     if args.activity != "own" and (silent := [one for one in recordings if one.labels is None]):

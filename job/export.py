@@ -13,7 +13,6 @@ from seld_predictor import named_classes
 from system import export, exported
 from system.checkpoint import Checkpoint, load_checkpoint, model_of, thresholds_of
 from system.model import Model, StageModel
-from util.boxes import MAX_BOXES
 from util.errors import InputError
 from util.files import sha256_of, written_whole
 from util.job_arguments import Arguments
@@ -60,8 +59,9 @@ def export_checkpoint(given: dict[str, Any], command: str) -> int:
 
 
 def _graph(model: Model, stage: StageModel, checkpoint: Path) -> bytes:
+    producer = model.system.producer
     try:
-        return export.export_stage(stage, (MAX_BOXES, 4) if stage.visual else None)
+        return export.export_stage(stage, producer.shape if stage.visual and producer is not None else None)
     except InputError:
         raise
     except Exception as error:  # the exporter and onnxruntime have no common class of errors

@@ -19,7 +19,7 @@ from dataset.recordings import Recording
 from doctor.levels import gain_to_level_db
 from job.health import health, listen
 from job.inputs import Opened, SoundAndFilm, find_items, inference_arguments
-from job.picture import PlacedBoxes, boxes_of_video
+from job.picture import Seen, seen_in_video
 from job.sound import file_reader, open_sound, wanted
 from job.stream import stream
 from output_format.candidates import Candidates
@@ -120,13 +120,14 @@ def _out_dir(args: Arguments, item: SoundAndFilm, count: int) -> Path:
 
 @dataclass(frozen=True)
 class Inferred:
-    """What was predicted of a recording; the raw output is in its file."""
+    """What was predicted of a recording, and whether a picture was looked at; the raw output is in its file."""
 
     recording: Recording
     channels: Channels
     candidates: Candidates
     events: EventTable
     raw: Path
+    looked: bool = False
 
 
 class _Job:
@@ -155,11 +156,12 @@ class _Job:
         channels = with_gain(channels, self.inference.model.array, gain_db)
         video = self._video(item)
         _make_folder(out)
-        track = None
+        seen = None
         if video is not None and self.inference.model.visual:
             times_s = self.inference.look_times_s(recording)
-            track = self._boxes(video, times_s, out)
-        result = self.predict(recording, channels, track, out / f"{item.name}.npy")
+            seen = self._seen(video, times_s, out)
+        track = None if seen is None else seen.boxes
+        result = self.predict(recording, channels, seen, out / f"{item.name}.npy")
         line = health(recording, video, heard, self.inference.level_dbfs, gain_db)
         return self._write(result, video, track, out, line)
 
@@ -175,22 +177,22 @@ class _Job:
             )
         return item.video
 
-    def _boxes(self, video: Path, times_s: np.ndarray, out: Path) -> BoxTrack:
-        """Boxes of the video that the user gave; empty ones in place of a broken video would be another system's."""
+    def _seen(self, video: Path, times_s: np.ndarray, out: Path) -> Seen:
+        """What is seen in the video that the user gave; nothing in place of a broken video would be another system."""
         try:
-            return boxes_of_video(video, self.inference.open_detector(), times_s, self.placement, out)
+            return seen_in_video(self.inference, video, times_s, self.placement, out)
         except InputError as error:
             if error.path is None or Path(error.path).suffix.lower() not in VIDEO_SUFFIXES:
                 raise
             rule = f"{error.rule}; its recording was not predicted (--no-video predicts it from the sound alone)"
             raise InputError(rule, path=error.path, place=error.place) from None
 
-    def predict(self, recording: Recording, channels: Channels, track: BoxTrack | None, raw: Path) -> Inferred:
+    def predict(self, recording: Recording, channels: Channels, seen: Seen | None, raw: Path) -> Inferred:
         """Predict a recording; the raw output goes to its file block by block."""
         inference = self.inference
-        boxes = None if track is None else PlacedBoxes(track, self.placement)
         collected = _Collected(inference.label_frames(recording))
-        blocks = inference.blocks(recording, visual=boxes, read=file_reader(channels.matrix))
+        visual = None if seen is None else seen.visual
+        blocks = inference.blocks(recording, visual=visual, read=file_reader(channels.matrix))
         frames = inference.frame_count(recording)
         with (
             _raw_file(raw, frames) as write,
@@ -203,9 +205,9 @@ class _Job:
                 collected.add(inference.candidates(block, first))
                 progress.update(round(min(first + block.shape[-1], frames) * progress.total / frames) - progress.n)
         candidates = collected.candidates()
-        return Inferred(recording, channels, candidates, inference.events(candidates), raw)
+        return Inferred(recording, channels, candidates, inference.events(candidates), raw, looked=seen is not None)
 
-    def description(self, result: Inferred, video: Path | None, track: BoxTrack | None) -> dict[str, Any]:
+    def description(self, result: Inferred, video: Path | None) -> dict[str, Any]:
         """What is written beside the raw output, as evaluation does."""
         model, recording, channels = self.inference.model, result.recording, result.channels
         return {
@@ -216,8 +218,8 @@ class _Job:
             "thresholds": list(self.inference.thresholds.presence),
             "unification_deg": self.inference.thresholds.unification_deg,
             "array": model.array.to_dict(),
-            "detector": self.inference.detector if track is not None else None,
-            "boxes": ("empty" if track is None else "own") if model.visual else None,
+            "detector": self.inference.detector if result.looked else None,
+            "boxes": ("own" if result.looked else "empty") if model.visual else None,
             "checkpoint": str(self.checkpoint),
             "command": self.command,
             "recording": str(recording.audio.resolve()),
@@ -236,7 +238,7 @@ class _Job:
     ) -> Ended:
         """Write everything about a result; what could not be shown is left out, and why is returned."""
         recording, classes, name = result.recording, self.inference.shown_classes, result.recording.name
-        write_json(out / f"{name}.json", self.description(result, video, track))
+        write_json(out / f"{name}.json", self.description(result, video))
         write_events(out / f"{name}.csv", result.events, "dcase2023")
         about = {"checkpoint": str(self.checkpoint), "duration_s": round(recording.duration_s, 4)}
         table, linked = result.events, link_events(result.events)

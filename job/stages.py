@@ -14,15 +14,15 @@ from tqdm import tqdm
 
 from dataset.layouts import DataRoot
 from dataset.plans import Plan
-from dataset.recordings import Boxes, Recording, no_boxes
-from dataset.source import Source
+from dataset.recordings import Boxes, Recording
+from dataset.source import Source, Visual
 from doctor.levels import training_level_dbfs
 from job.data import (
     TrainingData,
     augmentation,
     common_classes,
-    detect_people,
     labels_of,
+    make_seen,
     monitor_path,
     source_of,
     training_data,
@@ -112,9 +112,9 @@ class StagesRun:
         check_takes(system, settings)
         for stage in system.stages:
             check_edition(args.scored_by, stage.output_format(settings[stage.name], len(classes)))
-        if visual:
+        if visual and system.producer is not None:
             plans = [stage.plans(settings[stage.name]) for stage in system.stages]
-            detect_people(args, data.train, [*data.selection, *data.validation], plans, fabric)
+            make_seen(system.producer, args, data.train, [*data.selection, *data.validation], plans, fabric)
         labels = labels_of(classes, args)
         for recording in (*data.train, *data.selection, *data.validation):
             labels(recording)  # a broken csv is named now, not when its window is drawn
@@ -178,7 +178,7 @@ class StagesRun:
                 continue
             if stage.network is None:
                 continue
-            source = source_of(self.args, self.data.train, self.classes, no_boxes if self.visual else None)
+            source = source_of(self.args, self.data.train, self.classes, self._seen(blind=True))
             plan = training_plan(self.args, source, self.roots, stage.plans(self.settings[stage.name]))
             _set_iterations(self.args.changed(), self.given, plan, stage)
             augmentation(self.args, self.array, source)
@@ -334,8 +334,14 @@ class StagesRun:
 
     def _source(self, stage: Stage) -> Source:
         """What a stage is trained on: the recordings, or what earlier stages say of them."""
-        boxes = Boxes(self.args.detector) if self.visual else None
-        return self._heard(stage, source_of(self.args, self.data.train, self.classes, boxes))
+        return self._heard(stage, source_of(self.args, self.data.train, self.classes, self._seen()))
+
+    def _seen(self, *, blind: bool = False) -> Visual | None:
+        """What is seen of the recordings, nothing where `blind`; None: it does not look."""
+        producer = self.system.producer
+        if producer is None or not self.visual:
+            return None
+        return producer.nothing if blind else Boxes(self.args.detector, producer=producer)
 
     def _heard(self, stage: Stage, source: Source) -> Source:
         """Recordings as a stage hears them."""

@@ -18,7 +18,7 @@ from dataset.layouts import DataRoot
 from dataset.lists import list_file
 from dataset.recordings import Recording, recordings_from_list
 from dcase2022_task3_seld_metrics.editions import DEFAULT, EDITIONS, Edition, Entry
-from job.picture import PlacedBoxes, boxes_of_video
+from job.picture import seen_in_video
 from output_format.rows import events_in_file
 from util.dialects import dialect_named, read_events, write_events
 from util.errors import InputError
@@ -110,8 +110,7 @@ class _PredictOne:
         inference, placed = self.opened.inference, None
         if self.visual and recording.video is not None:
             times_s = inference.look_times_s(recording)
-            track = boxes_of_video(recording.video, inference.open_detector(), times_s, Placement(), self.boxes)
-            placed = PlacedBoxes(track, Placement())
+            placed = seen_in_video(inference, recording.video, times_s, Placement(), self.boxes).visual
         made = inference.prediction(recording, visual=placed, frame_s=self.frame_s)
         thresholds = np.asarray(inference.thresholds.presence)
         output_format = inference.model.output_format

@@ -12,6 +12,7 @@ from torch import nn
 
 from dataset.framing import Framing
 from dataset.plans import EvaluationPlan, Plan
+from dataset.seen import PRODUCERS, Producer
 from feature.audio import AudioFeature
 from feature.front import Front
 from output_format.contract import OutputFormat
@@ -166,7 +167,7 @@ class System:
     source : paper or repository
     stages : in the order in which they are trained
     join : raw output (..., frames) of a recording by stage -> that of the system, in the format of the last stage
-    visual : what is seen: "boxes" of persons; None: it has no use for pictures
+    visual : what is seen, a row of `dataset.seen`; None: it has no use for pictures
     streams : whether rows come as soon as a window is heard; else the recording is taken as a whole
     slots : of a system that is assembled of modules
     """
@@ -179,6 +180,11 @@ class System:
     visual: str | None = None
     streams: bool = True
     slots: Slots | None = None
+
+    @property
+    def producer(self) -> Producer | None:
+        """What makes what is seen."""
+        return None if self.visual is None else PRODUCERS[self.visual]
 
     def stage(self, name: str) -> Stage:
         """The stage of that name.
