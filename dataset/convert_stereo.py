@@ -333,8 +333,10 @@ def _describe(out: Path, root: DataRoot, args: argparse.Namespace) -> None:
         "view": "perspective",
         "synthetic": root.synthetic,
     }
-    write_json(out / "dataset.json", about)
-    write_text(out / "classes.txt", "".join(f"{name}\n" for name in root.classes))
+    if not (out / "dataset.json").exists():  # what a user changed in it stays
+        write_json(out / "dataset.json", about)
+    if not (out / "classes.txt").exists():
+        write_text(out / "classes.txt", "".join(f"{name}\n" for name in root.classes))
     if (root.path / SYNTHETIC_MARKER).is_file():
         shutil.copyfile(root.path / SYNTHETIC_MARKER, out / SYNTHETIC_MARKER)
     lines = [

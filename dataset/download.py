@@ -169,7 +169,7 @@ def _say(row: DataSet, root: Path, files: Sequence[Source], todo: Sequence[Sourc
     if len(todo) < len(files):
         print(f"{len(files) - len(todo)} of {len(files)} files are there already")
     if not todo:
-        print(f"nothing to do: {root}")
+        print(f"nothing to do: {root} (delete its {PROVENANCE} to fetch all of it again)")
         return
     known, unknown = _sizes(todo)
     least = " and more: the size of " + ", ".join(unknown) + " is not known" if unknown else ""

@@ -380,7 +380,7 @@ def of_levels(recording: Recording, levels: Levels, *, trained_dbfs: float | Non
         yield Finding(file, "is silent")
         return
     for index, name in enumerate(names):
-        others = np.median(np.delete(level_db, index))
+        others = np.median(np.delete(level_db, index)) if len(names) > 1 else level_db[index]
         if levels.rms[index] <= SILENT_RMS:
             yield Finding(file, f"channel {name} is silent")
         elif level_db[index] < others - _CHANNEL_DB:

@@ -9,11 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import seld
 from dataset.layouts import DataRoot
 from dataset.lists import list_file
 from dataset.recordings import Labels, recording_of_file, recordings_from_list
 from doctor.check import check_path
 from util.audio import write_audio
+from util.cli import run_main
 from util.errors import InputError
 from util.intervals import IntervalTable
 from util.label_sheet import Clip, is_sheet, read_sheet, sheet_intervals, write_sheet
@@ -34,6 +36,7 @@ def root_with(
     return DataRoot(folder)
 
 
+MEOW = "filename,labels,split\na,Meow,train\nb,Dog,train\nc.d,Dog,test\n"
 STRONG = "filename,onset_s,offset_s,label\na.wav,0.5,1.25,Dog\na.wav,1,1.5,Knock\nb.wav,0,2,Female_speech\nc.d.wav,,,\n"
 
 
@@ -192,3 +195,32 @@ def test_any_text_is_read_or_refused(tmp_path_factory, text):
         read_sheet(path)
     except InputError as error:
         assert "\n" not in str(error)
+
+
+@pytest.mark.parametrize(
+    ("change", "rule"),
+    [
+        (lambda folder: (folder / "classes.txt").unlink(), "classes.txt: no such file; layout mono has no classes"),
+        (
+            lambda folder: (folder / "labels.csv").write_text(MEOW),
+            "'Meow' is no class of classes",
+        ),
+        (lambda folder: (folder / "labels.csv").write_text(STRONG.replace("1.25", "soon")), "line 2: offset must be a"),
+        (
+            lambda folder: (folder / "labels.csv").write_text(STRONG.replace("a.wav", "q.wav")),
+            "no column split has 'test'",
+        ),
+        (lambda folder: (folder / "audio" / "a.wav").write_bytes(b"no sound"), "a.wav"),
+    ],
+)
+def test_bad_mono_sets_end_the_command_in_one_line(tmp_path, capsys, change, rule):
+    folder = tmp_path / "mono"
+    split = (
+        STRONG.replace("label\n", "label,split\n").replace("Dog\n", "Dog,train\n").replace("Knock\n", "Knock,train\n")
+    )
+    root_with(folder, labels=split.replace("Female_speech\n", "Female_speech,test\n").replace(",,,\n", ",,,,train\n"))
+    change(folder)
+    options = ["-train", "-val", "--system", "general_sed_t", "--data-root", str(folder), "-m", str(tmp_path / "runs")]
+    assert run_main(seld.main, [*options, "--max-iter", "1", "--batch-size", "1"]) == 2
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error:")]
+    assert len(lines) == 1 and rule in lines[0]
