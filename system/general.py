@@ -446,7 +446,11 @@ def _assembled(names: Sequence[str]) -> System:
 
 _SLOTS = Slots(
     modules={
-        slot: {row.name: Module(row.name, row.system, row.outputs, _any_array) for row in _ROWS if row.slot == slot}
+        slot: {
+            row.name: Module(row.name, row.title, row.system, row.outputs, _any_array)
+            for row in _ROWS
+            if row.slot == slot
+        }
         for slot in ("sed", "doa")
     },
     default=_default,

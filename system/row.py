@@ -131,12 +131,14 @@ class Module:
     Attributes
     ----------
     name : short, as flags and names of assembled systems have it
+    title : as its publication calls it
     system : name of its row
     outputs : its stages whose raw outputs, one after the other, are what it says
     any_array : settings of its first stage -> whether it hears the same of every array, its first channel alone
     """
 
     name: str
+    title: str
     system: str
     outputs: tuple[str, ...]
     any_array: Callable[[Settings], bool] = lambda settings: False
