@@ -9,7 +9,7 @@ the alignment of a module of detection that knows mono recordings only and of th
 joint recordings, against a joint system that is trained on the same recordings; several seeds, mean and deviation.
 
 What is finished is not repeated: an interrupted call goes on when called again. Flags that are not of this program go
-to every training (-b, --set, --device).
+to every training (-b, --device).
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from util.errors import InputError
 from util.files import read_json, write_json
 
 DONE = "trained.json"
+CHOOSE = ("out", "tables", "formats", "modules", "shares", "seeds")  # what is trained, not how
 PARTS = 4  # checkpoints of a training, of which the best one on the selection list is taken
 SEDS = ("sed_m", "sed_t")
 DOAS = {"foa": ("doa_iv", "doa_hist", "histogram"), "mic": ("doa_gcc",)}
@@ -61,11 +62,15 @@ def main(argv: list[str] | None = None) -> int:
     add("--mono-root", type=Path, metavar="DIR", help="mono recordings of the same classes, for table 2")
     add("--tables", type=int, nargs="+", choices=(1, 2), default=[1, 2], help="which [1 2]")
     add("--formats", nargs="+", choices=tuple(DOAS), default=["foa", "mic"], help="of table 1 [foa mic]")
+    modules = (*SEDS, *(name for names in DOAS.values() for name in names))
+    add("--modules", nargs="+", choices=modules, default=list(modules), help="of table 1 [all that suit the format]")
     add("--module-iter", type=int, default=400, metavar="N", help="iterations of every module [400]")
     add("--align-iter", type=int, default=600, metavar="N", help="of every alignment [600]")
     add("--joint-iter", type=int, default=1000, metavar="N", help="of every joint system [1000]")
     add("--joint", default="seldnet2020", metavar="SYSTEM", help="that table 2 compares with [seldnet2020]")
     add("--width", type=float, default=0.25, metavar="X", help="of the modules [0.25]")
+    add("--set", action="append", default=[], metavar="NAME=VALUE", help="setting of the general network")
+    add("--joint-set", action="append", default=[], metavar="NAME=VALUE", help="setting of the joint system")
     add("--shares", type=float, nargs="+", default=[0.1, 0.25, 1.0], help="of the joint recordings [0.1 0.25 1]")
     add("--seeds", type=int, nargs="+", default=[0, 1, 2], help="of table 2 [0 1 2]")
     add("--out", type=Path, metavar="DIR", help="[DATA_ROOT/model_monitor/general_results]")
@@ -76,7 +81,7 @@ def main(argv: list[str] | None = None) -> int:
     if 2 in args.tables and args.mono_root is None:
         raise InputError("table 2 needs --mono-root: python -m simulation --layout mono --classes nigens2020 --out DIR")
     out = (args.out or args.data_root / "model_monitor" / "general_results").resolve()
-    settings = {name: value for name, value in vars(args).items() if name not in ("out", "tables", "seeds", "formats")}
+    settings = {name: value for name, value in vars(args).items() if name not in CHOOSE}
     _claim(out, {**{name: _plain(value) for name, value in settings.items()}, "flags": flags})
 
     trainings = {number: _trainings(number, args) for number in args.tables}
@@ -108,16 +113,17 @@ def main(argv: list[str] | None = None) -> int:
 def _trainings(number: int, args: argparse.Namespace) -> list[Training]:
     """What a table needs, in the order in which it can be trained."""
     made: list[Training] = []
-    wide = ("--set", f"width={args.width:g}")
+    wide = _changes([f"width={args.width:g}", *args.set])
     if number == 1:
         for format in args.formats:
             own = ("--format", format)
-            for module in (*SEDS, *DOAS[format]):
+            seds, doas = ([name for name in names if name in args.modules] for names in (SEDS, DOAS[format]))
+            for module in (*seds, *doas):
                 system = f"general_{module}" if module != "histogram" else "general_histogram"
                 made.append(Training(f"{format}_{module}", system, args.data_root, args.module_iter, (*own, *wide)))
-            for sed in SEDS:
-                for doa in DOAS[format]:
-                    pair = ("--sed", f"{{{format}_{sed}}}", "--doa", f"{{{format}_{doa}}}")
+            for sed in seds:
+                for doa in doas:
+                    pair = ("--sed", f"{{{format}_{sed}}}", "--doa", f"{{{format}_{doa}}}", *_changes(args.set))
                     name = f"{format}_{sed}_{doa}"
                     made.append(Training(name, "general", args.data_root, args.align_iter, (*own, *pair)))
         return made
@@ -127,10 +133,18 @@ def _trainings(number: int, args: argparse.Namespace) -> list[Training]:
         for seed in args.seeds:
             same = ("--format", "foa", "--share", f"{share:g}", "-rs", str(seed))
             end = f"share{100 * share:g}_seed{seed}"
-            pair = ("--sed", "{mono_sed_t}", "--doa", "histogram")
+            pair = ("--sed", "{mono_sed_t}", "--doa", "histogram", *_changes(args.set))
             made.append(Training(f"aligned_{end}", "general", args.data_root, args.align_iter, (*same, *pair)))
-            made.append(Training(f"joint_{end}", args.joint, args.data_root, args.joint_iter, same))
+            made.append(
+                Training(
+                    f"joint_{end}", args.joint, args.data_root, args.joint_iter, (*same, *_changes(args.joint_set))
+                )
+            )
     return made
+
+
+def _changes(settings: Sequence[str]) -> tuple[str, ...]:
+    return tuple(word for setting in settings for word in ("--set", setting))
 
 
 def _run(training: Training, out: Path, runs: dict[str, Path], flags: Sequence[str]) -> Path:

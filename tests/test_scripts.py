@@ -237,7 +237,7 @@ def test_synthetic_data_are_made_once_and_edits_stay(project):
 # The running interpreter; training, evaluation and the making of data are only noted.
 NOTING_DATA = f"""#!/bin/sh
 case "$1 $2" in
-"seld.py "* | "-m simulation" | "-m dataset") echo "$@" >>calls.txt ;;
+"seld.py "* | "-m simulation" | "-m dataset" | "-m bench.general_results") echo "$@" >>calls.txt ;;
 *) exec {sys.executable} "$@" ;;
 esac
 """
@@ -296,3 +296,26 @@ def test_two_stage_scripts_make_a_small_set_where_there_is_none(project):
     assert calls(project) == []
     assert two_stage(project, "2_train.sh", "--help").returncode == 0
     assert calls(project) == ["seld.py -train -val --system two_stage --help"]
+
+
+def general(project: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    path = interpreters(project.parent / "noting data", NOTING_DATA)
+    return run(project, "general/run_all.sh", *arguments, path=path, VIRTUAL_ENV=sys.prefix, PYTHONPATH=str(ROOT))
+
+
+def test_the_general_network_is_mixed_and_matched_on_what_there_is(project):
+    result = general(project)
+    assert result.returncode == 0 and result.stderr.startswith("No TAU-NIGENS 2020 here (data_nigens2020 is missing)")
+    joint, mono, tables = calls(project)
+    assert joint.startswith("-m simulation --layout nigens2020 ") and joint.endswith(" --out data_nigens2020_simulated")
+    assert mono.startswith("-m simulation --layout mono --classes nigens2020 ")
+    words = tables.split()
+    roots = ["--data-root", "data_nigens2020_simulated", "--mono-root", "data_mono_simulated"]
+    assert words[:6] == ["-m", "bench.general_results", *roots] and "mixup=false" in words
+    (project / "data_nigens2020").mkdir()
+    assert general(project, "--mono-root", "my mono", "--tables", "1").stderr == ""
+    assert calls(project) == ["-m bench.general_results --data-root data_nigens2020 --mono-root my mono --tables 1"]
+    general(project, "--data-root", "mine", "--mono-root=m")
+    assert calls(project) == ["-m bench.general_results --data-root mine --mono-root=m"]
+    general(project, "--help")
+    assert calls(project) == ["-m bench.general_results --help"]
