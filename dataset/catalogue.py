@@ -110,7 +110,9 @@ class DataSet:
     @property
     def place(self) -> str:
         """Where it comes from, for people."""
-        return self.url if self.record is None else f"zenodo.org/records/{self.record}"
+        if self.record is None:
+            return "/".join(self.url.split("/")[2:5])
+        return f"zenodo.org/records/{self.record}"
 
 
 def _md5(name: str, checksum: str | None = None, size: int | None = None, record: int | None = None) -> Source:

@@ -44,18 +44,17 @@ def _hours(row: DataSet) -> str:
 
 
 def table(rows: list[DataSet]) -> str:
-    """One line per data set; "?" is what is not known."""
-    head = ("name", "edition", "hours", "formats", "licence", "size", "comes from", "title")
-    lines = [
-        (row.name, row.edition, _hours(row), row.formats, row.licence, size_of(row), row.place, row.title)
-        for row in rows
-    ]
+    """Two lines per data set, the second with title and citation; "?" is what is not known."""
+    head = ("name", "edition", "hours", "formats", "licence", "size", "comes from")
+    lines = [(row.name, row.edition, _hours(row), row.formats, row.licence, size_of(row), row.place) for row in rows]
     widths = [max(len(line[column]) for line in [head, *lines]) for column in range(len(head))]
     text = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip() for line in [head, *lines]]
+    for number, row in reversed(list(enumerate(rows, start=1))):
+        text.insert(number + 1, f"    {row.title}; {row.citation}")
     text += [
         "",
         "?: not known here; the record is asked when something is downloaded. hours: of sound.",
-        "python -m dataset list NAME: files and citation. python -m dataset download NAME --to DIR fetches it.",
+        "python -m dataset list NAME: its files and remarks. python -m dataset download NAME --to DIR fetches it.",
     ]
     return "\n".join(text)
 

@@ -24,7 +24,12 @@ CLIPPED_RUN = 4  # so many samples at the peak are no wave any more
 _FULL_SCALE = 0.9999
 _LOUD_DB = -30.0  # frames this far below the loud ones are left out
 
-CHANNEL_NAMES = {"foa": ("W", "Y", "Z", "X"), "mic": ("1", "2", "3", "4"), "binaural": ("left", "right")}
+CHANNEL_NAMES = {
+    "foa": ("W", "Y", "Z", "X"),
+    "mic": ("1", "2", "3", "4"),
+    "binaural": ("left", "right"),
+    "stereo": ("left", "right"),
+}
 
 
 @dataclass(frozen=True)

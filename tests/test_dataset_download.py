@@ -317,6 +317,7 @@ def test_the_list_names_every_set(capsys):
     assert run_main(dataset, ["list"]) == 0
     text = capsys.readouterr().out
     assert all(f"\n{name} " in f"\n{text}" for name in CATALOGUE) and "?" in text
+    assert all(row.citation in text and row.title in text for row in CATALOGUE.values())
     for name, row in CATALOGUE.items():
         assert row.layout is None or row.layout in LAYOUTS
         assert run_main(dataset, ["list", name]) == 0
@@ -357,13 +358,15 @@ def test_split_archives_read_as_the_whole(tmp_path_factory, contents, count, sto
 
 
 @pytest.mark.skipif(shutil.which("zip") is None, reason="the program zip is not installed")
-def test_split_archives_of_the_program_zip(tmp_path):
+@pytest.mark.parametrize("large", [False, True], ids=["zip", "zip64"])
+def test_split_archives_of_the_program_zip(tmp_path, large):
     rng = np.random.default_rng(0)
     content = {f"d/f{number}": rng.bytes(70_000) for number in range(4)}
     for name, data in content.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(data)
-    subprocess.run(["zip", "-q", "-s", "64k", "-r", "x.zip", "d"], cwd=tmp_path, check=True)
+    form = ["-fz"] if large else []
+    subprocess.run(["zip", "-q", *form, "-s", "64k", "-r", "x.zip", "d"], cwd=tmp_path, check=True)
     parts = [*sorted(tmp_path.glob("x.z[0-9]*")), tmp_path / "x.zip"]
     assert len(parts) > 3
     with open_zip(parts) as archive:

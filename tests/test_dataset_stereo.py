@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dataset.__main__ import main as dataset
+from dataset.augment import swaps_of
 from dataset.convert_stereo import plan
 from dataset.layouts import DataRoot
 from dataset.lists import list_file
@@ -73,6 +74,16 @@ def test_a_marker_pixel_lands_where_the_label_says(azimuth, elevation, yaw):
     if table.onscreen[0] == 0:
         far = np.abs(bright + 0.5 - np.array([45, 80])) < [[42, 77]]
         assert not far.all(axis=1).any()  # at most a rim
+
+
+def test_the_mirror_swaps_left_and_right():
+    """--augment acs on stereo clips: the only symmetry that a pair has."""
+    _, mirror = swaps_of(ARRAYS["stereo"])
+    source, sign = mirror.channels(ARRAYS["stereo"])
+    heard = stereo_sound(plane_wave(40, 10), 0)
+    np.testing.assert_allclose(heard[source] * sign[:, None], stereo_sound(plane_wave(-40, 10), 0))
+    table = mirror.events(EventTable.make(frame=[0], class_index=[0], azimuth_deg=[40], onscreen=[1]))
+    assert table.azimuth_deg.tolist() == [-40] and table.onscreen.tolist() == [1]
 
 
 @given(st.floats(-1000, 1000))
