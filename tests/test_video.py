@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 from fractions import Fraction
 from pathlib import Path
 
@@ -145,6 +146,34 @@ def test_damage_in_the_middle_is_found(clip, tmp_path):
     (tmp_path / "holes.mp4").write_bytes(whole)
     with pytest.raises(InputError, match=r"holes.mp4: frame \d+: breaks off"):
         list(read_frames(tmp_path / "holes.mp4"))
+
+
+WRITE = """
+import sys
+from fractions import Fraction
+from pathlib import Path
+import numpy as np
+from util.video import VideoWriter
+
+rng = np.random.default_rng(0)
+ground = np.kron(rng.integers(40, 200, (30, 60, 3)), np.ones((16, 16, 1))).astype(np.uint8)
+with VideoWriter(Path(sys.argv[1]), 960, 480, Fraction(10), threads=1) as writer:
+    for index in range(24):
+        frame = ground.copy()
+        frame[100:300, 12 * index : 12 * index + 150] = rng.integers(0, 255, (200, 150, 3))
+        writer.write(frame)
+"""
+
+
+def test_bytes_do_not_depend_on_what_memory_held_before(tmp_path):
+    """glibc fills memory that is handed out with other bytes; elsewhere this is writing twice."""
+    made = []
+    for fill in ("1", "170"):
+        path = tmp_path / f"{fill}.mp4"
+        environment = {**os.environ, "MALLOC_PERTURB_": fill, "PYTHONPATH": str(Path(__file__).parents[1])}
+        subprocess.run([sys.executable, "-c", WRITE, str(path)], check=True, env=environment)
+        made.append(path.read_bytes())
+    assert made[0] == made[1]
 
 
 def test_resizing_keeps_frame_rate_and_count(tmp_path):
