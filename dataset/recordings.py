@@ -286,8 +286,7 @@ class Boxes:
     ----------
     detector : name of what looks at pictures, part of the files' names
     producer : row of `dataset.seen`
-    source : "own"; "empty": no boxes at all; "other": those of the next recording that has video, for scores that show
-        what the picture is worth
+    source : "own"; "other": those of the next recording that has video, for scores that show what the picture is worth
     recordings : those to take another one's boxes from, for `source="other"`; without them, the videos of the same
         folder that have box files
     """
@@ -301,8 +300,8 @@ class Boxes:
         recordings: Sequence[Recording] = (),
         limit_mb: float = 32.0,
     ):
-        if source not in ("own", "empty", "other"):
-            raise ValueError(f"source must be own, empty or other, found {source}")
+        if source not in ("own", "other"):
+            raise ValueError(f"source must be own or other, found {source}")
         self.detector, self.source, self.producer = detector, source, producer
         self._cache: _Cache[Held] = _Cache(limit_mb)
         seen = [recording.video for recording in recordings if recording.video is not None]
@@ -317,7 +316,7 @@ class Boxes:
         """
         time_s = np.asarray(time_s, dtype=np.float64)
         video = recording.video
-        if video is None or self.source == "empty":
+        if video is None:
             return self.producer.nothing(recording, time_s)
         if self.source == "other":
             video = self._other.get(video) or self._sibling(video)

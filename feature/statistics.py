@@ -64,9 +64,16 @@ class RunningStatistics:
         squares = known[1] * before + squares + ratio / count * (known[0] * before / ratio - total).square()
         self.count, self.mean, self.variance = count, (known[0] * before + total) / count, squares / count
 
-    def update_maps(self, features: Tensor) -> None:
-        """Take in features (batch, maps, frames, bins): every frame is a row of maps x bins columns."""
-        self.update(features.transpose(1, 2).flatten(0, 1).flatten(1))
+    def update_maps(self, features: Tensor, padding: Tensor | None = None) -> None:
+        """Take in features (batch, maps, frames, bins): every frame is a row of maps x bins columns.
+
+        Parameters
+        ----------
+        padding : (batch, frames), frames that are left out
+        """
+        rows = features.transpose(1, 2)
+        rows = rows.flatten(0, 1) if padding is None else rows[~padding]
+        self.update(rows.flatten(1))
 
     @property
     def scale(self) -> Tensor:
@@ -121,16 +128,6 @@ class Standardise(nn.Module):
             raise ValueError(f"mean {tuple(mean.shape)}, scale {tuple(scale.shape)}: both (maps, bins)")
         self.register_buffer("mean", mean.to(torch.float32)[:, None])
         self.register_buffer("scale", scale.to(torch.float32)[:, None])
-
-    @classmethod
-    def of(cls, statistics: RunningStatistics, maps: int, *, each_bin: bool = True) -> Standardise:
-        """From the statistics that `RunningStatistics.update_maps` gathered; of each bin, or one of every map."""
-        if statistics.mean is None or statistics.variance is None:
-            raise ValueError("statistics of no rows")
-        mean, scale = (value.unflatten(0, (maps, -1)) for value in (statistics.mean, statistics.scale))
-        if not each_bin:
-            mean, scale = of_maps(mean, statistics.variance.unflatten(0, (maps, -1)))
-        return cls(mean, scale)
 
     def forward(self, features: Tensor) -> Tensor:
         """Standardised features; those given are left as they are."""

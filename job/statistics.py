@@ -67,10 +67,9 @@ def gather_statistics(
         ):  # fmt: skip
             for batch in loader:
                 features, padding = front.raw_features(on_device(batch, fabric.device))
-                rows = features.transpose(1, 2)  # (batch, frames, maps, bins)
-                rows = rows.flatten(0, 1) if padding is None else rows[~padding]
-                running.update(rows.flatten(1))
-                progress.update(round(len(rows) * plans.framing.hop_s))
+                before = running.count
+                running.update_maps(features, padding)
+                progress.update(round((running.count - before) * plans.framing.hop_s))
         return running
 
     running, *others = map(RunningStatistics.from_dict, gathered(fabric, lambda: of_share().to_dict()))

@@ -25,8 +25,6 @@ from util.intervals import IntervalTable, frames_per_second
 
 FRAME_S, LABEL_FRAME_S = 0.01, 0.02  # of the network, and of what is handed in and scored
 THRESHOLD = 0.3
-# Weight of the localisation loss; that of the detection loss is 1 - beta.
-BETAS = {"sed_only": 0.0, "doa_only": 1.0, "two_staged_eval": 1.0, "seld": 0.2}
 
 Kind = Literal["MAE", "MSE"]
 
@@ -116,20 +114,6 @@ def label_maps(
     return maps
 
 
-def distance_maps(
-    table: IntervalTable,
-    classes: int,
-    *,
-    frame_s: float = FRAME_S,
-    clip_frames: int,
-    first_frame: int = 0,
-    frames: int | None = None,
-) -> np.ndarray:
-    """Distances in metres (classes, frames) float32, 0 where inactive; as `label_maps`. Nothing is trained on them."""
-    row = _rows_at(table, classes, frame_s, clip_frames, first_frame, frames)
-    return np.where(row >= 0, table.distance_m[row] if len(table) else 0.0, 0.0).astype(np.float32)
-
-
 def _rows_at(
     table: IntervalTable, classes: int, frame_s: float, clip_frames: int, first_frame: int, frames: int | None
 ) -> np.ndarray:
@@ -187,7 +171,7 @@ def loss_parts(output: Tensor, target: Tensor, *, kind: Kind = "MAE", reduction:
 def two_stage_loss(
     output: Tensor, target: Tensor, beta: float, *, kind: Kind = "MAE", reduction: str = "mean"
 ) -> Tensor:
-    """(1 - beta) x loss of detection + beta x loss of localisation; see `loss_parts` and `BETAS`."""
+    """(1 - beta) x loss of detection + beta x loss of localisation; see `loss_parts`."""
     sed, doa = loss_parts(output, target, kind=kind, reduction=reduction)
     return (1 - beta) * sed + beta * doa
 
@@ -305,7 +289,7 @@ class TwoStage(ActivityFirst):
     Parameters
     ----------
     classes : number of classes
-    beta : weight of the localisation loss, see `BETAS`
+    beta : weight of the localisation loss; that of the detection loss is 1 - beta
     kind : of the localisation loss, "MAE" or "MSE"
     frame_s : length in seconds of the frames of the output
     on_grid : round and cut angles to the grid of TAU 2019, as published; else they stay as they are

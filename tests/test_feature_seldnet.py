@@ -11,6 +11,7 @@ from feature.logmel_intensity import LogmelIntensity
 from feature.magnitude_phase import SELDNET2018, SELDNET2019, MagnitudePhase, maps_of_rows, rows_of_maps
 from feature.statistics import RunningStatistics, Standardise
 from tests import golden
+from tests.standardised import standardised
 
 LAYOUTS = ("reference", "paper")
 
@@ -265,10 +266,11 @@ def test_statistics_of_maps_standardise_them() -> None:
     features = torch.randn(3, 2, 50, 4) * torch.tensor([1.0, 5, 0.1, 0]) + torch.arange(2)[:, None, None]
     statistics = RunningStatistics()
     for chunk in features.split(1):
-        statistics.update_maps(chunk)
+        padded = torch.nn.functional.pad(chunk, (0, 0, 0, 3), value=1e6)
+        statistics.update_maps(padded, torch.arange(53)[None] >= 50)
     assert statistics.count == 150
     before = features.clone()
-    made = Standardise.of(statistics, maps=2)(features)
+    made = standardised(statistics, 2)(features)
     assert made.dtype == torch.float32 and torch.equal(features, before)
     torch.testing.assert_close(made.mean(dim=(0, 2)), torch.zeros(2, 4), atol=1e-5, rtol=0)
     spread = made.std(dim=(0, 2), correction=0)

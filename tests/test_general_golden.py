@@ -14,12 +14,13 @@ from dcase2022_task3_seld_metrics.segments import SegmentCounts
 from feature import augment
 from feature.logmel_gcc import GENERAL, GENERAL_CORRELATION, TWO_STAGE_INTENSITY, Logmel, LogmelGCC
 from feature.logmel_intensity import LogmelIntensity
-from feature.statistics import RunningStatistics, Standardise
+from feature.statistics import RunningStatistics
 from net.general import DETECTION, DIRECTION, ELEVATION, ENCODERS, Alignment, Module, ReleasedDetection
 from output_format.aligned import alignment_losses
 from output_format.general_labels import feature_labels, resampled, xyz_target
 from output_format.general_modules import entropy
 from tests import golden
+from tests.standardised import standardised
 from tests.two_stage_golden import fill, hash_fill
 from util.dialects import read_events
 
@@ -89,7 +90,7 @@ def test_standardisation_of_bins_and_of_maps():
     due, running = read("scaler"), RunningStatistics()
     for name in ("feat0", "feat1", "feat2"):
         running.update_maps(torch.from_numpy(due[name])[None])
-    vector, scalar = Standardise.of(running, 2), Standardise.of(running, 2, each_bin=False)
+    vector, scalar = standardised(running, 2), standardised(running, 2, each_bin=False)
     for made, prefix in ((vector, ""), (scalar, "scalar_")):
         mean, scale = made.mean.numpy(), made.scale.numpy()
         np.testing.assert_allclose(np.broadcast_to(due[f"{prefix}mean"], mean.shape), mean, atol=1e-5)

@@ -12,8 +12,9 @@ import torch
 from bench.two_stage import plain_logmel_gcc
 from feature.logmel_gcc import TWO_STAGE, TWO_STAGE_INTENSITY, Logmel, LogmelGCC
 from feature.logmel_intensity import LogmelIntensity
-from feature.statistics import RunningStatistics, Standardise
+from feature.statistics import RunningStatistics
 from tests import golden
+from tests.standardised import standardised
 from util.angles import direction_from_degrees
 from util.audio import read_audio
 from util.microphone_arrays import SPEED_OF_SOUND_M_S, array_named
@@ -80,7 +81,7 @@ def test_golden_statistics() -> None:
     statistics = RunningStatistics()
     for i in range(3):
         statistics.update_maps(torch.from_numpy(data[f"feat{i}"])[None])
-    made = Standardise.of(statistics, maps=3)
+    made = standardised(statistics, 3)
     np.testing.assert_allclose(made.mean[None].numpy(), data["mean"], atol=1e-5, rtol=0)
     np.testing.assert_allclose(made.scale[None].numpy(), data["std"], atol=1e-5, rtol=0)
     ours = made(torch.from_numpy(data["feat0"])[None]).numpy()
@@ -92,7 +93,7 @@ def test_a_constant_bin_is_not_divided_by_zero() -> None:
     statistics = RunningStatistics()
     for _ in range(3):
         statistics.update_maps(torch.full((1, 2, 7, 4), -100.0))
-    made = Standardise.of(statistics, maps=2)(torch.full((1, 2, 5, 4), -100.0))
+    made = standardised(statistics, 2)(torch.full((1, 2, 5, 4), -100.0))
     assert not made.any()
 
 
