@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
+import re
 import shutil
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -124,8 +125,8 @@ def _of_record(number: int) -> dict[str, Source] | None:
         return None
     listed = {}
     for one in files:
-        if not isinstance(one, dict) or not isinstance(one.get("key"), str) or "/" in one["key"]:
-            return None
+        if not isinstance(one, dict) or not re.fullmatch(r"[^./\\\0][^/\\\0]*", str(one.get("key", ""))):
+            return None  # a name that is no name of a file
         checksum, size = one.get("checksum"), one.get("size")
         listed[one["key"]] = Source(
             one["key"],

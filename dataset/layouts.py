@@ -285,7 +285,12 @@ def _layout_found(root: Path) -> Layout:
         for folder in row.folders(root, format, stage)
     }
     sounds = [path for folder in folders for path in sounds_under(folder)]
-    told = (row for row in LAYOUTS.values() if any(row.told_by(path) for path in sounds))
+    # stereo clips may lie in the folder of what they were made of, whose layout then counts
+    told = (
+        row
+        for row in LAYOUTS.values()
+        if sounds and (all if isinstance(row, PairLayout) else any)(row.told_by(path) for path in sounds)
+    )
     return next(told, LAYOUTS["starss23"])
 
 

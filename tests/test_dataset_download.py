@@ -303,6 +303,15 @@ def test_files_that_only_the_record_knows(tmp_path, monkeypatch):
     assert DataRoot(tmp_path / "d").layout.name == "ansim"
 
 
+@pytest.mark.parametrize("name", ["..", "a\\b.zip", ".hidden", "../up.zip"])
+def test_names_that_are_none_are_no_record(tmp_path, monkeypatch, capsys, name):
+    row = CATALOGUE["ansim"]
+    with served(Records({row.record: {name: b"x"}})) as running:
+        monkeypatch.setenv("AV_SELD_ZENODO_URL", running.url)
+        assert run_main(dataset, ["download", "ansim", "--to", str(tmp_path / "d"), "--quiet"]) == 2
+    assert "cannot be reached, and nothing else says" in capsys.readouterr().err and not (tmp_path / "d").exists()
+
+
 def test_weights_go_to_the_cache_and_unknown_checksums_are_said(tmp_path, monkeypatch, capsys):
     row = CATALOGUE["pann"]
     monkeypatch.setenv("AV_SELD_CACHE", str(tmp_path / "cache"))

@@ -307,6 +307,16 @@ def test_stereo_clips_of_2025(tmp_path):
         Labels(13)(first)
 
 
+def test_stereo_clips_beside_what_they_were_made_of(tmp_path):
+    """A root of STARSS23 stays one; a clip alone is of 2025 all the same."""
+    make_set(tmp_path, "starss23", formats=("foa",), seconds=0.3)
+    make_set(tmp_path, "stereo2025", seconds=0.3, described=False)
+    (tmp_path / "dataset.json").unlink()
+    assert DataRoot(tmp_path).layout.name == "starss23"
+    alone = recording_of_file(next((tmp_path / "stereo_dev").rglob("*.wav")))
+    assert (alone.layout, alone.array.name, alone.dialect) == ("stereo2025", "stereo", "dcase2025")
+
+
 @pytest.mark.parametrize(("name", "edition"), [("starss22", "2022"), ("dcase2024", "2024")])
 def test_kin_of_starss23_is_named_by_the_root(tmp_path, name, edition):
     root = DataRoot(make_set(tmp_path, name, seconds=0.5))
