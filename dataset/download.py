@@ -18,6 +18,7 @@ from tqdm import tqdm
 
 from dataset.catalogue import CATALOGUE, DataSet, Source, chosen, dataset_named
 from dataset.layouts import LAYOUTS
+from detection.models import URL_VARIABLE as YOLOX_VARIABLE
 from util.cache import cache_folder
 from util.download import fetch, megabytes, read_json_of
 from util.errors import CommonError, InputError
@@ -26,7 +27,6 @@ from util.split_zip import open_zip
 
 URL = "https://zenodo.org"
 URL_VARIABLE = "AV_SELD_ZENODO_URL"  # environment variable: a mirror of URL
-BASE_VARIABLE = "AV_SELD_YOLOX_URL"
 UNPACKED = 1.4  # bytes of sound that a byte of an archive holds, about: until its directory says it
 PROVENANCE = "downloads.json"
 _SPARE = 100e6  # that stays free
@@ -63,7 +63,7 @@ def run(args: argparse.Namespace) -> int:
         raise InputError("is a file; --to needs a folder", path=root)
     files = chosen(row, known_files(row), only)
     done = _done(root)
-    todo = [file for file in files if _key(file) not in done.get(row.name, {})]
+    todo = [file for file in files if file.name not in done.get(row.name, {})]
     _say(row, root, files, todo)
     if args.plan or not todo:
         return 0
@@ -105,8 +105,8 @@ def known_files(row: DataSet) -> list[Source]:
         listed = found[file.record or row.record]
         said = None if listed is None else listed.get(file.name)
         if listed is not None and said is None:
-            rule = f"does not list {file.name}; it has {', '.join(sorted(listed))}"
-            raise InputError(rule, path=f"{zenodo_url()}/records/{file.record or row.record}")
+            print(f"record {file.record or row.record} does not list {file.name}: it is left out")
+            continue
         files.append(file if said is None else replace(file, size=said.size, checksum=said.checksum or file.checksum))
     # parts of the same archives that only the records know
     archives = {(file.archive, file.record or row.record) for file in files if file.is_archive}
@@ -140,7 +140,7 @@ def _of_record(number: int) -> dict[str, Source] | None:
 def url_of(row: DataSet, file: Source) -> str:
     """Address of a file."""
     if row.record is None:
-        return f"{(os.environ.get(BASE_VARIABLE) or row.url).rstrip('/')}/{quote(file.name)}"
+        return f"{(os.environ.get(YOLOX_VARIABLE) or row.url).rstrip('/')}/{quote(file.name)}"
     return f"{zenodo_url()}/api/records/{file.record or row.record}/files/{quote(file.name)}/content"
 
 
@@ -148,10 +148,6 @@ def _by_archive(todo: Sequence[Source], files: Sequence[Source]) -> list[list[So
     """The files to fetch, parts of one archive together and in order; of an archive always all parts."""
     names = dict.fromkeys(file.archive for file in todo)
     return [sorted((one for one in files if one.archive == name), key=lambda one: one.order) for name in names]
-
-
-def _key(file: Source) -> str:
-    return file.name
 
 
 def _done(root: Path) -> dict[str, dict[str, Any]]:

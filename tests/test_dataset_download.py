@@ -303,6 +303,23 @@ def test_files_that_only_the_record_knows(tmp_path, monkeypatch):
     assert DataRoot(tmp_path / "d").layout.name == "ansim"
 
 
+def test_what_the_record_does_not_list_is_left_out(records, tmp_path, capsys):
+    del records.files[TABLE.record]["mic_eval.zip"]
+    root = tmp_path / "data"
+    assert run_main(dataset, ["download", "nigens2021", "--to", str(root), "--only", "metadata_dev", "--quiet"]) == 0
+    assert "record 5476980 does not list mic_eval.zip: it is left out" in capsys.readouterr().out
+    assert run_main(dataset, ["download", "nigens2021", "--to", str(root), "--only", "mic_eval", "--quiet"]) == 2
+    assert "--only: nigens2021 has no mic_eval; it has foa_dev" in capsys.readouterr().err
+
+
+def test_a_part_that_only_the_record_knows_is_fetched_too(records, tmp_path):
+    bodies = split(zipped(FOA), 3)
+    records.files[TABLE.record] |= dict(zip(("foa_dev.z01", "foa_dev.z02", "foa_dev.zip"), bodies))
+    root = tmp_path / "data"
+    assert run_main(dataset, ["download", "nigens2021", "--to", str(root), "--only", "foa_dev", "--quiet"]) == 0
+    assert got(root) == FOA
+
+
 @pytest.mark.parametrize("name", ["..", "a\\b.zip", ".hidden", "../up.zip"])
 def test_names_that_are_none_are_no_record(tmp_path, monkeypatch, capsys, name):
     row = CATALOGUE["ansim"]
