@@ -47,7 +47,11 @@ def _parser() -> argparse.ArgumentParser:
         metavar="FILE",
         help="activity threshold per class and unification angle [those stored beside the raw output]",
     )
-    parser.add_argument("--dialect", default="dcase2023", choices=sorted(DIALECTS), help="form of the rows [dcase2023]")
+    parser.add_argument(
+        "--dialect",
+        choices=sorted(DIALECTS),
+        help="form of the rows [dcase2023; with distances dcase2024_m, of stereo dcase2025]",
+    )
     parser.add_argument(
         "--vectors",
         action="store_true",
@@ -68,15 +72,15 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _convert_raw(
-    raw_dir: Path, out: Path, threshold_config: str | None, dialect: str, *, vectors: bool = False
+    raw_dir: Path, out: Path, threshold_config: str | None, dialect: str | None, *, vectors: bool = False
 ) -> int:
     from output_format.candidates import merge
-    from output_format.contract import SaysVectors
+    from output_format.contract import SaysVectors, dialect_for
     from output_format.formats import OUTPUT_FORMATS
     from output_format.rows import events_in_file, vector_text
     from util.thresholds import read_thresholds
 
-    form = dialect_named(dialect)
+    form = None if dialect is None else dialect_named(dialect)
     if not raw_dir.is_dir():
         raise InputError("no such folder", path=raw_dir)
     files = files_in(raw_dir, [".npy"])
@@ -107,8 +111,9 @@ def _convert_raw(
             write_text(out / f"{path.stem}.csv", vector_text(output_format.vector_rows(raw, np.asarray(thresholds))))
             continue
         events = merge(candidates, np.asarray(thresholds), unification_deg)
-        events = events_in_file(events, form, output_format, raw, np.asarray(thresholds))
-        write_events(out / f"{path.stem}.csv", events, dialect)
+        chosen = form or dialect_named(dialect_for(output_format))
+        events = events_in_file(events, chosen, output_format, raw, np.asarray(thresholds))
+        write_events(out / f"{path.stem}.csv", events, chosen.name)
     print(f"{len(files)} csv files in {out}")
     return 0
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import os
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -138,6 +139,13 @@ class SELDPredictor:
 
     def _stage_blocks(self, stage: StageModel, source: Source) -> Iterator[Block]:
         """What each batch holds of each recording."""
+        if stage.lacks_statistics:
+            print(
+                "the weights came without statistics of the features: those of the "
+                f"{len(source.recordings)} recordings at hand are taken",
+                file=sys.stderr,
+            )
+            stage.take_statistics(source, self.workers)
         plan = stage.plans.evaluation(source.lengths(stage.rate_hz))
         with Loader(
             source,

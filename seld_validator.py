@@ -19,7 +19,7 @@ from dcase2022_task3_seld_metrics.arrays import seldnet2018
 from dcase2022_task3_seld_metrics.average_precision import average_precision
 from dcase2022_task3_seld_metrics.editions import DEFAULT, EDITIONS, TRAINING_EDITIONS
 from dcase2022_task3_seld_metrics.score_table import SCORES
-from output_format.contract import ActivityApart, OneTask, OutputFormat
+from output_format.contract import ActivityApart, OneTask, OutputFormat, needed
 from output_format.rows import events_in_file
 from seld_predictor import Prediction, SELDPredictor
 from util.dialects import dialect_named, write_events
@@ -38,7 +38,8 @@ def check_edition(edition: str, output_format: OutputFormat) -> None:
 
     Raises
     ------
-    InputError : training and evaluation do not score by that edition, or it wants other frames than the output has
+    InputError : training and evaluation do not score by that edition, or it wants other frames than the output has, or
+        distances, which the system does not estimate
     """
     if edition not in TRAINING_EDITIONS:
         rule = f"--edition {edition}: training and evaluation score by {', '.join(TRAINING_EDITIONS)}; "
@@ -50,6 +51,8 @@ def check_edition(edition: str, output_format: OutputFormat) -> None:
         frame_s = output_format.label_frame_s
         rule = f"scores frames of {1000 * row.frame_s:g} ms, the system's are {1000 * frame_s:g} ms"
         raise InputError(f"--edition {edition}: {rule}; --edition {fitting[-1] if fitting else '2018'} fits")
+    if row.distance and "distance_m" not in needed(output_format):
+        raise InputError(f"--edition {edition}: scores distances, which the system does not estimate")
     if not row.tables and not isinstance(output_format, ActivityApart | OneTask):
         raise InputError(f"--edition {edition}: scores detection and direction branches, which the system has not")
 
@@ -159,6 +162,8 @@ class SELDValidator:
                     self._write_raw(raw_dir, prediction)
                 if recording.labels is not None and labels is not None:
                     due = labels(recording)
+                    if "elevation_deg" not in self.dialect.columns:
+                        due = due.in_plane()
                     reference[recording.name] = due if alone is None else alone.reduced(due)
                     encoding = apart or alone
                     if encoding is not None and (clips is not None or detection is not None):

@@ -420,6 +420,77 @@ class Stream(Plan):
         return held[1], held[2]
 
 
+class Sequences(Plan):
+    """Training sequences that each lie in one recording, as the DCASE baselines since 2022 have them.
+
+    The recordings are shuffled anew for every pass, their sequences follow each other. What is left of a recording
+    behind its last whole sequence is dropped, and so is what is left of a pass behind its last whole batch, as
+    published. A recording that is shorter than a sequence is one nevertheless, padded; a pass of fewer sequences than a
+    batch fills it with the first ones again.
+
+    Parameters
+    ----------
+    frames : of a sequence
+    hop : from one sequence to the next; None: they do not overlap
+    batch_size : sequences per step, over all processes
+    members : indices of the recordings to take; None: all
+    silence : frames behind the end of a recording are those of silence, not padding
+
+    Raises
+    ------
+    InputError : no recordings
+    """
+
+    frames: int
+    steps_per_pass: int
+
+    def __init__(
+        self,
+        framing: Framing,
+        lengths: Lengths,
+        *,
+        frames: int,
+        hop: int | None = None,
+        batch_size: int,
+        seed: int = 0,
+        members: np.ndarray | None = None,
+        silence: bool = False,
+        visual_hop: int | None = None,
+    ):
+        super().__init__(framing, lengths, frames, visual_hop=visual_hop)
+        self.hop, self.batch_size, self.seed, self.silence = hop or frames, batch_size, seed, silence
+        self.members = np.arange(len(self.lengths)) if members is None else np.asarray(members)
+        if not len(self.members):
+            raise InputError("no recordings to cut sequences from")
+        self._frames = framing.clip_frames(self.lengths)
+        self._sequences = np.maximum((self._frames - (frames - self.hop)) // self.hop, 1)
+        self.steps_per_pass = max(int(self._sequences[self.members].sum()) // batch_size, 1)
+        self._pass: tuple[int, np.ndarray, np.ndarray] | None = None
+
+    def items(self, numbers: np.ndarray) -> list[Item]:
+        keep = (0, self.frames // self.framing.frames_per_output)
+        return [Item(number, (self._piece(number),), keep) for number in np.asarray(numbers).tolist()]
+
+    def _piece(self, number: int) -> Piece:
+        step, item = divmod(number, self.batch_size)
+        passed, inside = divmod(step, self.steps_per_pass)
+        order, ends = self._order(passed)
+        sequence = (inside * self.batch_size + item) % int(ends[-1])
+        place = int(np.searchsorted(ends, sequence, side="right"))
+        recording = int(order[place])
+        first = (sequence - int(ends[place]) + int(self._sequences[recording])) * self.hop
+        count = self.frames if self.silence else min(self.frames, int(self._frames[recording]) - first)
+        return whole_frames(self, recording, first, count)
+
+    def _order(self, number: int) -> tuple[np.ndarray, np.ndarray]:
+        """Order of the recordings in a pass, and where the sequences of each end."""
+        held = self._pass  # one assignment: several threads may come here
+        if held is None or held[0] != number:
+            order = np.random.default_rng((self.seed, number)).permutation(self.members)
+            held = self._pass = number, order, np.cumsum(self._sequences[order])
+        return held[1], held[2]
+
+
 class Clips(EvaluationPlan):
     """Evaluation sequences: each recording by itself from its first frame on, the last sequence padded.
 
@@ -427,10 +498,12 @@ class Clips(EvaluationPlan):
     ----------
     frames : of a sequence; None: a recording is one sequence, and those longer than `limit` frames are as few parts of
         one length as keep the limit
+    hop : from one sequence to the next, of whose output so much is kept; None: they do not overlap
     multiple : the length of such parts is one of it, that of frames which a network makes one step of: what it leaves
         over at the end of a part would be missing in the middle of the recording
     padded : the last part is filled up to one, too, so that nothing is missing at the end of the recording
     surplus : frames at the end of a recording that are worth no frame of the output by themselves
+    silence : frames behind the end of a recording are those of silence, not padding
     """
 
     def __init__(
@@ -439,33 +512,37 @@ class Clips(EvaluationPlan):
         lengths: Lengths,
         *,
         frames: int | None,
+        hop: int | None = None,
         limit: int = 12000,
         multiple: int = 1,
         padded: bool = False,
         surplus: int = 0,
+        silence: bool = False,
         visual_hop: int | None = None,
     ):
         super().__init__(framing, lengths, frames, visual_hop=visual_hop)
+        self.silence = silence
         self._frames = framing.clip_frames(self.lengths)
         self._padding = multiple if padded else 1
         self._kept = -(-np.maximum(self._frames - surplus, 1) // framing.frames_per_output)
         part = -(-self._frames // -(-self._frames // limit))
         part = -(-part // multiple) * multiple
         self._length = part if frames is None else np.full(len(self._frames), frames)
-        self._number(-(-self._frames // self._length))
+        self._hop = self._length if hop is None else np.full(len(self._frames), hop)
+        self._number(np.maximum(-(-(self._frames - (self._length - self._hop)) // self._hop), 1))
         self.max_batch = 1 if frames is None else None
 
     def items(self, numbers: np.ndarray) -> list[Item]:
         made = []
         for number in np.asarray(numbers).tolist():
             recording = int(self._recording[number])
-            length = int(self._length[recording])
-            first = int(self._window[number]) * length
+            length, hop = int(self._length[recording]), int(self._hop[recording])
+            first = int(self._window[number]) * hop
             count = min(length, int(self._frames[recording]) - first)
-            piece = whole_frames(self, recording, first, count)
-            piece = piece._replace(frames=-(-count // self._padding) * self._padding)
             ratio = self.framing.frames_per_output
-            kept = min(-(-count // ratio), int(self._kept[recording]) - first // ratio)
+            kept = min(-(-min(count, hop) // ratio), int(self._kept[recording]) - first // ratio)
+            piece = whole_frames(self, recording, first, length if self.silence else count)
+            piece = piece._replace(frames=-(-piece.frames // self._padding) * self._padding)
             made.append(Item(number, (piece,), (0, max(kept, 0))))
         return made
 

@@ -214,7 +214,11 @@ EDITIONS = {
             relative_distance=1.0,
             nan_means=_MEANS_2024,
             vectors_by_angles=True,
-            entry=Entry("dcase2024", clips=79),
+            best="F",
+            dialect="dcase2024_m",
+            remark="F and LR as fractions, AngE in degrees, DistE in metres, spatial threshold 20 degrees, relative "
+            "distance threshold 1",
+            entry=Entry("dcase2024", clips=79, scores=("F_20_1", "DOAE_CD", "RDE_CD")),
         ),
         Edition(
             "2024-segment",
@@ -239,7 +243,12 @@ EDITIONS = {
             nan_means=(*_MEANS_2024, "OnscreenAcc"),
             onscreen=True,
             best="F",
-            entry=Entry("dcase2025", clips=10000, file_name=r".+"),
+            dialect="dcase2025",
+            remark="F and OnscreenAcc as fractions, AngE in degrees of the folded azimuth, DistE in centimetres, "
+            "spatial threshold 20 degrees, relative distance threshold 1",
+            entry=Entry(
+                "dcase2025", clips=10000, file_name=r".+", scores=("F_20_1", "DOAE_CD", "RDE_CD", "OnscreenAcc")
+            ),
         ),
     )
 }

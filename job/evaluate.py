@@ -17,6 +17,7 @@ from dataset.source import Visual
 from dataset.true_boxes import TrueBoxes
 from dcase2022_task3_seld_metrics import Result
 from dcase2022_task3_seld_metrics.editions import EDITIONS
+from dcase2022_task3_seld_metrics.score_table import ANGLES
 from job.data import (
     check_framing,
     common_classes,
@@ -191,10 +192,11 @@ def occurring_remarks(validation: Validation) -> list[str]:
     mean, occurs, matched = scores.occurring, int(scores.occurs.sum()), int((scores.counts["DE_TP"] > 0).sum())
     lines = []
     if occurs:
-        averages = f"F {mean['F']:.3f}, LE {mean['LE']:.2f}, LR {mean['LR']:.3f}"
+        digits = {name: 2 if name in ANGLES else 3 for name in ("F", *ANGLES, "LR") if name in mean}
+        averages = ", ".join(f"{name} {mean[name]:.{count}f}" for name, count in digits.items())
         lines.append(f"macro over the {occurs} classes that occur: {averages}")
     if matched:
-        error = f"{mean['LE_matched']:.2f} degrees"
+        error = ", ".join(f"{mean[f'{name}_matched']:.2f} degrees" for name in ANGLES if name in mean)
         lines.append(f"localisation error, mean over the {matched} classes that were matched: {error}")
     return lines
 

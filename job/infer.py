@@ -23,6 +23,7 @@ from job.picture import Seen, seen_in_video
 from job.sound import file_reader, open_sound, wanted
 from job.stream import stream
 from output_format.candidates import Candidates
+from output_format.contract import dialect_for
 from report.overlay import write_overlay
 from report.player import write_player
 from report.shown import Shown
@@ -239,7 +240,7 @@ class _Job:
         """Write everything about a result; what could not be shown is left out, and why is returned."""
         recording, classes, name = result.recording, self.inference.shown_classes, result.recording.name
         write_json(out / f"{name}.json", self.description(result, video))
-        write_events(out / f"{name}.csv", result.events, "dcase2023")
+        write_events(out / f"{name}.csv", result.events, dialect_for(self.inference.model.output_format))
         about = {"checkpoint": str(self.checkpoint), "duration_s": round(recording.duration_s, 4)}
         table, linked = result.events, link_events(result.events)
         write_events_json(out / "events.json", table, classes, events=linked, recording=str(recording.audio), **about)

@@ -33,6 +33,7 @@ from job.evaluate import Evaluation
 from job.modules import check_takes, frozen, with_modules
 from job.results import Results
 from job.statistics import gather_statistics
+from output_format.contract import needed
 from seld_predictor import SELDPredictor, taken_source
 from seld_trainer import SELDTrainer, TrainingSettings
 from seld_validator import check_edition
@@ -63,6 +64,7 @@ from util.runs import (
 from util.thresholds import Thresholds, read_thresholds
 from util.together import OthersEnded, end_at_once, ended_by_others, first_to_say
 
+_WORDS = {"distance_m": "distances", "onscreen": "column onscreen"}
 FINISHED = "finished.json"  # in the folder of a stage that is trained to its end
 
 
@@ -110,14 +112,19 @@ class StagesRun:
             for stage in system.stages
         }
         check_takes(system, settings)
-        for stage in system.stages:
-            check_edition(args.scored_by, stage.output_format(settings[stage.name], len(classes)))
+        formats = [stage.output_format(settings[stage.name], len(classes)) for stage in system.stages]
+        for output_format in formats:
+            check_edition(args.scored_by, output_format)
         if visual and system.producer is not None:
             plans = [stage.plans(settings[stage.name]) for stage in system.stages]
             make_seen(system.producer, args, data.train, [*data.selection, *data.validation], plans, fabric)
         labels = labels_of(classes, args)
         for recording in (*data.train, *data.selection, *data.validation):
-            labels(recording)  # a broken csv is named now, not when its window is drawn
+            table = labels(recording)  # a broken csv is named now, not when its window is drawn
+            for column in {column: None for one in formats for column in needed(one)}:
+                if np.isnan(getattr(table, column)).any():
+                    rule = f"has no {_WORDS[column]}, which {system.name} learns"
+                    raise InputError(rule, path=recording.labels)
         started, foreign = _weights_to_start_from(args, system)
         level = training_level_dbfs(data.train)
         return cls(

@@ -5,17 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import torch
-from tqdm import tqdm
-
-from dataset.loader import Loader
 from dataset.recordings import Recording
 from dataset.source import Source
-from feature.front import on_device
 from feature.statistics import RunningStatistics
 from job.data import TrainingData
-from system.model import of_whole
 from system.row import Settings, Stage
+from system.standardise import running_statistics, statistics_of
 from util.job_arguments import Arguments
 from util.microphone_arrays import Array
 from util.one_process import Processes
@@ -52,32 +47,16 @@ def gather_statistics(
 
     def of_share() -> RunningStatistics:
         """Of this process's share of the recordings."""
-        running = RunningStatistics()
         own = share(fabric, recordings)
         if not own:
-            return running
+            return RunningStatistics()
         source = heard(Source(own, clip_s=args.clip_s))
-        plan = plans.evaluation(source.lengths(plans.framing.rate_hz))
-        seconds = sum(recording.duration_s for recording in own)
-        with (
-            tqdm(total=round(seconds), desc="statistics", unit="s", mininterval=0.5, leave=False,
-                 disable=not fabric.is_global_zero) as progress,
-            Loader(source, plan, batch_size=8, of_whole=of_whole(front), workers=args.workers) as loader,
-            torch.inference_mode(),
-        ):  # fmt: skip
-            for batch in loader:
-                features, padding = front.raw_features(on_device(batch, fabric.device))
-                before = running.count
-                running.update_maps(features, padding)
-                progress.update(round((running.count - before) * plans.framing.hop_s))
-        return running
+        return running_statistics(front, plans, source, workers=args.workers, shown=fabric.is_global_zero)
 
     running, *others = map(RunningStatistics.from_dict, gathered(fabric, lambda: of_share().to_dict()))
     for other in others:
         running.join(other)
-    shape = (front.audio.maps, front.audio.bins)
-    made = {name: getattr(running, name).reshape(shape).cpu() for name in ("mean", "scale", "variance")}
-    return {**made, "count": running.count, "feature": settings["feature"], "of": of}
+    return {**statistics_of(running, front, settings["feature"]), "of": of}
 
 
 def _distinct(recordings: Sequence[Recording]) -> list[Recording]:

@@ -19,6 +19,7 @@ from dataset.lists import list_file
 from dataset.recordings import Recording, recordings_from_list
 from dcase2022_task3_seld_metrics.editions import DEFAULT, EDITIONS, Edition, Entry
 from job.picture import seen_in_video
+from output_format.contract import needed
 from output_format.rows import events_in_file
 from util.dialects import dialect_named, read_events, write_events
 from util.errors import InputError
@@ -50,10 +51,9 @@ def submit(given: dict[str, Any], command: str) -> int:
     opened = Opened.of(args, given)
     inference, checkpoint = opened.inference, opened.checkpoint
     model = inference.model
-    if edition.distance:
-        rule = f"edition {edition.name} wants distances"
-        rule += " and whether sources are on the screen" if edition.onscreen else ""
-        raise InputError(f"{rule}; {model.system.name} does not estimate them", path=checkpoint)
+    if edition.distance and "distance_m" not in needed(model.output_format):
+        rule = f"edition {edition.name} wants distances, {model.system.name} does not estimate them"
+        raise InputError(rule, path=checkpoint)
     if len(model.classes) != len(edition.classes):
         rule = f"has {len(model.classes)} classes, edition {edition.name} {len(edition.classes)}"
         raise InputError(rule, path=checkpoint)

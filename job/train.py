@@ -14,7 +14,7 @@ from job.data import (
 )
 from job.evaluate import evaluate_checkpoint
 from job.stages import StagesRun
-from system.presets import preset_of
+from system.presets import preset_of, with_changes
 from util.errors import InputError
 from util.files import read_json, write_json
 from util.flags import RESUMABLE
@@ -108,5 +108,7 @@ def run_name(args: Arguments, dataset: str, format: str) -> str:
     """Name of a run by its ids, in the form of the system's seed."""
     mode = "eval" if args.split == "0" else "dev"
     split = args.split or "1"
+    preset = preset_of(args.net)
     parts = {"dataset": dataset, "format": format, "mode": mode, "ov": args.ov, "split": split}
-    return preset_of(args.net).run_name.format(**parts, task=args.task_id or "1", job=args.job_id)
+    settings = with_changes({**preset.settings, **args.task_settings}, args.set)
+    return preset.run_name.format(**settings, **parts, task=args.task_id or "1", job=args.job_id)

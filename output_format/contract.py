@@ -105,6 +105,18 @@ class OutputFormat(Protocol):
         ...
 
 
+def needed(output_format: OutputFormat) -> tuple[str, ...]:
+    """Columns of the labels, besides directions, that a format learns and its events have: "distance_m", "onscreen"."""
+    columns: tuple[str, ...] = getattr(output_format, "needs", ())
+    return columns
+
+
+def dialect_for(output_format: OutputFormat) -> str:
+    """The csv dialect that says everything of the events of a format, where nobody asks for another."""
+    dialect: str = getattr(output_format, "dialect", "dcase2023")
+    return dialect
+
+
 @dataclass(frozen=True)
 class VectorRows:
     """Rows of a result whose directions are vectors of any length.

@@ -280,6 +280,13 @@ class MultiAccdoa:
         """Whether a track says if its source is on the screen."""
         return "onscreen" in self.elements
 
+    @property
+    def dialect(self) -> str:
+        """The csv dialect that says everything of its events."""
+        if "z" not in self.elements:
+            return "dcase2025"
+        return "dcase2024_m" if "distance" in self.elements else "dcase2023"
+
     def description(self) -> dict[str, Any]:
         """What is written beside a raw output, so that it can be decoded without the network."""
         return {

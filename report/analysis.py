@@ -87,12 +87,13 @@ class EvaluatedRun:
 
         An average that the edition has not is its own: those of 2020 and 2021 have but one.
 
-        Editions that know no scores of classes (2018, 2019) are shown by the joint metrics of 2023.
+        Editions that know no scores of classes (2018, 2019), and those with distances, which floors and ceilings have
+        not, are shown by the joint metrics of 2023.
         """
         about = self.clips[0].description
         edition, average = (about.get(name) or self.args.get(name) for name in ("edition", "average"))
         known = EDITIONS.get(str(edition))
-        row = known if known is not None and known.has_classes else EDITIONS[DEFAULT]
+        row = known if known is not None and known.has_classes and not known.distance else EDITIONS[DEFAULT]
         return row.name, str(average) if average in row.averages else row.averages[0]
 
     def score(self, estimate: Callable[[ClipResult], EventTable] | None = None) -> Result:
@@ -198,7 +199,7 @@ def load_clip(raw: Path) -> ClipResult:
         dialect = about.get("label_dialect", "starss23")
         reference = read_label_events(
             labels, dialect, about["classes"], frame_s=candidates.frame_s, clip=Clip.of(about)
-        )
+        ).in_plane()
     if isinstance(output_format, OneTask):  # beside the labels as far as it can say them
         reference = output_format.reduced(reference)
         about = {**about, "classes": list(output_format.shown_classes(about["classes"]))}

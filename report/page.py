@@ -14,6 +14,7 @@ import numpy as np
 from tqdm import tqdm
 
 from dcase2022_task3_seld_metrics import Result
+from dcase2022_task3_seld_metrics.editions import EDITIONS
 from dcase2022_task3_seld_metrics.jackknife import Interval
 from dcase2022_task3_seld_metrics.score_table import JOINT_SCORES, SCORES
 from report import charts
@@ -183,7 +184,9 @@ def _header(evaluations: Sequence[EvaluatedRun]) -> str:
     )
     own = first.clips[0].description.get("edition") or edition
     if own != edition:
-        about += f" (The run itself was scored by edition {html.escape(own)}, which has no scores of classes.)"
+        shown = EDITIONS[own].has_classes
+        without = "whose scores stand in its result file" if shown else "which has no scores of classes"
+        about += f" (The run itself was scored by edition {html.escape(own)}, {without}.)"
     rows = []
     for index, one in enumerate(evaluations):
         said = " · ".join(html.escape(line) for line in one.remarks[:3]) or html.escape(str(one.folder))

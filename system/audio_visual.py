@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
@@ -18,7 +18,7 @@ from net.crnn import AudioVisualCRNN
 from net.vis_transformer import VisTransformer
 from net.vit import VisionTransformer
 from output_format.multi_accdoa import MultiAccdoa
-from system.row import Plans, Settings, Stage, Statistics, System
+from system.row import Foreign, Plans, Settings, Stage, Statistics, System
 from util.errors import InputError
 from util.files import read_json
 from util.job_arguments import Arguments
@@ -140,6 +140,27 @@ def front_of(settings: Settings, array: Array, visual: bool, statistics: Statist
     return Front(audio, visual=(lambda boxes: box_vectors(boxes[:, 0])) if visual else None)
 
 
+def _recognised(network: Callable[..., nn.Module]) -> Callable[[Mapping[str, torch.Tensor]], Foreign | None]:
+    """weights -> what they were trained for, if they are those of the network."""
+
+    def recognised(weights: Mapping[str, torch.Tensor]) -> Foreign | None:
+        try:
+            classes = weights["fc_xyz.weight"].shape[0] // 9
+            maps = weights["audio_encoder.conv1.weight"].shape[1]
+            array = {7: "foa", 3: "binaural"}[maps]
+        except (KeyError, IndexError):
+            return None
+        shapes = {key: tuple(value.shape) for key, value in weights.items()}
+        for visual in (True, False):
+            with torch.random.fork_rng(devices=[]):
+                own = network(maps, classes, visual=visual).state_dict()
+            if shapes == {key: tuple(value.shape) for key, value in own.items()}:
+                return Foreign(FOREIGN, array, classes, visual)
+        return None
+
+    return recognised
+
+
 def _system(name: str, title: str, source: str, network: Callable[..., nn.Module]) -> System:
     stage = Stage(
         "main",
@@ -149,6 +170,7 @@ def _system(name: str, title: str, source: str, network: Callable[..., nn.Module
         network=lambda settings, audio, classes, visual: network(audio.maps, classes, visual=visual),
         output_format=lambda settings, classes: MultiAccdoa(classes),
         foreign=FOREIGN,
+        recognise=_recognised(network),
     )
     return System(name, title, source, (stage,), visual="boxes")
 

@@ -14,7 +14,7 @@ from torch import nn
 from net.weights import load_weights
 from system import exported
 from system.model import Model, StageModel
-from system.row import Statistics, System
+from system.row import Foreign, Statistics, System
 from system.table import SYSTEMS, system_named
 from util.checkpoint import read_weights_file, write_weights_file
 from util.errors import InputError
@@ -193,46 +193,34 @@ def stage_of(
     return made
 
 
-def recognise(weights: Weights) -> dict[str, Any]:
-    """What a state dict of the reference networks was trained for, read off its names and shapes.
-
-    Returns
-    -------
-    {"net", "array", "class_count", "visual"}
+def recognise(weights: Weights) -> tuple[str, Foreign]:
+    """Name of the system, and what a state dict of another project was trained for, read off its names and shapes.
 
     Raises
     ------
     InputError : no network of the table has such weights
     """
-    unknown = "holds weights of no network that this project knows"
-    try:
-        classes = weights["fc_xyz.weight"].shape[0] // 9
-        array = {7: "foa", 3: "binaural"}[weights["audio_encoder.conv1.weight"].shape[1]]
-    except (KeyError, IndexError):
-        raise InputError(unknown) from None
-    shapes = {key: tuple(value.shape) for key, value in weights.items()}
     for name, system in SYSTEMS.items():
         for stage in system.stages:
-            for visual in (True, False) if stage.foreign is not None else ():
-                model = StageModel(stage, stage.foreign or {}, array_named(array), classes, visual=visual)
-                if shapes == {key: tuple(value.shape) for key, value in model.network.state_dict().items()}:
-                    return {"net": name, "array": array, "class_count": classes, "visual": visual}
-    raise InputError(unknown)
+            found = None if stage.recognise is None else stage.recognise(weights)
+            if found is not None:
+                return name, found
+    raise InputError("holds weights of no network that this project knows")
 
 
 def _of_weights(weights: Weights, classes: Sequence[str] | None, array: Array | None) -> Checkpoint:
     """A file of another project, which holds weights alone."""
-    found = recognise(weights)
-    if classes is not None and len(classes) != found["class_count"]:
-        raise InputError(f"is for {found['class_count']} classes, the data root has {len(classes)}")
-    likely = array_named(found["array"])
-    stage = system_named(found["net"]).stages[-1]
+    name, found = recognise(weights)
+    if classes is not None and len(classes) != found.class_count:
+        raise InputError(f"is for {found.class_count} classes, the data root has {len(classes)}")
+    likely = array_named(found.array)
+    stage = system_named(name).stages[-1]
     return Checkpoint(
-        found["net"],
+        name,
         (array if array is not None and array.channels == likely.channels else likely).to_dict(),
-        list(classes or [f"class {index}" for index in range(found["class_count"])]),
-        found["visual"],
-        {stage.name: StageState(dict(stage.foreign or {}), weights)},
+        list(classes or [f"class {index}" for index in range(found.class_count)]),
+        found.visual,
+        {stage.name: StageState(dict(found.settings), weights)},
         foreign=True,
     )
 

@@ -9,12 +9,12 @@ import numpy as np
 import torch
 from torch import nn
 
-from dataset.loader import OfWhole
 from dataset.plans import EvaluationPlan, Lengths
-from feature.front import Front, on_device
-from feature.loudest import Loudest
+from dataset.source import Source
+from feature.front import on_device
 from output_format.contract import OutputFormat
 from system.row import Plans, Stage, Statistics, System, last
+from system.standardise import of_whole, running_statistics, statistics_of
 from util.errors import InputError
 from util.microphone_arrays import Array
 
@@ -44,6 +44,7 @@ class StageModel(nn.Module):
     ):
         super().__init__()
         self.stage, self.settings, self.statistics, self.visual = stage, dict(settings), statistics, visual
+        self.array = array
         self.plans = stage.plans(self.settings)
         self.front = stage.front(self.settings, array, visual, statistics)
         self.of_whole = of_whole(self.front)
@@ -60,6 +61,19 @@ class StageModel(nn.Module):
     def rate_hz(self) -> int:
         """Sampling rate of the waveforms."""
         return self.plans.framing.rate_hz
+
+    @property
+    def lacks_statistics(self) -> bool:
+        """Whether its features are to be standardised and nobody has said by what, as of weights that come alone."""
+        return self.stage.statistics and self.statistics is None
+
+    def take_statistics(self, source: Source, workers: int = 1) -> None:
+        """Standardise the features by those of recordings."""
+        running = running_statistics(self.front, self.plans, source, workers=workers)
+        made = statistics_of(running, self.front, self.settings["feature"])
+        self.statistics = {**made, "of": f"the {len(source.recordings)} recordings that are predicted"}
+        self.front = self.stage.front(self.settings, self.array, self.visual, self.statistics).to(self._place())
+        self.of_whole = of_whole(self.front)
 
     def forward(self, batch: dict[str, Any]) -> torch.Tensor:
         """The loss of a training batch: what the trainer, and what divides the work among processes, call."""
@@ -177,11 +191,6 @@ class Model(nn.Module):
         """Statistics of the features of the last stage that has some."""
         found = [stage.statistics for stage in self.stages.values() if stage.statistics is not None]
         return found[-1] if found else None
-
-
-def of_whole(front: Front) -> OfWhole | None:
-    """What a loader must find in whole recordings for a front end; None: nothing."""
-    return OfWhole(Loudest(front.audio)) if front.audio.held_over == "recording" else None
 
 
 def check_fit(plans: Plans, output_format: OutputFormat) -> None:

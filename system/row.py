@@ -67,6 +67,24 @@ class Init:
 
 
 @dataclass(frozen=True)
+class Foreign:
+    """What weights of another project's file, which holds nothing else, were trained for.
+
+    Attributes
+    ----------
+    settings : of the stage
+    array : name of the likely array, of `util.microphone_arrays.ARRAYS`
+    class_count : number of classes
+    visual : whether the network takes what is seen
+    """
+
+    settings: Settings
+    array: str
+    class_count: int
+    visual: bool
+
+
+@dataclass(frozen=True)
 class Plans:
     """How items are cut from recordings.
 
@@ -103,6 +121,7 @@ class Stage:
     takes : earlier stages whose raw output, frozen, is this stage's input in place of the sound
     augment : settings -> what is done to the features and targets of a training batch; None: nothing is
     foreign : settings of weights that come without any, from another project's file; None: there are none
+    recognise : weights of another project's file -> what they were trained for; None: they are of another network
     """
 
     name: str
@@ -117,6 +136,7 @@ class Stage:
     takes: tuple[str, ...] = ()
     augment: Callable[[Settings], FeatureAugment | None] | None = None
     foreign: Settings | None = None
+    recognise: Callable[[Mapping[str, torch.Tensor]], Foreign | None] | None = None
 
 
 def last(raw: Mapping[str, np.ndarray]) -> np.ndarray:

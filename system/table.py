@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from operator import contains
 
-from system import audio_visual, general, seldnet, seldnet2020, two_stage
+from system import audio_visual, challenge, general, seldnet, seldnet2020, two_stage
 from system.row import System
 from util.errors import InputError
 
@@ -19,6 +19,7 @@ SYSTEMS = {
         *seldnet2020.SYSTEMS,
         *two_stage.SYSTEMS,
         *general.SYSTEMS,
+        *challenge.SYSTEMS,
     )
 }
 

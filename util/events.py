@@ -96,6 +96,11 @@ class EventTable:
         """The same table with some columns exchanged."""
         return EventTable(**{field.name: columns.get(field.name, getattr(self, field.name)) for field in fields(self)})
 
+    def in_plane(self) -> EventTable:
+        """The same with elevation 0 where only the azimuth is known, as in stereo sets: for what draws and matches."""
+        alone = np.isnan(self.elevation_deg) & ~np.isnan(self.azimuth_deg)
+        return self.replace(elevation_deg=np.where(alone, 0.0, self.elevation_deg)) if alone.any() else self
+
     def sorted(self) -> EventTable:
         """Rows by frame, then class, then source; rows that agree in all three keep their order.
 

@@ -42,6 +42,10 @@ SYSTEM_NAMES = (
     "general_doa_gcc",
     "general_doa_hist",
     "general_histogram",
+    "seldnet2022",
+    "seldnet2023",
+    "seldnet2024",
+    "seldnet2025",
 )
 
 
