@@ -219,7 +219,7 @@ def run(args: argparse.Namespace) -> int:
         that cannot be made, after all others are
     """
     where = where_of(args)
-    root, out = DataRoot(args.root), Path(args.out)
+    root, out = DataRoot(Path(args.root).absolute()), Path(args.out).absolute()  # for workers on other machines
     if "foa" not in root.layout.formats or root.layout.view != "equirectangular":
         raise InputError(f"is of layout {root.layout.name}; clips are made of STARSS23 and its kin", path=root.path)
     if args.clips is not None and args.clips < 1:
