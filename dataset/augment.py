@@ -16,7 +16,8 @@ from util.events import EventTable
 from util.intervals import IntervalTable
 from util.microphone_arrays import Array
 
-_SWAP_STREAM = 16  # streams below are those of the window plans
+_SWAP_STREAM, _ADD_STREAM = 16, 17  # streams below are those of the window plans
+OTHER_ITEMS = 1 << 40  # number of the item that is added to item 0: no step comes to it
 _MIN_WIDTH = 1 / 360  # parts of a box that are narrower, one pixel of the small video, are dropped
 
 
@@ -124,6 +125,14 @@ SWAPS = (
     Swap(-1, 180, -1),
 )
 MIRROR = (Swap(1, 0, 1), Swap(-1, 0, 1))  # left-right, for a head
+# All symmetries of first-order Ambisonics that bring axes onto axes and leave up and down in their places or exchange
+# them: twice those that a tetrahedron allows.
+ALL_SWAPS = tuple(Swap(sign, turn, up) for up in (1, -1) for sign in (1, -1) for turn in (0, 90, 180, -90))
+
+
+def all_swaps_of(array: Array) -> tuple[Swap, ...]:
+    """Every swap that an array allows: 16 of Ambisonics, those of `swaps_of` else."""
+    return ALL_SWAPS if array.kind == "ambisonics" else swaps_of(array)
 
 
 def swaps_of(array: Array) -> tuple[Swap, ...]:
@@ -156,10 +165,15 @@ def check_swappable(recordings: Sequence[Recording]) -> None:
 
 
 class ChannelSwap:
-    """Swap channels, directions and picture of an item by one symmetry of its array, drawn with equal chances."""
+    """Swap channels, directions and picture of an item by one symmetry of its array, drawn with equal chances.
 
-    def __init__(self, array: Array, seed: int):
-        self.seed, self.swaps = seed, swaps_of(array)
+    Parameters
+    ----------
+    swaps : None: those of `swaps_of`
+    """
+
+    def __init__(self, array: Array, seed: int, swaps: Sequence[Swap] | None = None):
+        self.seed, self.swaps = seed, tuple(swaps_of(array) if swaps is None else swaps)
         self._channels = [swap.channels(array) for swap in self.swaps]
 
     def __call__(
@@ -172,3 +186,76 @@ class ChannelSwap:
             return waveform, labels, boxes
         seen = None if boxes is None else np.stack([swap.boxes(look) for look in boxes])
         return waveform[source] * sign[:, None], [clip.turned(swap) for clip in labels], seen
+
+
+@dataclass(frozen=True)
+class Addition:
+    """Which windows another one is added to: its sound, its events and what is seen with it.
+
+    Added windows hold more than the scenes of the set do. They come by degrees: a network that hears them from the
+    first step on takes long to leave the answer "nothing".
+
+    Attributes
+    ----------
+    most : share of the items that get one, in the end
+    after : item from which on that share holds; before, it grows evenly
+    range_db : the other window's level is drawn from this range
+    """
+
+    seed: int
+    most: float = 0.5
+    after: int = 1
+    range_db: tuple[float, float] = (-9.0, 3.0)
+
+    def __call__(self, number: int) -> tuple[int, float] | None:
+        """Number of the item to add to item `number`, and its gain; None: none."""
+        share = self.most * min(1.0, number / max(self.after, 1))
+        if draws.uniform(self.seed, _ADD_STREAM, number)[0] >= share:
+            return None
+        low, high = self.range_db
+        level_db = low + (high - low) * draws.uniform(self.seed, _ADD_STREAM + 1, number)[0]
+        return number + OTHER_ITEMS, float(10 ** (level_db / 20))
+
+
+@dataclass(frozen=True)
+class AddedLabels:
+    """Labels of a window with another one added.
+
+    Attributes
+    ----------
+    shift : label frames by which the other's recording is to be shifted
+    """
+
+    labels: ClipLabels
+    other: ClipLabels
+    shift: int
+
+    def events(self, frame_s: float, first: int = 0, end: int | None = None) -> EventTable:
+        """The events of both."""
+        table = self.other.events(
+            frame_s, max(first - self.shift, 0), None if end is None else max(end - self.shift, 0)
+        )
+        both = EventTable.concatenate(
+            [self.labels.events(frame_s, first, end), table.replace(frame=table.frame + self.shift)]
+        )
+        return both[np.argsort(both.frame, kind="stable")]
+
+    @property
+    def intervals(self) -> IntervalTable:
+        """Nothing that windows can be added of.
+
+        Raises
+        ------
+        ValueError : always
+        """
+        raise ValueError("windows are added frame by frame, their labels have no start and end")
+
+
+def added_looks(looks: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """What is seen in two pictures (looks, rows, ...), as far as the rows go; those of zeros are empty."""
+    made = looks.copy()
+    for mine, theirs in zip(made, others):
+        free = np.flatnonzero(~mine.any(axis=-1))
+        new = theirs[theirs.any(axis=-1)][: len(free)]
+        mine[free[: len(new)]] = new
+    return made

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from dataset import draws
+from dataset.augment import AddedLabels, added_looks
 from dataset.plans import Clips, Grid, Item, Piece, Plan, numbers_of
 from dataset.recordings import Recording
 from dataset.source import ClipLabels, Source, Visual, read_file
@@ -21,6 +22,7 @@ _FILL_SEED = 0  # of the noise that fills recordings up
 _WHOLE_FRAMES = 6000  # of a recording that are looked at together
 
 Encode = Callable[[Sequence[ClipLabels], Grid], Any]
+Add = Callable[[int], tuple[int, float] | None]
 Augment = Callable[
     [np.ndarray, list[ClipLabels], np.ndarray | None, int], tuple[np.ndarray, list[ClipLabels], np.ndarray | None]
 ]
@@ -110,6 +112,8 @@ class Loader(Prefetching):
     batch_size : items per step of this process
     augment : (waveform (channels, samples), labels of the pieces, visual input (looks, ...) or None, number of the
         item) -> the first three, changed
+    add : (number of an item) -> number of the item to add to it and its gain, or None; of plans whose items are single
+        windows that begin with a label frame
     first_step, stop_step : steps of the first batch, and of the first one that is not made
     of_whole : looks at whole recordings; batches have what it finds, as "loudest" (batch, frames, numbers)
     rank, world : this process, and how many share the items of a step
@@ -126,6 +130,7 @@ class Loader(Prefetching):
         encode: Encode | None = None,
         label_frame_s: float = 0.1,
         augment: Augment | None = None,
+        add: Add | None = None,
         of_whole: OfWhole | None = None,
         first_step: int = 0,
         stop_step: int | None = None,
@@ -135,7 +140,7 @@ class Loader(Prefetching):
         prefetch: int = 4,
     ):
         super().__init__(workers, prefetch)
-        self.source, self.plan, self.augment, self.of_whole = source, plan, augment, of_whole
+        self.source, self.plan, self.augment, self.add, self.of_whole = source, plan, augment, add, of_whole
         self._known: dict[tuple[Path, int], np.ndarray] = {}  # what `of_whole` found in samples that no file holds
         self.batch_size = batch_size if plan.max_batch is None else min(batch_size, plan.max_batch)
         self.encode, self.label_frame_s = encode if source.labels is not None else None, label_frame_s
@@ -157,11 +162,13 @@ class Loader(Prefetching):
         if self.plan.count is not None:
             numbers = numbers[numbers < self.plan.count]
         plan, source, recordings = self.plan, self.source, self.source.recordings
-        items = plan.items(numbers)
+        drawn = [None if self.add is None else self.add(int(number)) for number in numbers]
+        others = np.array([one[0] for one in drawn if one is not None], dtype=np.int64)
+        items = plan.items(np.concatenate([numbers, others]))
         samples, frames = self._waveforms(items)
         waveform = samples.numpy()
         looks = None if source.visual is None else [self._look(item, source.visual) for item in items]
-        labels = None
+        labels: list[list[Any]] | None = None
         if source.labels is not None and self.encode is not None:
             labels = [[ClipLabels(source.labels, recordings[p.recording]) for p in item.pieces] for item in items]
         if self.augment is not None:
@@ -172,6 +179,9 @@ class Loader(Prefetching):
                     labels[row] = clips
                 if looks is not None and seen is not None:
                     looks[row] = seen
+        if len(others):
+            samples, looks, labels = self._added(drawn, items, samples, looks, labels)
+            items, frames = items[: len(numbers)], None if frames is None else frames[: len(numbers)]
         first = [item.pieces[0].recording for item in items]
         batch: dict[str, Any] = {
             "waveform": samples,
@@ -192,6 +202,29 @@ class Loader(Prefetching):
             grid = plan.grid(items, self.label_frame_s)
             batch["labels"] = self.encode([labels[span.item][span.piece] for span in grid.spans], grid)
         return batch
+
+    def _added(
+        self,
+        drawn: Sequence[tuple[int, float] | None],
+        items: Sequence[Item],
+        samples: torch.Tensor,
+        looks: list[np.ndarray] | None,
+        labels: list[list[Any]] | None,
+    ) -> tuple[torch.Tensor, list[np.ndarray] | None, list[list[Any]] | None]:
+        """The first items with the others, which stand behind them, added where one was drawn."""
+        count, other = len(drawn), len(drawn)
+        for row, one in enumerate(drawn):
+            if one is None:
+                continue
+            samples[row] += one[1] * samples[other]
+            if looks is not None:
+                looks[row] = added_looks(looks[row], looks[other])
+            if labels is not None:
+                time_s = [self.plan.piece_time_s(items[index].pieces[0]) for index in (row, other)]
+                shift = round((time_s[0] - time_s[1]) / self.label_frame_s)
+                labels[row] = [AddedLabels(labels[row][0], labels[other][0], shift)]
+            other += 1
+        return samples[:count], looks and looks[:count], labels and labels[:count]
 
     def _waveforms(self, items: Sequence[Item]) -> tuple[torch.Tensor, np.ndarray | None]:
         """The pieces of each item behind each other, and which of their frames the item's frames are."""

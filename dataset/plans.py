@@ -21,6 +21,7 @@ from util.intervals import frames_per_second, label_frame_of
 Lengths = Sequence[int] | np.ndarray  # samples of each recording
 
 _RECORDING, _START, _GROUP = 0, 1, 2  # streams of random numbers
+_SAME_S = 1e-6  # looks of windows that overlap differ by rounding
 
 
 class Piece(NamedTuple):
@@ -98,7 +99,10 @@ class Plan:
     steps_per_pass : steps that see every recording once; None: items are drawn at random, there are no passes
     max_batch : most items that can be computed together; None: any number
     visual_hop : frames from one look at the picture to the next; None: one look an item, at its time
+    addable : items are single windows that begin with a label frame, so that one may be added to another
     """
+
+    addable: bool = False
 
     count: int | None = None
     steps_per_pass: int | None = None
@@ -192,9 +196,10 @@ class EvaluationPlan(Plan):
         self._window = np.arange(self.count) - np.repeat(first, windows)
 
     def look_times_s(self) -> np.ndarray:
-        """Times in s at which the items look at the picture, in order; of a plan of one recording."""
+        """Times in s at which the items look at the picture, in order, each once; of a plan of one recording."""
         items = self.items(np.arange(self.count))
-        return np.concatenate([times_s for item in items for _, times_s in self.looks(item)])
+        times_s = np.sort(np.concatenate([times_s for item in items for _, times_s in self.looks(item)]))
+        return times_s[np.diff(times_s, prepend=-1.0) > _SAME_S]
 
     def windows_of(self, recording: int) -> int:
         """Number of windows of a recording."""
@@ -224,6 +229,8 @@ class RandomWindows(Plan):
     ----------
     frames : of a window
     members : indices of the recordings to draw from; None: all
+    label_frame_s : windows begin where label frames of this length do, so that labels of windows can be added; None:
+        anywhere
     """
 
     frames: int
@@ -237,19 +244,23 @@ class RandomWindows(Plan):
         seed: int = 0,
         members: np.ndarray | None = None,
         visual_hop: int | None = None,
+        label_frame_s: float | None = None,
     ):
         super().__init__(framing, lengths, frames, visual_hop=visual_hop)
         self.members = np.arange(len(self.lengths)) if members is None else np.asarray(members)
         if not len(self.members):
             raise ValueError("there are no recordings to draw windows from")
         self.seed, self.samples = seed, (frames - 1) * framing.hop
+        self.addable = label_frame_s is not None
+        self._step = 1 if label_frame_s is None else round(label_frame_s * framing.rate_hz)
 
     def at(self, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Numbers (m,) -> index of the recording (m,), first sample (m,), both int64."""
         numbers = np.asarray(numbers, dtype=np.int64)
         recording = self.members[draws.integers(self.seed, _RECORDING, numbers, len(self.members))]
         room = np.maximum(self.lengths[recording] - self.samples, 1)
-        return recording, draws.integers(self.seed, _START, numbers, room)
+        start = draws.integers(self.seed, _START, numbers, room)
+        return recording, start - start % self._step
 
     def items(self, numbers: np.ndarray) -> list[Item]:
         recording, start = self.at(numbers)
@@ -580,6 +591,7 @@ class Mixed(Plan):
         super().__init__(
             self._first.framing, self._first.lengths, self._first.frames, visual_hop=self._first.visual_hop
         )
+        self.addable = self._first.addable
         passes = [plan.steps_per_pass for plan in self._plans.values()]
         known = [steps for steps in passes if steps is not None]
         self.steps_per_pass = sum(known) if len(known) == len(passes) else None

@@ -53,13 +53,20 @@ def detected(
     *,
     workers: int | None = None,
 ) -> Iterator[Found]:
-    """Boxes of pictures (frames of PyAV, or BGR uint8) in their order, a few detected at the same time."""
+    """Boxes of pictures (frames of PyAV, or BGR uint8) in their order, a few detected at the same time.
+
+    A picture that comes again behind itself is detected once; two threads that convert one frame of PyAV wait for each
+    other for ever.
+    """
     workers = workers or cpu_count()
     flying: deque[tuple[float, Future]] = deque()
     with ThreadPoolExecutor(workers) as pool:
         try:
+            before: tuple[av.VideoFrame | np.ndarray | None, Future] | None = None
             for time_s, picture in pictures:
-                flying.append((time_s, pool.submit(_people, picture, detector)))
+                if before is None or picture is not before[0]:
+                    before = picture, pool.submit(_people, picture, detector)
+                flying.append((time_s, before[1]))
                 if len(flying) > workers:
                     yield _landed(flying)
             while flying:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from dataset.augment import ChannelSwap, check_swappable
+from dataset.augment import Addition, ChannelSwap, all_swaps_of, check_swappable
 from dataset.layouts import DataRoot, ListNames
 from dataset.lists import list_file
 from dataset.loader import Augment, Loader
@@ -108,13 +108,14 @@ def training_data(args: Arguments, roots: Sequence[DataRoot]) -> TrainingData:
         raise InputError("several data roots need --mix, the share of the training windows of each (as 0.5,0.5)")
     if args.select != "last" and not args.val:
         raise InputError(f"--select {args.select} needs -val")
-    if not args.no_video and args.train_wav_txt is None:
+    seen = not args.no_video and not system_named(args.net).supposes  # every recording must have a video
+    if seen and args.train_wav_txt is None:
         for root in roots:
             if not any((root.path / folder).is_dir() for folder in VIDEO_FOLDERS):
                 folders = " or ".join(VIDEO_FOLDERS)
                 rule = f"has no video ({folders}): add it, or train on the audio alone with --no-video"
                 raise InputError(rule, path=root.path)
-    due = default_lists(args, roots[0], video=not args.no_video)
+    due = default_lists(args, roots[0], video=seen)
     # one default list per root, or the one list that the user names
     name = args.train_wav_txt
     lists = [list_file(due.train, [root]) for root in roots] if name is None else [list_file(name, roots)]
@@ -123,7 +124,7 @@ def training_data(args: Arguments, roots: Sequence[DataRoot]) -> TrainingData:
         lists += [list_file(due.selection, [root]) for root in roots]
         train_name += f", {Path(due.selection).stem}"
     labelled = partial(recordings_from_list, need_labels=True, mixed=mixed, array=array_of_flag(args.format))
-    train = [recording for path in lists for recording in labelled(path, roots, need_video=not args.no_video)]
+    train = [recording for path in lists for recording in labelled(path, roots, need_video=seen)]
     arrays = sorted({recording.array.name for recording in train})
     if len(arrays) > 1:
         raise InputError(f"holds recordings of several formats ({', '.join(arrays)})", path=lists[0])
@@ -210,9 +211,25 @@ def augmentation(args: Arguments, array: Array, source: Source) -> Augment | Non
             raise InputError(f"--augment {args.augment}: {producer.title} cannot be turned with the sound; --no-video")
         check_swappable(source.recordings)
     try:
-        return ChannelSwap(array, seed=args.random_seed)
+        swaps = all_swaps_of(array) if args.augment == "full" else None
+        return ChannelSwap(array, args.random_seed, swaps)
     except ValueError as error:
         raise InputError(f"--augment {args.augment}: {error}") from None
+
+
+def addition(args: Arguments, plan: Plan) -> Addition | None:
+    """Which windows get another one added, by --augment: up to a third of the way more and more of them.
+
+    Raises
+    ------
+    InputError : windows of such a plan cannot be added
+    """
+    if args.augment != "full":
+        return None
+    if not plan.addable:
+        rule = f"{args.net} does not begin its windows with label frames, which adding windows needs: use acs"
+        raise InputError(f"--augment full: {rule}")
+    return Addition(args.random_seed, after=args.max_iter * args.batch_size // 3)
 
 
 def training_loader(
@@ -234,6 +251,7 @@ def training_loader(
         encode=model.output_format.encode,
         label_frame_s=model.output_format.label_frame_s,
         augment=augmentation(args, array, source),
+        add=addition(args, plan),
         of_whole=model.of_whole,
         first_step=first_step,
         rank=rank,

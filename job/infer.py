@@ -374,7 +374,7 @@ class _Collected:
     Small arrays that stay, between large ones that come and go, leave holes in memory: 500 MB an hour (measured).
     """
 
-    NAMES = ("activity", "azimuth_deg", "elevation_deg", "distance_m", "onscreen")
+    NAMES = ("activity", "azimuth_deg", "elevation_deg", "distance_m", "onscreen", "vector")
 
     def __init__(self, frames: int):
         self._frames, self._filled, self._frame_s = frames, 0, 0.1

@@ -18,9 +18,16 @@ from util.audio import FILM_SUFFIXES
 from util.errors import InputError
 from util.find import SOUND_SUFFIXES, VIDEO_SUFFIXES, Found, beside, folder_names, walk
 from util.job_arguments import Arguments
-from util.microphone_arrays import array_of_flag
+from util.microphone_arrays import FLAG_OF_ARRAY, Array, array_of_flag
 from util.parallel import Opens, Where
 from util.runs import named_checkpoint
+
+SHIPPED = Path(__file__).resolve().parent.parent / "pretrained"
+
+
+def shipped_checkpoint(array: Array | None) -> Path:
+    """Where the checkpoint that comes with this project lies, for an array (None: Ambisonics); it may not be there."""
+    return SHIPPED / f"{'foa' if array is None else FLAG_OF_ARRAY.get(array.name, array.name)}.pth"
 
 
 @dataclass(frozen=True)
@@ -57,7 +64,7 @@ def inference_arguments(given: Mapping[str, Any], **defaults: Any) -> Arguments:
 
 
 def open_checkpoint(args: Arguments, given: Mapping[str, Any]) -> tuple[Inference, Path]:
-    """The checkpoint named by -em, ready for recordings; without -em that of the newest run.
+    """The checkpoint named by -em, ready for recordings; without -em that of the newest run, else the shipped one.
 
     Parameters
     ----------
@@ -68,8 +75,8 @@ def open_checkpoint(args: Arguments, given: Mapping[str, Any]) -> tuple[Inferenc
     ------
     InputError : no checkpoint; a flag asks for another array or framing than it was trained with
     """
-    checkpoint = named_checkpoint(given)
     array = array_of_flag(args.format)
+    checkpoint = named_checkpoint(given, shipped=shipped_checkpoint(array))
     inference = load(
         checkpoint,
         device=args.device,
@@ -82,6 +89,13 @@ def open_checkpoint(args: Arguments, given: Mapping[str, Any]) -> tuple[Inferenc
         batch_size=args.batch_size,
         workers=args.workers,
     )
+    if checkpoint.parent == SHIPPED and not given.get("eval_model"):
+        print(
+            f"no run of your own: the shipped checkpoint {checkpoint.name}, {inference.model.system.title}, "
+            f"{len(inference.model.classes)} classes, trained on simulated scenes (see {SHIPPED / 'README.md'}; "
+            "-em takes another)",
+            file=sys.stderr,
+        )
     if array is None and inference.foreign:
         print(
             f"{checkpoint}: of another project, which does not say what its channels are; "

@@ -16,9 +16,11 @@ from dataset.layouts import DataRoot
 from dataset.plans import Plan
 from dataset.recordings import Boxes, Recording
 from dataset.source import Source, Visual
+from dataset.true_boxes import SupposedBoxes
 from doctor.levels import training_level_dbfs
 from job.data import (
     TrainingData,
+    addition,
     augmentation,
     common_classes,
     labels_of,
@@ -189,6 +191,7 @@ class StagesRun:
             plan = training_plan(self.args, source, self.roots, stage.plans(self.settings[stage.name]))
             _set_iterations(self.args.changed(), self.given, plan, stage)
             augmentation(self.args, self.array, source)
+            addition(self.args, plan)
 
     def _found(self, name: str, wanted: str) -> StageState:
         """A stage that comes before one that is to be trained: of --init, else of the newest run that has it."""
@@ -341,7 +344,10 @@ class StagesRun:
 
     def _source(self, stage: Stage) -> Source:
         """What a stage is trained on: the recordings, or what earlier stages say of them."""
-        return self._heard(stage, source_of(self.args, self.data.train, self.classes, self._seen()))
+        seen = self._seen()
+        if seen is not None and self.system.supposes:
+            seen = SupposedBoxes(self.classes, seen)
+        return self._heard(stage, source_of(self.args, self.data.train, self.classes, seen))
 
     def _seen(self, *, blind: bool = False) -> Visual | None:
         """What is seen of the recordings, nothing where `blind`; None: it does not look."""

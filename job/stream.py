@@ -69,7 +69,7 @@ class StreamPredictor:
     ----------
     rate_hz : of what comes in; None: the model's
     matrix : (channels, those that come in) to the channels of the model's array; None: they are that
-    boxes : person boxes (6, 4) of the windows one after the other; None: empty boxes
+    boxes : person boxes (6, 4) at one look after the other (`look_interval_s`); None: empty boxes
 
     Raises
     ------
@@ -93,6 +93,8 @@ class StreamPredictor:
         self.heard = 0  # samples so far, at `rate_hz`
         due = inference.model.array.channels if matrix is None else matrix.shape[1]
         self._held = np.zeros((due, 0), dtype=np.float32)  # the last ones of them
+        self._seen: deque[np.ndarray] = deque()  # boxes that windows to come look at, from look `_seen_from` on
+        self._seen_from = 0
         self._frames_per_window = round(self.hop_s / inference.label_frame_s)
 
     @property
@@ -194,18 +196,17 @@ class StreamPredictor:
         """Rows of the next window: its samples (channels, n), and the frame of it with which the recording ends."""
         start = time.perf_counter()
         model, plan = self.inference.model, self.plan
-        frame = np.arange(plan.frames)
+        frame, ratio = np.arange(plan.frames), self.framing.frames_per_output
         inside = (frame >= -plan.first_frame(self.windows)) & (frame < valid_end)
         window = {
             "waveform": torch.from_numpy(np.ascontiguousarray(waveform))[None],
             "labels": None,
-            "keep": torch.tensor([[plan.lead, plan.lead + plan.hop]]),
+            "keep": torch.tensor([[plan.lead // ratio, (plan.lead + plan.hop) // ratio]]),
         }
         if not inside.all():
             window["frames"] = torch.from_numpy(np.where(inside, frame, -1))[None]
         if model.visual:
-            boxes = np.zeros((6, 4), dtype=np.float32) if self.boxes is None else next(self.boxes)
-            window["visual"] = torch.from_numpy(boxes)[None, None]
+            window["visual"] = torch.from_numpy(self._look())[None]
         with self.inference.fabric.autocast():
             (raw,), _ = model.last.predict(window)
         table = self.inference.events(self.inference.candidates(raw))
@@ -214,6 +215,29 @@ class StreamPredictor:
         self.compute_s.append(time.perf_counter() - start)
         self.busy_s += self.compute_s[-1]
         return table
+
+
+    def _look(self) -> np.ndarray:
+        """Boxes (looks, 6, 4) of the next window; windows that overlap see what they share once."""
+        plan = self.plan
+        if plan.visual_hop is None:
+            times = np.array([self.windows])
+        else:
+            frame = plan.first_frame(self.windows) + np.arange(0, plan.frames, plan.visual_hop)
+            times = np.maximum(frame // plan.visual_hop, 0)
+        if self.boxes is None:
+            return np.zeros((len(times), 6, 4), dtype=np.float32)
+        while self._seen_from + len(self._seen) <= times[-1]:
+            self._seen.append(next(self.boxes))
+        while self._seen_from < times[0]:
+            self._seen.popleft()
+            self._seen_from += 1
+        return np.stack([self._seen[time - self._seen_from] for time in times])
+
+
+def look_interval_s(plan: WindowGrid) -> float:
+    """Seconds from one look at the picture to the next."""
+    return (plan.visual_hop or plan.hop) * plan.framing.hop_s
 
 
 def _windows_of(inference: Inference) -> WindowGrid:
@@ -291,8 +315,7 @@ def _of_file(inference: Inference, item: SoundAndFilm, args: Arguments) -> tuple
         else:
             placement = Placement(args.video_yaw_deg, args.video_offset_s)
             plan = _windows_of(inference)
-            hop_s = plan.hop * plan.framing.hop_s
-            boxes = boxes_as_needed(item.video, inference.open_detector(), placement, hop_s)
+            boxes = boxes_as_needed(item.video, inference.open_detector(), placement, look_interval_s(plan))
     channels = channels_of(audio_info(item.audio), inference.model.array, wanted(args))
     for line in channels.said:
         say_of_file(item.audio, line)

@@ -118,7 +118,7 @@ def adpit_loss(output: Tensor, target: Tensor, *, reduction: str = "mean", onscr
     output = output.float() if output.dtype in (torch.bfloat16, torch.float16) else output
     regressed = output.shape[2] - onscreen
     with torch.no_grad():
-        chosen = _nearest_assignment(output.detach(), target.to(output.dtype), regressed)
+        chosen = nearest_assignment(output.detach(), target.to(output.dtype), regressed)
     error = reduced((output[:, :, :regressed] - chosen[:, :, :regressed]).square(), reduction)
     return error + reduced(_cross_entropy(output, chosen), reduction) if onscreen else error
 
@@ -152,7 +152,7 @@ def reduced(values: Tensor, reduction: str) -> Tensor:
     raise ValueError(f"reduction must be 'mean' or 'window', found '{reduction}'")
 
 
-def _nearest_assignment(output: Tensor, target: Tensor, regressed: int) -> Tensor:
+def nearest_assignment(output: Tensor, target: Tensor, regressed: int) -> Tensor:
     """The targets of the three tracks (batch, 3, elements, classes, frames) that are nearest to the output.
 
     Only the first `regressed` elements have a part in the choice.

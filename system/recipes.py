@@ -24,6 +24,11 @@ def amsgrad(parameters: Iterable[nn.Parameter], rate: float, weight_decay: float
     return torch.optim.Adam(parameters, lr=rate, weight_decay=weight_decay, amsgrad=True)
 
 
+def adamw(parameters: Iterable[nn.Parameter], rate: float, weight_decay: float) -> torch.optim.Optimizer:
+    """Adam with weight decay apart from the gradient."""
+    return torch.optim.AdamW(parameters, lr=rate, weight_decay=weight_decay)
+
+
 def constant(step: int, max_iter: int) -> float:
     """The learning rate as it is."""
     return 1.0
@@ -32,6 +37,11 @@ def constant(step: int, max_iter: int) -> float:
 def cosine(step: int, max_iter: int) -> float:
     """From the learning rate down to a hundredth of it over all steps."""
     return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * (step / max_iter)))
+
+
+def warm_cosine(step: int, max_iter: int) -> float:
+    """Up to the learning rate over the first 5 % of all steps, then down to a hundredth of it as a cosine."""
+    return min(1.0, (step + 1) / max(0.05 * max_iter, 1)) * cosine(step, max_iter)
 
 
 def steps(step: int, max_iter: int) -> float:

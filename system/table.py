@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from operator import contains
 
-from system import audio_visual, challenge, general, seldnet, seldnet2020, two_stage
+from system import audio_visual, avseld, challenge, general, seldnet, seldnet2020, two_stage
 from system.row import System
 from util.errors import InputError
 
@@ -15,6 +15,7 @@ SYSTEMS = {
     system.name: system
     for system in (
         *audio_visual.SYSTEMS,
+        *avseld.SYSTEMS,
         *seldnet.SYSTEMS,
         *seldnet2020.SYSTEMS,
         *two_stage.SYSTEMS,

@@ -98,12 +98,13 @@ def newest_run(monitor_paths: Iterable[Path]) -> Path:
     return max(runs)[1]
 
 
-def named_checkpoint(given: Mapping[str, Any]) -> Path:
+def named_checkpoint(given: Mapping[str, Any], *, shipped: Path | None = None) -> Path:
     """The checkpoint of -em (or the result of the run folder that it names), else that of the newest run.
 
     Parameters
     ----------
     given : values of flags; looked at are eval_model, monitor_path and data_root
+    shipped : what is taken where none of these is given and there is no run
 
     Raises
     ------
@@ -115,7 +116,12 @@ def named_checkpoint(given: Mapping[str, Any]) -> Path:
         named = newest_run([Path(given["monitor_path"])])
     else:
         roots = given.get("data_root") or sorted(Path().glob("data_*"))
-        named = newest_run(Path(root) / MONITOR for root in roots)
+        try:
+            named = newest_run(Path(root) / MONITOR for root in roots)
+        except InputError:
+            if shipped is None or given.get("data_root") or not shipped.is_file():
+                raise
+            return shipped
     return result_checkpoint(named) if named.is_dir() else named
 
 

@@ -1,0 +1,149 @@
+"""Log-mel level and mean direction of the energy in mel bands: what the system of this project hears.
+
+First-order Ambisonics is taken as it is. A microphone array becomes first-order Ambisonics first, bin by bin, by the
+least-squares encoder of its capsules (`feature.encoding`), so that both hear the same planes. Two channels have no
+intensity vector: their planes are levels, the level difference and the phase difference.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from feature.mel import mel_weights
+from feature.stft import SpectralFeature
+
+FLOOR_DB = -100.0  # least level; the plane of levels is the level above it, so that silence and padding are 0
+_AMIN = 10 ** (FLOOR_DB / 10)
+_EPS = 1e-12
+
+
+class LogmelDirection(SpectralFeature):
+    """Waveform -> 1 plane of log-mel levels (dB above -100) and 3 planes of directions, of x, y, z.
+
+    The direction of a band is the sum of the intensities Re(conj(W) (X, Y, Z)) of its bins, divided by the sum of their
+    energies (|W|^2 + |X|^2 + |Y|^2 + |Z|^2) / 2: a unit vector for one plane wave, shorter the more diffuse the sound.
+    Bins count by their energy; dividing each by its own norm, as the features of the baselines do, lets the many weak
+    ones decide.
+
+    Parameters
+    ----------
+    channels : of the waveform
+    rate_hz, n_fft, hop_length, bands : of the analysis; frame t begins at sample hop_length t, Hann window
+    encoder : (bins, 4, channels) complex, from the channels to W, Y, Z, X; None: they are that
+    """
+
+    mel_weights: Tensor
+    encoder: Tensor
+
+    def __init__(
+        self,
+        channels: int = 4,
+        *,
+        rate_hz: int = 24000,
+        n_fft: int = 1024,
+        hop_length: int = 480,
+        bands: int = 64,
+        fmin_hz: float = 50.0,
+        encoder: np.ndarray | None = None,
+    ):
+        if channels != 4 and encoder is None:
+            raise ValueError(f"directions need 4 channels of first-order Ambisonics or an encoder, found {channels}")
+        super().__init__(
+            channels,
+            n_fft=n_fft,
+            win_length=n_fft,
+            hop_length=hop_length,
+            window="periodic",
+            center=False,
+            pad_mode="constant",
+            ortho=True,
+            first_bin=0,
+            bins=n_fft // 2 + 1,
+            maps=4,
+            out_bins=bands,
+            precision=torch.float32,
+        )
+        self.register_buffer("mel_weights", mel_weights(rate_hz, n_fft, bands, fmin_hz), persistent=False)
+        parts = np.zeros((0, 4, channels)) if encoder is None else np.concatenate([encoder.real, encoder.imag], axis=2)
+        self.register_buffer("encoder", torch.from_numpy(parts.astype(np.float32)), persistent=False)
+
+    def _block(self, real: Tensor, imaginary: Tensor, out: Tensor) -> None:
+        if len(self.encoder):
+            own, turned = self.encoder.split(self.channels, dim=2)
+            real, imaginary = (
+                torch.einsum("bctf,fac->batf", real, own) - torch.einsum("bctf,fac->batf", imaginary, turned),
+                torch.einsum("bctf,fac->batf", real, turned) + torch.einsum("bctf,fac->batf", imaginary, own),
+            )
+        power = real.square().addcmul_(imaginary, imaginary)  # of W, Y, Z, X
+        out[:, 0] = (power[:, 0] @ self.mel_weights).clamp_(min=_AMIN).log10_().mul_(10).sub_(FLOOR_DB)
+        axes = [3, 1, 2]
+        intensity = (real[:, :1] * real[:, axes]).addcmul_(imaginary[:, :1], imaginary[:, axes]) @ self.mel_weights
+        energy = 0.5 * (power.sum(dim=1, keepdim=True) @ self.mel_weights)
+        out[:, 1:] = intensity.div_(energy.add_(_EPS))
+
+
+class LogmelPair(SpectralFeature):
+    """Two channels -> log-mel level of both (dB above -100), level difference, cosine and sine of the phase difference.
+
+    The phase difference of a band is that of the mean cross-spectrum of its bins, times its coherence: the vector
+    (cosine, sine) is the shorter the less the channels have in common. Level differences are bounded: (a - b) / (a + b)
+    of the powers.
+
+    Parameters
+    ----------
+    rate_hz, n_fft, hop_length, bands : as of `LogmelDirection`
+    """
+
+    mel_weights: Tensor
+
+    def __init__(
+        self,
+        *,
+        rate_hz: int = 24000,
+        n_fft: int = 1024,
+        hop_length: int = 480,
+        bands: int = 64,
+        fmin_hz: float = 50.0,
+    ):
+        super().__init__(
+            2,
+            n_fft=n_fft,
+            win_length=n_fft,
+            hop_length=hop_length,
+            window="periodic",
+            center=False,
+            pad_mode="constant",
+            ortho=True,
+            first_bin=0,
+            bins=n_fft // 2 + 1,
+            maps=4,
+            out_bins=bands,
+            precision=torch.float32,
+        )
+        self.register_buffer("mel_weights", mel_weights(rate_hz, n_fft, bands, fmin_hz), persistent=False)
+
+    def _block(self, real: Tensor, imaginary: Tensor, out: Tensor) -> None:
+        power = real.square().addcmul_(imaginary, imaginary) @ self.mel_weights
+        left, right = power[:, 0], power[:, 1]
+        both = left + right
+        cosine = (real[:, 0] * real[:, 1]).addcmul_(imaginary[:, 0], imaginary[:, 1]) @ self.mel_weights
+        sine = (imaginary[:, 0] * real[:, 1]).sub_(real[:, 0] * imaginary[:, 1]) @ self.mel_weights
+        length = (left * right).sqrt_().add_(_EPS)
+        out[:, 0] = (0.5 * both).clamp_(min=_AMIN).log10_().mul_(10).sub_(FLOOR_DB)
+        out[:, 1] = (left - right).div_(both + _EPS)
+        out[:, 2] = cosine.div_(length)
+        out[:, 3] = sine.div_(length)
+
+
+def level_above_mean(levels: Tensor, *, range_db: tuple[float, float] = (-60.0, 30.0)) -> Tensor:
+    """Levels in dB (batch, 1, frames, bands) against the mean power of their window, divided by 20 dB.
+
+    So a recording may be 20 dB lower and is heard alike. Frames of padding, at 0, hardly change the mean of powers.
+    """
+    power_db = levels.flatten(1).mul(math.log(10) / 10)
+    mean_db = (torch.logsumexp(power_db, dim=1) - math.log(power_db.shape[1])) * (10 / math.log(10))
+    return (levels - mean_db[:, None, None, None]).clamp_(*range_db).div_(20)

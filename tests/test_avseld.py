@@ -1,0 +1,368 @@
+"""The system of this project: measured directions, pointing at objects, added windows, and its command lines."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import seld
+from dataset.augment import ALL_SWAPS, Addition, all_swaps_of
+from dataset.classes import STARSS23_CLASSES
+from dataset.framing import Framing
+from dataset.loader import Loader
+from dataset.plans import RandomWindows
+from dataset.recordings import Labels, no_boxes, recording_of_file
+from dataset.source import Source
+from dataset.true_boxes import SupposedBoxes
+from feature.encoding import ambisonic_encoder, even_directions
+from feature.logmel_direction import LogmelDirection, LogmelPair
+from feature.objects import AZIMUTH, CLASS, ELEVATION, HEIGHT, SCORE, TOKEN, object_tokens
+from net.avseld import AvSeld, Pointer
+from output_format.detected_accdoa import DetectedAccdoa, detection_direction_loss
+from simulation.receivers import receiver_for
+from system.checkpoint import load_checkpoint
+from tests.checkpoints import bursts, recording
+from tests.small_data import make_root
+from tests.test_infer import same
+from tests.tiny import tiny_root
+from util.angles import direction_from_degrees
+from util.cli import run_main
+from util.dialects import dialect_named, parse_events, read_events, write_events
+from util.events import EventTable
+from util.microphone_arrays import ARRAYS
+from util.runs import checkpoints_of
+from util.video import VideoWriter
+
+RATE_HZ, N_FFT = 24000, 1024
+DIRECTIONS = direction_from_degrees(
+    np.array([0.0, 90.0, -135.0, 60.0, 170.0]), np.array([0.0, 30.0, -40.0, 80.0, -5.0])
+)
+
+
+def plane_wave(direction: np.ndarray, seconds: float = 0.5, seed: int = 0) -> np.ndarray:
+    """Noise from one direction as FOA (4, samples)."""
+    mono = 0.1 * np.random.default_rng(seed).standard_normal(round(seconds * RATE_HZ))
+    x, y, z = direction
+    return (np.array([1, y, z, x])[:, None] * mono).astype(np.float32)
+
+
+def measured(feature: torch.nn.Module, waveform: np.ndarray) -> np.ndarray:
+    """Mean measured direction (3,) over frames and bands."""
+    return feature(torch.from_numpy(waveform)[None])[0, 1:].mean(dim=(1, 2)).numpy()
+
+
+@pytest.mark.parametrize("direction", list(DIRECTIONS))
+def test_the_feature_of_a_plane_wave_is_its_direction(direction):
+    planes = LogmelDirection()(torch.from_numpy(plane_wave(direction))[None])[0]
+    np.testing.assert_allclose(
+        planes[1:].numpy(), np.broadcast_to(direction[:, None, None], planes[1:].shape), atol=1e-3
+    )
+    assert (planes[0] > 20).all()
+
+
+def test_a_diffuse_field_has_short_vectors_and_silence_is_zero():
+    rng = np.random.default_rng(0)
+    noise = (rng.standard_normal((4, RATE_HZ)) * np.array([1, *[3**-0.5] * 3])[:, None]).astype(np.float32)
+    lengths = LogmelDirection()(torch.from_numpy(noise)[None])[0, 1:].norm(dim=0)
+    assert lengths[:, 32:].mean() < 0.4
+    assert not LogmelDirection()(torch.zeros(1, 4, RATE_HZ)).any()
+
+
+@pytest.mark.parametrize("direction", list(DIRECTIONS))
+def test_a_microphone_array_measures_the_same_directions(direction):
+    """A plane wave from a direction on the capsules of the rigid sphere, through their encoder."""
+    receiver, grid = receiver_for(ARRAYS["mic"], RATE_HZ), even_directions()
+    frequency = np.fft.rfftfreq(N_FFT, 1 / RATE_HZ)
+    encoder = ambisonic_encoder(receiver.response(grid, frequency), grid)
+    feature = LogmelDirection(encoder=encoder)
+    samples = RATE_HZ // 2
+    spectrum = np.fft.rfft(0.1 * np.random.default_rng(0).standard_normal(samples))
+    response = receiver.response(direction[None], np.fft.rfftfreq(samples, 1 / RATE_HZ))[0]
+    waveform = np.fft.irfft(response * spectrum, samples).astype(np.float32)
+    planes = feature(torch.from_numpy(waveform)[None])[0, 1:, 1:-1, 8:28].mean(dim=(1, 2)).numpy()
+    assert np.rad2deg(np.arccos(np.clip(planes @ direction / np.linalg.norm(planes), -1, 1))) < 5
+
+
+def test_two_channels_have_levels_and_phases():
+    feature, rng = LogmelPair(), np.random.default_rng(0)
+    mono = 0.1 * rng.standard_normal(RATE_HZ)
+    same_pair = feature(torch.from_numpy(np.stack([mono, mono]).astype(np.float32))[None])[0]
+    np.testing.assert_allclose(same_pair[2].numpy(), 1, atol=1e-4)
+    np.testing.assert_allclose(same_pair[[1, 3]].numpy(), 0, atol=1e-4)
+    left = feature(torch.from_numpy(np.stack([mono, 0.5 * mono]).astype(np.float32))[None])[0]
+    np.testing.assert_allclose(left[1].numpy(), 0.6, atol=1e-4)  # (1 - 1/4) / (1 + 1/4)
+
+
+@pytest.mark.parametrize("swap", ALL_SWAPS)
+def test_every_symmetry_of_ambisonics_moves_sound_and_feature_alike(swap):
+    source, sign = swap.channels(ARRAYS["foa"])
+    direction = DIRECTIONS[3]
+    swapped = plane_wave(direction)[source] * sign[:, None]
+    np.testing.assert_allclose(measured(LogmelDirection(), swapped), swap.matrix() @ direction, atol=1e-3)
+
+
+def test_ambisonics_have_sixteen_symmetries_and_the_tetrahedron_eight():
+    assert len({swap.matrix().tobytes() for swap in all_swaps_of(ARRAYS["foa"])}) == 16
+    assert len(all_swaps_of(ARRAYS["mic"])) == 8 and len(all_swaps_of(ARRAYS["binaural"])) == 2
+
+
+def network(**options) -> AvSeld:
+    torch.manual_seed(0)
+    return AvSeld(4, 13, **{"filters": (4, 4, 8, 8), "channels": 16, **options}).eval()
+
+
+def window(seconds: float = 5.0, gain: float = 1.0, seed: int = 0) -> torch.Tensor:
+    """Feature (1, 4, frames, bins) of bursts."""
+    waveform = gain * bursts(seconds + 0.1, seed=seed)
+    return LogmelDirection()(torch.from_numpy(waveform)[None])[:, :, : round(50 * seconds)]
+
+
+def test_the_output_is_multi_accdoa_whatever_the_level():
+    net = network(visual=False)
+    with torch.no_grad():
+        made, louder = net(window()), net(window(gain=0.01))
+    assert made.shape == (1, 3, 3, 13, 50) and made.norm(dim=2).max() <= 1 + 1e-5
+    torch.testing.assert_close(made, louder, atol=1e-4, rtol=0)  # 40 dB lower
+
+
+def test_measured_directions_turn_with_the_sound():
+    """Without the correction an untrained network says where a single plane wave comes from."""
+    net = network(visual=False)
+    torch.nn.init.zeros_(net.correction.weight)
+    for direction in DIRECTIONS:
+        planes = LogmelDirection()(torch.from_numpy(plane_wave(direction, 1.1))[None])[:, :, :50]
+        with torch.no_grad():
+            made = torch.nn.functional.normalize(net(planes), dim=2)
+        np.testing.assert_allclose(
+            made.permute(0, 1, 3, 4, 2).reshape(-1, 3).numpy(), direction[None].repeat(390, 0), atol=2e-3
+        )
+
+
+def objects(*places: tuple[float, float], frames: int = 50) -> torch.Tensor:
+    """Tokens (1, frames, 3, 6) of people at (azimuth, elevation) in degrees, the rest empty."""
+    tokens = torch.zeros(1, frames, 3, TOKEN)
+    for index, (azimuth, elevation) in enumerate(places):
+        tokens[:, :, index, AZIMUTH], tokens[:, :, index, ELEVATION] = math.radians(azimuth), math.radians(elevation)
+        tokens[:, :, index, HEIGHT] = math.radians(40)
+        tokens[:, :, index, SCORE] = tokens[:, :, index, CLASS] = 1
+    return tokens
+
+
+def test_nobody_to_be_seen_changes_nothing():
+    net = network()
+    with torch.no_grad():
+        blind, empty = net(window(), None), net(window(), objects())
+        none = net(window(), torch.zeros(1, 50, 0, TOKEN))
+        seen = net(window(), objects((40, 0), (-100, 0)))
+    torch.testing.assert_close(blind, empty, atol=1e-6, rtol=0)
+    torch.testing.assert_close(blind, none, atol=1e-6, rtol=0)
+    assert (seen - blind).abs().max() > 1e-4
+
+
+def test_the_pointer_moves_towards_what_is_near_and_likely():
+    pointer = Pointer(2, 4)
+    with torch.no_grad():
+        pointer.affinity.weight[1, 0], pointer.affinity.weight[1, 1] = 6.0, -20.0  # people make class 0, never class 1
+        pointer.part[0] = 10.0  # at the top
+    heard = torch.zeros(1, 1, 4)
+    direction = torch.from_numpy(direction_from_degrees(np.array(30.0), np.array(12.0))).float()
+    given = direction.expand(1, 1, 3, 2, 3)
+    with torch.no_grad():
+        moved = pointer(given, heard, objects((38, 0), (-120, 0), frames=1))
+    head = direction_from_degrees(np.array(38.0), np.array(20.0))
+    assert np.rad2deg(np.arccos(moved[0, 0, 0, 0].numpy() @ head)) < 2
+    np.testing.assert_allclose(moved[0, 0, 0, 1].numpy(), direction.numpy(), atol=1e-5)
+
+
+def test_boxes_become_tokens():
+    boxes = torch.zeros(1, 2, 6, 4)
+    boxes[0, 1, 0] = torch.tensor([0.2, 0.4, 0.3, 0.8])
+    tokens = object_tokens(boxes)
+    assert tokens.shape == (1, 2, 6, TOKEN) and not tokens[0, 0].any() and not tokens[0, 1, 1:].any()
+    found = tokens[0, 1, 0]
+    assert math.degrees(found[AZIMUTH]) == pytest.approx(90, abs=1e-3)
+    assert math.degrees(found[ELEVATION]) == pytest.approx(-18, abs=1e-3)
+    assert math.degrees(found[HEIGHT]) == pytest.approx(72, abs=1e-3) and found[CLASS] == 1
+
+
+def target_of(azimuth_deg: float, frames: int = 4) -> torch.Tensor:
+    target = torch.zeros(1, 6, 3, 13, frames)
+    target[0, 0, :, 5] = torch.from_numpy(direction_from_degrees(np.array(azimuth_deg), np.array(0.0))).float()[:, None]
+    return target
+
+
+def test_the_loss_has_no_plateau_at_zero_and_is_least_at_the_truth():
+    target = target_of(40.0)
+    quiet = 0.02 * torch.nn.functional.normalize(torch.randn(1, 3, 3, 13, 4, generator=torch.manual_seed(0)), dim=2)
+    quiet.requires_grad_()
+    detection_direction_loss(quiet, target).backward()
+    active = quiet.grad[0, :, :, 5]
+    assert ((active * quiet[0, :, :, 5]).sum(dim=1) < 0).all()  # longer is better, wherever it points
+    true = target[:, :1].expand(-1, 3, -1, -1, -1)
+    other = target_of(100.0)[:, :1].expand(-1, 3, -1, -1, -1)
+    least, wrong, none = (float(detection_direction_loss(x, target)) for x in (true, other, torch.zeros_like(true)))
+    assert least < 1e-3 < wrong and none > 1
+    per_item = detection_direction_loss(torch.cat([true, other]), target.repeat(2, 1, 1, 1, 1), reduction="window")
+    np.testing.assert_allclose(per_item.numpy(), [least, wrong], rtol=1e-4)
+    with pytest.raises(ValueError, match="reduction"):
+        detection_direction_loss(true, target, reduction="sum")
+
+
+def test_added_windows_hold_both_sounds_and_both_labels(tmp_path):
+    root = make_root(tmp_path / "root", train=3, test=0, seconds=8.0, videos=False)
+    recordings = [recording_of_file(path) for path in sorted(root.rglob("*.wav"))]
+    framing = Framing(RATE_HZ, 480, N_FFT, left=N_FFT // 2, frames_per_output=5)
+    plan = RandomWindows(framing, [one.samples for one in recordings], frames=250, label_frame_s=0.1, visual_hop=5)
+    assert plan.addable and all(item.pieces[0].begin % 2400 == 0 for item in plan.items(np.arange(20)))
+    form = DetectedAccdoa(13, frame_s=0.1)
+    source = Source(recordings, Labels(13), no_boxes)
+    options = {"batch_size": 2, "encode": form.encode, "workers": 0, "first_step": 1, "stop_step": 2}
+    add = Addition(0, most=1.0)
+    (alone,), (both,) = list(Loader(source, plan, **options)), list(Loader(source, plan, add=add, **options))
+    for row in range(2):
+        number, gain = add(2 + row)
+        other = plan.items(np.array([number]))
+        (sound,) = Loader(source, _Only(plan, other), **{**options, "batch_size": 1, "first_step": 0, "stop_step": 1})
+        expected = alone["waveform"][row] + gain * sound["waveform"][0]
+        torch.testing.assert_close(both["waveform"][row], expected)
+        (mine, theirs, summed) = (
+            form.target(batch["labels"], torch.device("cpu"))[at].square().sum(dim=(0, 1)) > 0.1
+            for batch, at in ((alone, row), (sound, 0), (both, row))
+        )
+        assert torch.equal(summed, mine | theirs) and (theirs & ~mine).any()
+    assert Addition(0, most=0.5, after=1000)(0) is None
+
+
+class _Only:
+    """A plan of given items."""
+
+    def __init__(self, plan, items):
+        self._plan, self._items = plan, items
+
+    def __getattr__(self, name):
+        return getattr(self._plan, name)
+
+    def items(self, numbers):
+        return self._items
+
+
+def test_supposed_boxes_show_the_speaker_all_the_time_and_others(tmp_path):
+    recording(tmp_path / "r.wav", 6.0)
+    frames = np.arange(5, 10)
+    table = EventTable.make(frame=frames, class_index=0 * frames, azimuth_deg=0 * frames + 60, elevation_deg=0 * frames)
+    write_events(tmp_path / "r.csv", table, "starss23")
+    one = recording_of_file(tmp_path / "r.wav", labels=tmp_path / "r.csv")
+    supposed = SupposedBoxes(STARSS23_CLASSES, no_boxes)
+    counts = []
+    for name in "abcdefgh":
+        boxes = supposed(replace(one, name=name), np.array([0.7, 5.5]))
+        centre = 360 * (0.5 - (boxes[..., 0] + boxes[..., 2]) / 2)
+        assert (np.abs(centre - 60) < 1).any(axis=1).all()
+        np.testing.assert_array_equal(boxes, supposed(replace(one, name=name), np.array([0.7, 5.5])))
+        counts.append(int(boxes[0].any(axis=1).sum()))
+    assert min(counts) == 1 and max(counts) > 1
+    seen = SupposedBoxes(STARSS23_CLASSES, lambda recording, time_s: np.ones((len(time_s), 6, 4), np.float32))
+    assert (seen(replace(one, video=tmp_path / "v.mp4"), np.array([0.0])) == 1).all()
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory) -> Path:
+    return tiny_root(tmp_path_factory.mktemp("data") / "data_tiny", seconds=5.5, video=True, formats=tuple(ARRAYS)[:3])
+
+
+SMALL = [flag for change in ("filters=4,4,8,8", "channels=16") for flag in ("--set", change)]
+
+
+def train(root: Path, *flags: str, status: int = 0) -> Path | None:
+    before = set((root / "model_monitor").glob("*"))
+    options = ["--system", "avseld", *SMALL, "-b", "2", "-i", "2", "-s", "1", "--device", "cpu"]
+    assert run_main(seld.main, ["-train", "--data-root", str(root), *options, *flags]) == status
+    made = set((root / "model_monitor").glob("*")) - before
+    return made.pop() if made else None
+
+
+@pytest.fixture(scope="module")
+def run(root) -> Path:
+    return train(root, "-val", "--detector", "builtin")
+
+
+def test_it_trains_scores_and_resumes(run, root, capsys):
+    assert [path.stem[-7:] for path in checkpoints_of(run)] == ["0000001", "0000002"]
+    content = load_checkpoint(checkpoints_of(run)[-1])
+    assert content.visual and content.arguments["augment"] == "full"
+    whole = content.stages["main"].trained["weights"]
+    checkpoints_of(run)[-1].unlink()
+    assert run_main(seld.main, ["-train", "-val", "--resume", str(run)]) == 0
+    again = load_checkpoint(checkpoints_of(run)[-1]).stages["main"].trained["weights"]
+    assert all(torch.equal(whole[name], again[name]) for name in whole)
+    capsys.readouterr()
+    for boxes in ("own", "empty"):
+        assert run_main(seld.main, ["-eval", "-em", str(run), "--boxes", boxes, "--device", "cpu"]) == 0
+        assert "avseld" in next(run.glob("raw_*")).joinpath("fold4_room1_mix001.json").read_text()
+
+
+@pytest.mark.parametrize("form", ["mic", "bin"])
+def test_other_arrays_train(root, form):
+    made = train(root, "--format", form, "--no-video", "-i", "1")
+    assert (
+        load_checkpoint(checkpoints_of(made)[-1]).array["name"] == ARRAYS["mic" if form == "mic" else "binaural"].name
+    )
+
+
+def test_recordings_without_video_are_trained_on_with_supposed_boxes(tmp_path):
+    made = train(tiny_root(tmp_path / "data_blind", seconds=5.5), "-i", "1")
+    assert load_checkpoint(checkpoints_of(made)[-1]).visual
+
+
+@pytest.mark.parametrize(
+    ("flags", "rule"),
+    [
+        (["--set", "bands=40"], "divisible"),
+        (["--set", "hop_frames=55"], "multiple of 10"),
+        (["--set", "channels=12"], "multiple of 8"),
+        (["--fft-size", "512"], "made for 1024"),
+    ],
+)
+def test_settings_that_cannot_be_are_refused(root, flags, rule, capsys):
+    train(root, *flags, status=2)
+    assert rule in capsys.readouterr().err
+
+
+def test_windows_that_begin_anywhere_cannot_be_added(root, capsys):
+    flags = ["-train", "--data-root", str(root), "--no-video", "--augment", "full", "-i", "1"]
+    assert run_main(seld.main, flags) == 2
+    assert "use acs" in capsys.readouterr().err
+
+
+def test_a_recording_with_its_video_streams_the_rows_of_the_offline_run(run, tmp_path, monkeypatch, capsys):
+    import detection.at_times as at_times
+
+    def people(picture, detector):
+        boxes = np.zeros((6, 4), np.float32)
+        if picture is not None:  # a person who walks
+            x = 0.2 + 0.05 * float(picture.time)
+            boxes[0] = [x - 0.05, 0.3, x + 0.05, 0.8]
+        return boxes, boxes[:, 3]
+
+    monkeypatch.setattr(at_times, "_people", people)
+    monkeypatch.chdir(tmp_path)
+    recording(Path("a.wav"), 11.0)
+    with VideoWriter("a.mp4", 64, 32, Fraction(7)) as writer:  # looks fall between pictures, and twice on one
+        for index in range(77):
+            writer.write(np.full((32, 64, 3), 20 + 2 * index, np.uint8))
+    Path("t.json").write_text('{"threshold_presence": %s, "threshold_unification": 15}' % ([0.01] * 13))
+    flags = ["-em", str(run), "--threshold-config", "t.json", "--device", "cpu"]
+    assert run_main(seld.main, ["-infer", "a.wav", "a.mp4", "--player", "never", *flags]) == 0
+    expected = read_events("a_seld/a.csv", "dcase2023")
+    capsys.readouterr()
+    assert run_main(seld.main, ["-infer", "a.wav", "a.mp4", "--stream", *flags]) == 0
+    found = parse_events(capsys.readouterr().out, dialect_named("dcase2023"))
+    assert len(expected) and same(found, expected)
+    assert run_main(seld.main, ["-infer", "a.wav", "--no-video", "--player", "never", *flags]) == 0
+    assert not same(read_events("a_seld/a.csv", "dcase2023"), expected)
