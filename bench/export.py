@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
+from functools import partial
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -70,7 +71,7 @@ def _system(name: str, args: argparse.Namespace, folder: Path) -> float:
     plan = both[0].model.last.plans.evaluation(source.lengths(rate_hz))
     with Loader(source, plan, batch_size=args.batch_size, of_whole=both[0].model.last.of_whole, workers=0) as loader:
         batch = next(iter(loader))
-    times = [least_seconds(lambda model=one.model.last: model.predict(batch), args.repeats) for one in both]
+    times = [least_seconds(partial(one.model.last.predict, batch), args.repeats) for one in both]
     seconds = len(batch["waveform"]) * batch["waveform"].shape[2] / rate_hz
     print(
         f"{name:20s} {graph.stat().st_size / 1e6:5.1f} MB, difference {difference:.1e} of {np.abs(raw[0]).max():.2f}; "

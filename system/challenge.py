@@ -34,6 +34,7 @@ from util.microphone_arrays import Array
 RATE_HZ, HOP, N_FFT = DCASE2022["rate_hz"], DCASE2022["hop_length"], DCASE2022["n_fft"]
 SEQUENCE_FRAMES = 250  # of the feature: 5 s
 ANALYSIS_FLAGS = {"sampling_frequency": RATE_HZ, "fft_size": N_FFT, "stft_hop_size": HOP}  # what flags must say
+AUDIO_VISUAL = "_audio_visual"  # behind the name of a baseline that looks at pictures too
 OUTPUTS = {"accdoa": 1, "multiaccdoa": TRACKS}  # tracks by what the baselines call the output
 _PUBLISHED_CLASSES = 13
 
@@ -173,12 +174,18 @@ def _plans_of(year: Edition) -> Callable[[Settings], Plans]:
     return lambda settings: plans
 
 
+def _as_seen(seen: Tensor) -> Tensor:
+    """Features of pictures go to the network as their producer gives them."""
+    return seen
+
+
 def _front_of(year: Edition) -> Callable[[Settings, Array, bool, Statistics | None], Front]:
     def front(settings: Settings, array: Array, visual: bool, statistics: Statistics | None) -> Front:
         audio = _audio(settings, array.channels)
         if not year.standardised:
-            return Front(audio)
-        return Front(audio, standardise_by(statistics, settings["feature"], audio.maps, audio.bins), padding=PADDING)
+            return Front(audio, visual=_as_seen if visual else None)
+        scaled = standardise_by(statistics, settings["feature"], audio.maps, audio.bins)
+        return Front(audio, scaled, padding=PADDING, visual=_as_seen if visual else None)
 
     return front
 
@@ -208,8 +215,13 @@ def _output_format_of(year: Edition) -> Callable[[Settings, int], OutputFormat]:
     return output_format
 
 
-def recognised(weights: Mapping[str, Tensor], name: str) -> Foreign | None:
-    """What a published state dict was trained for, if it is of this baseline; of 13 classes, as all of them are."""
+def recognised(weights: Mapping[str, Tensor], name: str, looks: bool = False) -> Foreign | None:
+    """What a published state dict was trained for, if it is of this baseline; of 13 classes, as all of them are.
+
+    Parameters
+    ----------
+    looks : whether the form that looks at pictures is asked for
+    """
     blocks = {"seldnet2025": "conv_blocks"}.get(name, "conv_block_list")
     attention = {"seldnet2022": "attn.fc_q.weight", "seldnet2025": "mhsa_layers.0.in_proj_weight"}
     first, last = weights.get(f"{blocks}.0.conv.weight"), weights.get("fnn_list.1.weight")
@@ -223,7 +235,7 @@ def recognised(weights: Mapping[str, Tensor], name: str) -> Foreign | None:
         return None
     year, maps = YEARS[name], int(first.shape[1])
     visual = "visual_embed_to_d_model.weight" in weights
-    if visual and year.audio_visual is None:
+    if visual != looks:
         return None
     elements = len(year.seen if visual else year.elements)
     tracks, left = divmod(int(last.shape[0]) // _PUBLISHED_CLASSES, elements)
@@ -240,7 +252,7 @@ def recognised(weights: Mapping[str, Tensor], name: str) -> Foreign | None:
 
 
 def _system(name: str, year: Edition) -> System:
-    preset = presets()[name]
+    preset, looks = presets()[name], name.endswith(AUDIO_VISUAL)
     stage = Stage(
         "main",
         settings=_settings_of(preset, year),
@@ -250,9 +262,12 @@ def _system(name: str, year: Edition) -> System:
         output_format=_output_format_of(year),
         recipe=Recipe(),
         statistics=year.standardised,
-        recognise=lambda weights: recognised(weights, name),
+        recognise=lambda weights: recognised(weights, name.removesuffix(AUDIO_VISUAL), looks),
     )
-    return System(name, preset.title, year.source, (stage,), streams=False)
+    return System(name, preset.title, year.source, (stage,), visual="resnet50" if looks else None, streams=False)
 
 
-SYSTEMS = tuple(_system(name, year) for name, year in YEARS.items())
+SYSTEMS = (
+    *(_system(name, year) for name, year in YEARS.items()),
+    *(_system(name + AUDIO_VISUAL, year) for name, year in YEARS.items() if year.audio_visual is not None),
+)

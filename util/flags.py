@@ -47,6 +47,8 @@ SYSTEM_NAMES = (
     "seldnet2023",
     "seldnet2024",
     "seldnet2025",
+    "seldnet2024_audio_visual",
+    "seldnet2025_audio_visual",
 )
 
 
@@ -362,7 +364,8 @@ def _system() -> tuple[Flag, ...]:
         Flag("threshold_config", str, None, "activity threshold per class, unification angle in degrees", group,
              (*models, "export"), metavar="FILE", shown="util/threshold.json"),
         Flag("detector", str, "yolox_tiny",
-             "person detector: yolox_nano, yolox_tiny, yolox_s, builtin or a path to an .onnx file", group, models,
+             "person detector: yolox_nano, yolox_tiny, yolox_s, builtin or a path to an .onnx file; of systems that "
+             "look by ResNet-50: resnet50, resnet50_crop or a .pth file of weights", group, models,
              metavar="NAME", inherited=True, dataset=True),
         Flag("cache", str, None,
              "folder for what is made of the data, as person boxes", group, (*SCORING, "infer", "submit"),
