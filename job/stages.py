@@ -155,6 +155,9 @@ class StagesRun:
         InputError : --stage names one whose earlier stages are nowhere to be found
         """
         names = [stage.name for stage in self.system.stages]
+        for stage in self.system.stages[:-1]:
+            if stage.network is None:  # there is nothing to learn
+                self.stages.setdefault(stage.name, StageState(self.settings[stage.name], {}))
         if resumed is not None:
             for stage in self.system.stages[:-1]:
                 folder = resumed / stage.name
@@ -215,9 +218,6 @@ class StagesRun:
 
     def train(self, stage: Stage, resumed: Path | None) -> int:
         """Train one stage; the exit status."""
-        if stage.network is None and stage is not self.system.stages[-1]:  # there is nothing to learn
-            self.stages[stage.name] = StageState(self.settings[stage.name], {})
-            return 0
         fabric, args, folder = self.fabric, self.args.changed(), self.stage_folder(stage)
         folder.mkdir(parents=True, exist_ok=True)
         interrupted = checkpoints_of(folder)[-1:] if resumed is not None else []

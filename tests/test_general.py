@@ -154,6 +154,13 @@ def test_all_in_one_run_with_tracks_on_a_microphone_array(root):
     assert json.loads((run / "doa" / "history.jsonl").read_text().splitlines()[0]).keys() >= {"mAP", "mAP_azimuth"}
 
 
+def test_one_stage_by_itself_needs_no_histogram_of_another_run(root, capsys):
+    run = train(root, "--system", "general_doa_hist", "--stage", "azi")
+    assert list(load_checkpoint(result_checkpoint(run / "azi")).stages) == ["hist", "azi"]
+    train(root, "--system", "general", "--sed", "sed_t", "--doa", "histogram", "--stage", "align", status=2)
+    assert "--stage align stands on sed" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("name", ["general_sed_l8", "general_sed_l6", "general_sed_l6f64"])
 def test_released_encoders_train(name, root):
     run = train(root, "-val", "--system", name, "--set", "pool=avg_max")
