@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
-import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -17,36 +16,33 @@ from tqdm import tqdm
 
 from dataset.recordings import Recording
 from doctor.levels import gain_to_level_db
+from job.directions import check_directions_flags, directions
 from job.health import health, listen
 from job.inputs import Opened, SoundAndFilm, find_items, inference_arguments
+from job.outcome import Ended, Outcome, make_folder, out_dir, write_outcome
 from job.picture import Seen, seen_in_video
 from job.sound import file_reader, open_sound, wanted
 from job.stream import stream
 from output_format.candidates import Candidates
 from output_format.contract import dialect_for
-from report.overlay import write_overlay
-from report.player import write_player
-from report.shown import Shown
-from report.tracks import link_events, write_audacity_labels, write_events_json
 from seld_predictor import Inference
 from util.audio import audio_info, say_of_file
-from util.boxes import BoxTrack
 from util.channels import Channels, channels_of, with_gain
-from util.dialects import write_events
 from util.errors import InputError
 from util.events import EventTable
-from util.files import write_json, written_whole
+from util.files import written_whole
 from util.find import VIDEO_SUFFIXES
 from util.job_arguments import Arguments
 from util.parallel import Opens, Progress, each
-from util.placement import Placement, placed_track, placed_video
-
-PLAYER_LIMIT_S = 1800.0  # a page with sound and picture of more is too heavy for a browser
+from util.placement import Placement
 
 
 def infer(given: dict[str, Any], command: str) -> int:
     """Predict the recordings given; the exit status is 2 when one of them could not be read, after all others."""
     args = inference_arguments(given)
+    if args.directions:
+        return directions(args, given, command)
+    check_directions_flags(given)
     if args.stream:
         return stream(args, given)
     if args.cluster is not None:  # its workers have other working directories
@@ -66,7 +62,7 @@ def infer(given: dict[str, Any], command: str) -> int:
         broken.extend([ended.trouble] if ended.trouble else [])
 
     progress = Progress("predicting", shown=job.quiet)
-    folders = [_out_dir(args, item, len(items)) for item in items]
+    folders = [out_dir(args, item, len(items)) for item in items]
     sent = [(item, folder.absolute() if args.cluster else folder) for item, folder in zip(items, folders)]
     outcome = each(job, sent, where, progress, name=lambda one: str(one[0].audio), done=done)
     broken += [error for _, error in outcome.broken]
@@ -79,14 +75,6 @@ def infer(given: dict[str, Any], command: str) -> int:
     for line in inputs.left_out:
         print(line, file=sys.stderr)
     return 2 if broken else 0
-
-
-@dataclass(frozen=True)
-class Ended:
-    """What is said of a recording whose files are written, and what of it could not be shown."""
-
-    lines: list[str]
-    trouble: InputError | None
 
 
 @dataclass(frozen=True)
@@ -110,13 +98,6 @@ class InferOne(Opens):
     def __call__(self, item: tuple[SoundAndFilm, Path]) -> Ended:
         """Predict and write: (recording, folder of its files)."""
         return self._job.run(*item)
-
-
-def _out_dir(args: Arguments, item: SoundAndFilm, count: int) -> Path:
-    """Folder of a recording's files: --out (below it where there are several), else NAME_seld here."""
-    if args.out is None:
-        return Path(f"{item.folder}_seld")
-    return Path(args.out) / item.folder if count > 1 else Path(args.out)
 
 
 @dataclass(frozen=True)
@@ -156,7 +137,7 @@ class _Job:
         gain_db = gain_to_level_db(heard[0].level_dbfs, self.inference.level_dbfs, self.args.gain_db)
         channels = with_gain(channels, self.inference.model.array, gain_db)
         video = self._video(item)
-        _make_folder(out)
+        make_folder(out)
         seen = None
         if video is not None and self.inference.model.visual:
             times_s = self.inference.look_times_s(recording)
@@ -164,7 +145,7 @@ class _Job:
         track = None if seen is None else seen.boxes
         result = self.predict(recording, channels, seen, out / f"{item.name}.npy")
         line = health(recording, video, heard, self.inference.level_dbfs, gain_db)
-        return self._write(result, video, track, out, line)
+        return write_outcome(self.outcome(result, video, line), self.args, self.placement, video, track, out)
 
     def _video(self, item: SoundAndFilm) -> Path | None:
         """The video to use; an audio-visual system that has none says once that its boxes are empty."""
@@ -234,110 +215,26 @@ class _Job:
             "video_offset_s": self.placement.offset_s,
         }
 
-    def _write(
-        self, result: Inferred, video: Path | None, track: BoxTrack | None, out: Path, health_line: str
-    ) -> Ended:
-        """Write everything about a result; what could not be shown is left out, and why is returned."""
-        recording, classes, name = result.recording, self.inference.shown_classes, result.recording.name
-        write_json(out / f"{name}.json", self.description(result, video))
-        write_events(out / f"{name}.csv", result.events, dialect_for(self.inference.model.output_format))
-        about = {"checkpoint": str(self.checkpoint), "duration_s": round(recording.duration_s, 4)}
-        table, linked = result.events, link_events(result.events)
-        write_events_json(out / "events.json", table, classes, events=linked, recording=str(recording.audio), **about)
-        write_audacity_labels(out / "audacity_labels.txt", table, classes, events=linked)
-        lines = [
-            ("health", health_line),
-            ("csv", f"{name}.csv"),
-            ("events", "events.json"),
-            ("Audacity", "audacity_labels.txt"),
-            ("raw", f"{name}.npy"),
-        ]
-        with tempfile.TemporaryDirectory() as folder:
-            shown, trouble = Shown(recording.audio, video, track, result.channels.matrix), None
-            if video is not None and self.placement != Placement() and self._shows(recording):
-                try:
-                    video = placed_video(video, self.placement, recording.duration_s, Path(folder) / "placed.mp4")
-                    track = None if track is None else placed_track(track, self.placement)
-                    shown = replace(shown, video=video, boxes=track)
-                except InputError as error:
-                    shown, trouble = replace(shown, video=None, boxes=None), error
-            if overlay := self.args.overlay:
-                shown, problem = _without_what_breaks(
-                    shown, lambda one: self._write_overlay(result, one, Path(overlay))
-                )
-                trouble = trouble or problem
-                lines.append(("overlay", self.args.overlay))
-            (out / "player.html").unlink(missing_ok=True)
-            if self._has_player(recording):
-                _, problem = _without_what_breaks(
-                    shown, lambda one: self._write_player(result, one, out / "player.html")
-                )
-                trouble = trouble or problem
-                lines.append(("player", "player.html"))
-            elif self.args.player != "never":
-                why = f"longer than {PLAYER_LIMIT_S / 60:.0f} min (--player always makes it all the same)"
-                lines.append(("no player", why))
-        frames = len(np.unique(result.events.frame))
-        said = [f"{recording.audio}: {len(result.events)} rows in {frames} frames of {recording.duration_s:.1f} s"]
-        for what, file in lines:
-            said.append(f"  {what:10s}{file if what in ('health', 'overlay', 'no player') else out / file}")
-        return Ended(said, trouble)
-
-    def _has_player(self, recording: Recording) -> bool:
-        wanted = self.args.player
-        return wanted != "never" and (wanted != "auto" or recording.duration_s <= PLAYER_LIMIT_S)
-
-    def _shows(self, recording: Recording) -> bool:
-        return bool(self.args.overlay) or self._has_player(recording)
-
-    def _write_player(self, result: Inferred, shown: Shown, path: Path) -> None:
-        recording, model = result.recording, self.inference.model
-        write_player(
-            path,
+    def outcome(self, result: Inferred, video: Path | None, health_line: str) -> Outcome:
+        """What is written of a result."""
+        inference, model, recording = self.inference, self.inference.model, result.recording
+        return Outcome(
+            recording=recording,
+            events=result.events,
             candidates=result.candidates,
-            thresholds=self.inference.thresholds.presence,
-            unification_deg=self.inference.thresholds.unification_deg,
-            classes=self.inference.shown_classes,
-            title=recording.name,
+            thresholds=inference.thresholds.presence,
+            unification_deg=inference.thresholds.unification_deg,
+            classes=inference.shown_classes,
+            dialect=dialect_for(model.output_format),
             subtitle=f"{model.system.title}, {model.array.name} audio",
-            **shown.files,
             array=model.array,
-            duration_s=recording.duration_s,
+            matrix=result.channels.matrix,
+            description=self.description(result, video),
+            about={"checkpoint": str(self.checkpoint), "duration_s": round(recording.duration_s, 4)},
             details={"recording": recording.audio, "checkpoint": self.checkpoint, "command": self.command},
+            remarks=[("health", health_line)],
+            raw=result.raw,
         )
-
-    def _write_overlay(self, result: Inferred, shown: Shown, path: Path) -> None:
-        write_overlay(
-            path,
-            estimated=result.events,
-            classes=self.inference.shown_classes,
-            **shown.files,
-            array=self.inference.model.array,
-            duration_s=result.recording.duration_s,
-            title=result.recording.name,
-        )
-
-
-def _without_what_breaks(shown: Shown, write: Callable[[Shown], None]) -> tuple[Shown, InputError | None]:
-    """Write something: with everything, else without the picture, else without the sound too; what was used, and why.
-
-    Raises
-    ------
-    InputError : nothing can be written
-    """
-    try:
-        write(shown)
-        return shown, None
-    except InputError as error:
-        trouble = error
-    silent = replace(shown, audio=None, video=None, boxes=None)
-    for less in [replace(silent, audio=shown.audio), silent] if shown.video is not None else [silent]:
-        try:
-            write(less)
-            return less, trouble
-        except InputError:
-            continue
-    raise trouble
 
 
 @contextmanager
@@ -399,10 +296,3 @@ class _Collected:
         return Candidates(
             **{name: whole[: self._filled] for name, whole in self._arrays.items()}, frame_s=self._frame_s
         )
-
-
-def _make_folder(path: Path) -> None:
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"cannot be made ({error.strerror})", path=path) from error

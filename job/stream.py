@@ -33,12 +33,13 @@ from util.audio import (
     samples_of_bytes,
     say_of_file,
 )
-from util.channels import channels_of, with_gain
+from util.channels import Channels, channels_of, with_gain
 from util.dialects import dialect_named, format_events
 from util.errors import InputError
 from util.events import EventTable
 from util.files import written_whole
 from util.job_arguments import Arguments
+from util.microphone_arrays import Array
 from util.placement import Placement
 from util.sound_header import piped_wav, sample_bytes
 from util.waveform import as_waveform, zero_padded
@@ -323,24 +324,37 @@ def _of_file(inference: Inference, item: SoundAndFilm, args: Arguments) -> tuple
     gain_db = gain_to_level_db(level, inference.level_dbfs, args.gain_db)
     channels = with_gain(channels, inference.model.array, gain_db)
     predictor = StreamPredictor(inference, rate_hz=recording.rate_hz, matrix=channels.matrix, boxes=boxes)
-    return predictor, _file_blocks(item.audio, recording.rate_hz)
+    return predictor, file_blocks(item.audio, recording.rate_hz)
 
 
 def _of_standard_input(inference: Inference, args: Arguments) -> tuple[StreamPredictor, Iterator[np.ndarray]]:
-    """For what comes in on standard input, raw samples or a WAV file; whatever has come in is given on at once.
+    """For what comes in on standard input; errors as of `piped`, and where the gain needs the whole recording."""
+    array = inference.model.array
+    if args.gain_db == "auto":
+        raise InputError("--gain-db auto needs the whole recording, standard input has none: give a number of dB")
+    if inference.model.visual and not args.no_video:
+        print("standard input has no video: the system runs with empty boxes", file=sys.stderr)
+    rate_hz, channels, blocks = piped(args, array, inference.rate_hz)
+    channels = with_gain(channels, array, gain_to_level_db(0.0, inference.level_dbfs, args.gain_db))
+    return StreamPredictor(inference, rate_hz=rate_hz, matrix=channels.matrix), blocks
+
+
+def piped(args: Arguments, array: Array, rate_hz: int) -> tuple[int, Channels, Iterator[np.ndarray]]:
+    """What comes in on standard input, raw samples or a WAV file: rate, channels, blocks (channels that come in, n).
+
+    Whatever has come in is given on at once.
+
+    Parameters
+    ----------
+    rate_hz : of raw samples where --rate does not say it
 
     Raises
     ------
     InputError : another number of channels than the checkpoint needs, a file of another kind, nothing at all; a WAV
         header that contradicts the flags
     """
-    array = inference.model.array
-    if args.gain_db == "auto":
-        raise InputError("--gain-db auto needs the whole recording, standard input has none: give a number of dB")
-    raw = AudioInfo(_STANDARD_INPUT, args.channels or array.channels, args.rate or inference.rate_hz, 1, "")
+    raw = AudioInfo(_STANDARD_INPUT, args.channels or array.channels, args.rate or rate_hz, 1, "")
     channels = channels_of(raw, array, wanted(args)) if args.channels else None  # refused before anything comes in
-    if inference.model.visual and not args.no_video:
-        print("standard input has no video: the system runs with empty boxes", file=sys.stderr)
     read = _Pipe(sys.stdin.buffer.fileno())
     head = read.peek(12)
     if head[:4] in (b"RIFF", b"RIFX", b"RF64", b"BW64") and head[8:] == b"WAVE":
@@ -371,9 +385,7 @@ def _of_standard_input(inference: Inference, args: Arguments) -> tuple[StreamPre
     channels = channels_of(info, array, wanted(args))
     for line in channels.said:
         say_of_file(_STANDARD_INPUT, line)
-    channels = with_gain(channels, array, gain_to_level_db(0.0, inference.level_dbfs, args.gain_db))
-    predictor = StreamPredictor(inference, rate_hz=info.rate_hz, matrix=channels.matrix)
-    return predictor, _piped_blocks(read, coding, info.channels, length)
+    return info.rate_hz, channels, _piped_blocks(read, coding, info.channels, length)
 
 
 def _format_named(coding: str) -> str:
@@ -381,7 +393,7 @@ def _format_named(coding: str) -> str:
     return next((name for name, value in _CODINGS.items() if value == coding), coding)
 
 
-def _file_blocks(path: Path, rate_hz: int) -> Iterator[np.ndarray]:
+def file_blocks(path: Path, rate_hz: int) -> Iterator[np.ndarray]:
     """A file (channels, n) at its own rate, half a second at a time."""
     step = max(1, rate_hz // 2)
     for start in range(0, audio_info(path).frames, step):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -117,9 +117,13 @@ def _in_lanes(events: list[_Open], table: EventTable) -> list[LinkedEvent]:
 
 
 def events_as_json(
-    events: Sequence[LinkedEvent], table: EventTable, classes: Sequence[str], **about: Any
+    events: Sequence[LinkedEvent],
+    table: EventTable,
+    classes: Sequence[str],
+    extra: Sequence[Mapping[str, Any]] = (),
+    **about: Any,
 ) -> dict[str, Any]:
-    """Plain values of events.json: what `about` says, then the events with their trajectories.
+    """Plain values of events.json: what `about` says, then the events, what `extra` says of each, and trajectories.
 
     Angles in degrees (0.01), distances in metres (0.01), times in seconds; the time of a trajectory point is the middle
     of its frame.
@@ -132,7 +136,7 @@ def events_as_json(
         **({"distance_m": np.round(table.distance_m, 2)} if known else {}),
     }
     out = []
-    for event in events:
+    for number, event in enumerate(events):
         rows = event.rows
         columns = {name: values[rows] for name, values in every.items()}
         if known and np.isnan(columns["distance_m"]).any():
@@ -146,6 +150,7 @@ def events_as_json(
         }
         if not np.isnan(table.activity[rows]).all():
             one["activity"] = round(float(np.nanmean(table.activity[rows])), 4)
+        one |= extra[number] if extra else {}
         out.append({**one, "trajectory": {name: values.tolist() for name, values in columns.items()}})
     return {**about, "frame_s": table.frame_s, "classes": list(classes), "events": out}
 
@@ -156,6 +161,7 @@ def write_events_json(
     classes: Sequence[str],
     *,
     events: Sequence[LinkedEvent] | None = None,
+    extra: Sequence[Mapping[str, Any]] = (),
     recording: str = "",
     **about: Any,
 ) -> None:
@@ -164,9 +170,10 @@ def write_events_json(
     Parameters
     ----------
     events : rows of the table linked already; None: they are linked here
+    extra : what is said of each event besides
     """
     events = link_events(table) if events is None else events
-    content = events_as_json(events, table, classes, recording=recording, **about)
+    content = events_as_json(events, table, classes, extra, recording=recording, **about)
     lines = [json.dumps(one) for one in content.pop("events")]
     head = json.dumps(content, indent=1).removesuffix("\n}")
     write_text(path, head + ',\n "events": [\n' + ",\n".join(f"  {line}" for line in lines) + "\n ]\n}\n")
@@ -178,6 +185,7 @@ def write_audacity_labels(
     classes: Sequence[str],
     *,
     events: Sequence[LinkedEvent] | None = None,
+    names: Sequence[str] | None = None,
 ) -> None:
     """Write a label track that Audacity imports (start, end, text; tab separated).
 
@@ -186,12 +194,13 @@ def write_audacity_labels(
     Parameters
     ----------
     events : rows of the table linked already; None: they are linked here
+    names : of each event; None: those of the classes
     """
     direction = direction_from_degrees(table.azimuth_deg, table.elevation_deg).reshape(-1, 3)
     lines = []
-    for event in link_events(table) if events is None else events:
+    for number, event in enumerate(link_events(table) if events is None else events):
         azimuth_deg, elevation_deg = degrees_from_direction(direction[event.rows].mean(axis=0))
-        name = classes[event.class_index].replace("\t", " ").replace("\n", " ")
+        name = (classes[event.class_index] if names is None else names[number]).replace("\t", " ").replace("\n", " ")
         text = f"{name}  az {float(azimuth_deg):+.0f} el {float(elevation_deg):+.0f}"
         lines.append(f"{event.start_s:.3f}\t{event.end_s:.3f}\t{text}\n")
     write_text(path, "".join(lines))

@@ -14,13 +14,13 @@ from scipy import signal
 from report.axes import INK, SOFT, Axes
 from report.canvas import Canvas
 from simulation.picture.figures import draw_cameras, draw_cast
-from simulation.receivers import sphere_response
 from simulation.render import GAIN, MAX_ORDER, direct_delay_s, render
 from simulation.room import absorption_for_rt60, image_sources, rt60_per_frequency
 from simulation.scene import Event, Room, Scene, Trajectory
 from simulation.scene_figures import coloured, dotted, draw_scene, draw_sounds, save
 from util.cli import run_main
 from util.microphone_arrays import ARRAYS, SPEED_OF_SOUND_M_S
+from util.sphere_waves import sphere_response
 
 RATE_HZ = 24000
 SIZE_M, LISTENER_M, SOURCE_M = (6.2, 5.1, 2.9), (2.8, 2.3, 1.4), (1.6, 1.1, 0.2)

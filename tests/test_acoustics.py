@@ -10,7 +10,7 @@ from scipy.special import eval_legendre, spherical_jn, spherical_yn
 from simulation.diffuse import diffuse_noise
 from simulation.figures import FIGURES
 from simulation.figures import main as main_of_figures
-from simulation.receivers import mode_strengths, receiver_for, sphere_response
+from simulation.receivers import receiver_for
 from simulation.render import GAIN, direct_delay_s, noise_rms, render
 from simulation.room import (
     absorption_for_rt60,
@@ -23,6 +23,7 @@ from simulation.scene import Event, Room, Scene, Trajectory
 from util.angles import angle_between_deg, direction_from_degrees
 from util.errors import InputError
 from util.microphone_arrays import ARRAYS, SPEED_OF_SOUND_M_S, Array
+from util.sphere_waves import mode_strengths, sphere_response
 
 RATE_HZ = 24000
 C = SPEED_OF_SOUND_M_S

@@ -106,6 +106,8 @@ JOBS = {
             "predict recordings that need no labels: events, csv and a page to look at",
             (
                 ("-infer MINE.wav MINE.mp4 -em CHECKPOINT", "events, csv and a player of your own recording"),
+                ("-infer MINE.wav --directions", "no model: where the strongest sources of any Ambisonics are"),
+                ("-infer MINE.wav --directions --array CAPSULES.csv", "of your own microphone array"),
                 ("-infer FOLDER -em CHECKPOINT --out RESULTS", "every recording of a folder"),
                 ("-infer MINE.wav --channel-order fuma", "Ambisonics in the order W X Y Z"),
                 ("-infer MINE.wav --stream", "rows as soon as their window is heard"),
@@ -484,6 +486,14 @@ def _recordings() -> tuple[Flag, ...]:
              infer, choices=("auto", "always", "never")),
         Flag("overlay", str, None, "also render the result into a video file with its sound (one recording)", group,
              infer, metavar="MP4", shown="none"),
+        Flag("directions", bool, False,
+             "without a model: where the strongest sources of any Ambisonics or known array are, linked into tracks; "
+             "csv, events, player as ever", group, infer),
+        Flag("sources", int, None, "with --directions: sources at a time, at most", group, infer, metavar="N", least=1,
+             shown="3"),
+        Flag("array", str, None,
+             "with --directions: capsules of the microphone array, one a row: csv with x_m,y_m,z_m or "
+             "azimuth_deg,elevation_deg,radius_m, or json", group, infer, metavar="FILE"),
         Flag("stream", bool, False,
              "read block by block and print a row as soon as its window is heard; FILE - is standard input", group,
              infer),

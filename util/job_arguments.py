@@ -91,6 +91,9 @@ class Arguments:
     video_offset_s: float = 0.0
     player: str = "auto"
     overlay: str | None = None
+    directions: bool = False
+    sources: int | None = None
+    array: str | None = None
     stream: bool = False
     stream_format: str | None = None
     channels: int | None = None

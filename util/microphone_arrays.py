@@ -25,6 +25,7 @@ class Array:
     capsules_deg : (azimuth, elevation) of each capsule, or where a cardioid looks, in degrees; empty for ambisonics
     radius_m : radius of the sphere or circle that carries the capsules
     baffle : "rigid" (a sphere of that radius) or "open" (omnidirectional capsules in the free field)
+    radii_m : of each capsule of an open array whose capsules lie at different distances; empty: all at `radius_m`
     """
 
     name: str
@@ -32,6 +33,7 @@ class Array:
     capsules_deg: tuple[tuple[float, float], ...] = ()
     radius_m: float = 0.0
     baffle: str = "open"
+    radii_m: tuple[float, ...] = ()
 
     @property
     def channels(self) -> int:
@@ -48,15 +50,23 @@ class Array:
         angles = np.array(self.capsules_deg, dtype=np.float64).reshape(-1, 2)
         return direction_from_degrees(angles[:, 0], angles[:, 1])
 
+    def positions_m(self) -> np.ndarray:
+        """Where the capsules are (channels, 3): x to the front, y to the left, z up."""
+        radii_m = self.radii_m or (self.radius_m,) * len(self.capsules_deg)
+        return self.directions() * np.array(radii_m, dtype=np.float64).reshape(-1, 1)
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for checkpoints and json."""
-        return asdict(self)
+        values = asdict(self)
+        if not self.radii_m:
+            del values["radii_m"]
+        return values
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Array:
         """Inverse of `to_dict`, also after a round through json."""
         capsules = tuple((float(azimuth), float(elevation)) for azimuth, elevation in values["capsules_deg"])
-        return cls(**{**values, "capsules_deg": capsules})
+        return cls(**{**values, "capsules_deg": capsules, "radii_m": tuple(map(float, values.get("radii_m", ())))})
 
 
 ARRAYS = {

@@ -1,0 +1,1 @@
+"""Localization without training: where sound comes from, frame by frame, and which sources that makes over time."""
