@@ -14,6 +14,7 @@ from typing import Generic, TypeVar
 
 import numpy as np
 
+from dataset import headers
 from dataset.layouts import LAYOUTS, DataRoot, layout_of_file
 from dataset.lists import read_list
 from dataset.seen import BOXES, Held, Producer
@@ -108,8 +109,7 @@ def recordings_from_list(
     paths = [lists] if isinstance(lists, str | os.PathLike) else list(lists)
     recordings: list[Recording] = []
     for path in paths:
-        for audio in read_list(path, roots):
-            recordings.append(_recording(audio, roots, otherwise=array))
+        recordings += _of_list(path, roots, array)
     names = folder_names(recording.audio for recording in recordings)  # what is written of them is called by these
     recordings = [
         one if one.name == names[one.audio] else replace(one, name=names[one.audio]) for one in recordings
@@ -130,6 +130,40 @@ def recordings_from_list(
             videos = LAYOUTS[recording.layout].videos_of(recording.audio)
             _need(recording, "video", "video", videos[-1] if videos else None, " (or use --no-video)")
     return recordings
+
+
+def _of_list(
+    path: str | os.PathLike[str], roots: Sequence[DataRoot], array: Array | None
+) -> list[Recording]:
+    """The recordings of one list: out of the catalogue, where nothing has changed, else of their files."""
+
+    def of_file(audio: Path) -> Recording:
+        return _recording(audio, roots, otherwise=array)
+
+    if not Path(path).is_file():
+        return [of_file(audio) for audio in read_list(path, roots)]
+    settings = [(root.path, root.layout.name, root.view) for root in roots]
+    key = headers.key_of(path, headers.content_mark(path), Path.cwd(), array, *settings)
+    known = headers.recall(key, Recording, ARRAYS, of_file)
+    if known is not None:
+        return known
+    recordings = [of_file(audio) for audio in read_list(path, roots)]
+    if len(recordings) >= headers.LEAST and all(ARRAYS.get(one.array.name) == one.array for one in recordings):
+        headers.remember(key, recordings, _watched(recordings))
+    return recordings
+
+
+def _watched(recordings: Sequence[Recording]) -> set[str]:
+    """Folders where labels and videos are, or would be."""
+    folders: dict[Path, Path] = {}  # one recording of each folder
+    for one in recordings:
+        folders.setdefault(one.audio.parent, one.audio)
+    found: set[str] = set()
+    for audio in folders.values():
+        layout = layout_of_file(audio)
+        places = [layout.labels_of(audio), *layout.videos_of(audio)]
+        found |= {os.path.abspath(place.parent) for place in places if place is not None}
+    return found | {os.path.abspath(one.labels.parent) for one in recordings if one.labels is not None}
 
 
 def recording_of_file(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from dataset.augment import Addition, ChannelSwap, all_swaps_of, check_swappable
+from dataset.headers import LEAST, Checked, key_of
 from dataset.layouts import DataRoot, ListNames
 from dataset.lists import list_file
 from dataset.loader import Augment, Loader
@@ -26,6 +27,7 @@ from system.row import Plans
 from system.table import system_named
 from util.arguments import resolve
 from util.errors import InputError
+from util.events import EventTable
 from util.flags import DEFAULTS, FLAGS, FRAMING
 from util.job_arguments import Arguments
 from util.microphone_arrays import FLAG_OF_ARRAY, Array, array_of_flag
@@ -270,6 +272,37 @@ def source_of(
 def labels_of(classes: Sequence[str], args: Arguments) -> Labels:
     """The reader of labels, at the frame length that scores are computed at."""
     return Labels(len(classes), frame_s=args.label_frame_s or Labels.FRAME_S, classes=classes)
+
+
+def check_labels(
+    args: Arguments,
+    classes: Sequence[str],
+    recordings: Sequence[Recording],
+    check: Callable[[Recording, EventTable], None],
+    checked_for: Sequence[str],
+) -> None:
+    """Read labels that have changed since they were last read: a broken csv is named now, not when it is drawn.
+
+    Parameters
+    ----------
+    check : raises where a recording's events will not do
+    checked_for : what that depends on
+
+    Raises
+    ------
+    InputError : as `dataset.recordings.Labels`
+    """
+    labels, named = labels_of(classes, args), [one for one in recordings if one.labels is not None]
+    paths = [one.labels for one in named if one.labels is not None]
+    lengths = [f"{one.dialect} {one.duration_s:.3f}" for one in named]
+    if len(paths) < LEAST:
+        for recording in recordings:
+            check(recording, labels(recording))
+        return
+    checked = Checked(*classes, *checked_for, labels.frame_s, key_of(*lengths))
+    for index in checked.unknown(paths):
+        check(named[index], labels(named[index]))
+    checked.remember(paths)
 
 
 def common_classes(roots: Sequence[DataRoot], class_num: int | None) -> tuple[str, ...]:

@@ -22,8 +22,8 @@ from job.data import (
     TrainingData,
     addition,
     augmentation,
+    check_labels,
     common_classes,
-    labels_of,
     make_seen,
     monitor_path,
     source_of,
@@ -54,6 +54,7 @@ from system.presets import preset_of
 from system.row import Init, Stage, System
 from system.table import system_named
 from util.errors import InputError
+from util.events import EventTable
 from util.files import write_array, write_json
 from util.job_arguments import Arguments
 from util.machine import precision_of
@@ -120,13 +121,15 @@ class StagesRun:
         if visual and system.producer is not None:
             plans = [stage.plans(settings[stage.name]) for stage in system.stages]
             make_seen(system.producer, args, data.train, [*data.selection, *data.validation], plans, fabric)
-        labels = labels_of(classes, args)
-        for recording in (*data.train, *data.selection, *data.validation):
-            table = labels(recording)  # a broken csv is named now, not when its window is drawn
-            for column in {column: None for one in formats for column in needed(one)}:
+        columns = list({column: None for one in formats for column in needed(one)})
+
+        def check(recording: Recording, table: EventTable) -> None:
+            for column in columns:
                 if np.isnan(getattr(table, column)).any():
                     rule = f"has no {_WORDS[column]}, which {system.name} learns"
                     raise InputError(rule, path=recording.labels)
+
+        check_labels(args, classes, [*data.train, *data.selection, *data.validation], check, columns)
         started, foreign = _weights_to_start_from(args, system)
         level = training_level_dbfs(data.train)
         return cls(

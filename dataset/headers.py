@@ -1,0 +1,179 @@
+"""What the recordings of a list are, kept in the user's cache: a start does not open every sound file again.
+
+A catalogue holds for as long as nothing that it was made of has changed: the list, the data roots' settings, the size
+and time of change of every sound file, the folders in which labels and videos are looked for. Of a sound file that has
+changed the header is read anew; what else changes makes the catalogue anew.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from util import cache
+from util.errors import InputError
+from util.files import sha256_of, written_whole
+from util.microphone_arrays import Array
+
+VERSION = 1  # raised when a recording is made otherwise of the same files
+LEAST = 200  # recordings below which opening their files takes no time
+_TEXTS = ("name", "audio", "labels", "video", "array", "split", "folder", "room", "root", "dialect", "view", "layout")
+_NUMBERS = ("samples", "rate_hz", "fold", "overlap")
+_NONE = np.iinfo(np.int64).min
+_PATHS = ("audio", "labels", "video", "root")
+
+
+def key_of(*parts: object) -> str:
+    """Name of a catalogue: a hash of all that decides it before any sound file is looked at."""
+    return hashlib.sha256("\n".join(map(str, (VERSION, *parts))).encode()).hexdigest()[:32]
+
+
+def recall(key: str, make: Callable[..., Any], arrays: Any, again: Callable[[Path], Any]) -> list[Any] | None:
+    """The recordings of a catalogue; None where there is none that holds.
+
+    Parameters
+    ----------
+    make : class of the recordings
+    arrays : name -> array
+    again : sound file -> recording, for files that have changed
+    """
+    try:
+        with np.load(_place(key), allow_pickle=False) as stored:
+            columns = {name: stored[name] for name in stored.files}
+    except (OSError, ValueError, KeyError, EOFError):
+        return None
+    try:
+        watched = _texts(columns, "watched")
+        if _states(watched) != columns["watched_state"].tolist():
+            return None
+        values: dict[str, list[Any]] = {name: _texts(columns, name) for name in _TEXTS}
+        states = _states(values["audio"])
+        changed = [index for index, state in enumerate(states) if state != columns["state"][index].tolist()]
+        for name in _NUMBERS:
+            numbers = columns[name].tolist()
+            values[name] = [None if number == _NONE else number for number in numbers]
+        values["array"] = [arrays[name] for name in values["array"]]
+    except (KeyError, ValueError, IndexError):
+        return None
+    for name in _PATHS:
+        known: dict[str, Path | None] = {"": None}
+        values[name] = [known[text] if text in known else known.setdefault(text, Path(text)) for text in values[name]]
+    order = [field.name for field in fields(make)]  # type: ignore[arg-type]  # a dataclass
+    made = [make(*row) for row in zip(*(values[name] for name in order))]
+    for index in changed:
+        made[index] = again(made[index].audio)
+    if changed:
+        remember(key, made, watched)
+    return made
+
+
+def remember(key: str, recordings: Sequence[Any], watched: Iterable[str]) -> None:
+    """Write the catalogue, if the cache can be written.
+
+    Parameters
+    ----------
+    watched : folders whose change makes it void
+    """
+    folders = sorted(set(watched))
+    columns: dict[str, np.ndarray] = {}
+    for name in _TEXTS:
+        texts = [_text(getattr(one, name)) for one in recordings]
+        if any("\n" in text for text in texts):
+            return
+        columns |= _packed(name, texts)
+    for name in _NUMBERS:
+        numbers = [getattr(one, name) for one in recordings]
+        columns[name] = np.array([_NONE if number is None else number for number in numbers], np.int64)
+    columns |= _packed("watched", folders)
+    columns["watched_state"] = np.array(_states(folders), np.int64)
+    columns["state"] = np.array(_states([str(one.audio) for one in recordings]), np.int64)
+    try:
+        with written_whole(_place(key)) as temporary, open(temporary, "wb") as file:
+            np.savez(file, **columns)  # type: ignore[arg-type]  # of arrays alone
+    except InputError:
+        return  # the next start opens the files again
+
+
+def _place(key: str) -> Path:
+    return cache.cache_folder() / "catalogues" / f"{key}.npz"
+
+
+def _text(value: Any) -> str:
+    """A field as text: None is empty, an array its name."""
+    if value is None:
+        return ""
+    return value.name if isinstance(value, Array) else os.fspath(value)
+
+
+def _packed(name: str, texts: Sequence[str]) -> dict[str, np.ndarray]:
+    """Texts as codes and their different values: paths are few kinds of folders and many names."""
+    places = {text: place for place, text in enumerate(dict.fromkeys(texts))}
+    return {
+        f"{name}_text": np.frombuffer("\n".join(places).encode("utf-8", "surrogateescape"), np.uint8),
+        f"{name}_code": np.array([places[text] for text in texts], np.int32),
+    }
+
+
+def _texts(columns: dict[str, np.ndarray], name: str) -> list[str]:
+    values = columns[f"{name}_text"].tobytes().decode("utf-8", "surrogateescape").split("\n")
+    return [values[code] for code in columns[f"{name}_code"].tolist()]
+
+
+def _states(paths: Iterable[str]) -> list[list[int]]:
+    """(bytes, time of change in ns) of files or folders; -1 of what is not there."""
+    states = []
+    for path in paths:
+        try:
+            found = os.stat(path)
+            states.append([found.st_size, found.st_mtime_ns])
+        except OSError:
+            states.append([-1, -1])
+    return states
+
+
+class Checked:
+    """Files that were read and found well, kept in the user's cache: they are not read again until they change.
+
+    Parameters
+    ----------
+    parts : what they were checked for
+    """
+
+    def __init__(self, *parts: object):
+        self._key = key_of("checked", *parts)
+        self._path = _place(self._key).with_suffix(".npy")
+        try:
+            self._known = np.load(self._path, allow_pickle=False)
+        except (OSError, ValueError, EOFError):
+            self._known = np.zeros(0, np.uint64)
+
+    def unknown(self, paths: Sequence[Path]) -> list[int]:
+        """Which of some files have not been checked as they are now."""
+        return np.flatnonzero(~np.isin(self._marks(paths), self._known)).tolist()
+
+    def remember(self, paths: Sequence[Path]) -> None:
+        """These are well, and what was known of others is forgotten."""
+        if len(paths) < LEAST:
+            return
+        try:
+            with written_whole(self._path) as temporary, open(temporary, "wb") as file:
+                np.save(file, np.unique(self._marks(paths)), allow_pickle=False)
+        except InputError:
+            return
+
+    def _marks(self, paths: Sequence[Path]) -> np.ndarray:
+        texts = [os.fspath(path) for path in paths]
+        marks = [f"{self._key} {text} {state}" for text, state in zip(texts, _states(texts))]
+        return np.array([int.from_bytes(hashlib.blake2b(m.encode("utf-8", "surrogateescape"), digest_size=8).digest(),
+                                        "little") for m in marks], np.uint64)  # fmt: skip
+
+
+def content_mark(path: str | os.PathLike[str]) -> str:
+    """A hash of a list's content."""
+    return sha256_of(path)
