@@ -23,8 +23,11 @@ from dataset.true_boxes import SupposedBoxes
 from feature.encoding import ambisonic_encoder, even_directions
 from feature.logmel_direction import LogmelDirection, LogmelPair
 from feature.objects import AZIMUTH, CLASS, ELEVATION, HEIGHT, SCORE, TOKEN, object_tokens
+from job import ship
 from net.avseld import AvSeld, Pointer
+from output_format.candidates import Candidates
 from output_format.detected_accdoa import DetectedAccdoa, detection_direction_loss
+from seld_predictor import load
 from simulation.receivers import receiver_for
 from system.checkpoint import load_checkpoint
 from tests.checkpoints import bursts, recording
@@ -32,6 +35,7 @@ from tests.small_data import make_root
 from tests.test_infer import same
 from tests.tiny import tiny_root
 from util.angles import direction_from_degrees
+from util.audio import write_audio
 from util.cli import run_main
 from util.dialects import dialect_named, parse_events, read_events, write_events
 from util.events import EventTable
@@ -366,3 +370,53 @@ def test_a_recording_with_its_video_streams_the_rows_of_the_offline_run(run, tmp
     assert len(expected) and same(found, expected)
     assert run_main(seld.main, ["-infer", "a.wav", "--no-video", "--player", "never", *flags]) == 0
     assert not same(read_events("a_seld/a.csv", "dcase2023"), expected)
+
+
+def test_a_shipped_checkpoint_is_small_and_says_the_same(run, root, tmp_path, monkeypatch, capsys):
+    shipped = tmp_path / "pretrained" / "foa.pth"
+    assert run_main(ship.main, [str(run), "--tune-on", str(root), "--out", str(shipped)]) == 0
+    assert "threshold" in capsys.readouterr().out
+    whole, small = load_checkpoint(checkpoints_of(run)[-1]), load_checkpoint(shipped)
+    assert shipped.stat().st_size < 0.3 * checkpoints_of(run)[-1].stat().st_size
+    assert str(root) not in str(small.arguments) and not small.recordings and not small.stages["main"].trained
+    for name, value in whole.stages["main"].weights.items():
+        torch.testing.assert_close(small.stages["main"].weights[name].float(), value.float(), atol=2e-3, rtol=2e-3)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("job.inputs.SHIPPED", shipped.parent)
+    recording(Path("a.wav"), 2.0)
+    assert run_main(seld.main, ["-infer", "a.wav", "--player", "never", "--device", "cpu"]) == 0
+    assert "the shipped checkpoint foa.pth" in capsys.readouterr().err
+    assert Path("a_seld/a.csv").is_file()
+    assert run_main(seld.main, ["-infer", "a.wav", "--format", "mic"]) == 2
+    assert "no run with a checkpoint" in capsys.readouterr().err
+    (tmp_path / "blank" / "foa_dev" / "dev-train-x").mkdir(parents=True)
+    assert run_main(ship.main, [str(run), "--tune-on", "blank", "--out", "b.pth"]) == 2
+    assert "no labelled training recording" in capsys.readouterr().err
+
+
+def test_thresholds_are_those_of_the_best_score():
+    """A class whose false activities stay below 0.6, its true ones above."""
+    frames = np.arange(40)
+    truth = EventTable.make(
+        frame=frames[20:], class_index=0 * frames[20:], azimuth_deg=0.0 * frames[20:], elevation_deg=0.0 * frames[20:]
+    )
+    activity = np.zeros((40, 2, 1))
+    activity[:, 0, 0] = np.where(frames < 20, 0.55, 0.9)
+    made = Candidates(activity, np.zeros((40, 2, 1)), np.zeros((40, 2, 1)), 0.1)
+    found, scores = ship.best_thresholds({"a": made}, {"a": truth}, ["x", "y"], unification_deg=15.0)
+    assert 0.6 <= found[0] < 0.9 and scores[0] == 1 and found[1] == found[0]
+
+
+def test_the_checkpoint_that_comes_with_the_project_works(tmp_path):
+    """Where it lies, it loads, is small, and hears where a sound comes from."""
+    path = Path(__file__).resolve().parents[1] / "pretrained" / "foa.pth"
+    assert path.stat().st_size < 8 * 2**20 and (path.parent / "credits.md").is_file()
+    inference = load(path, device="cpu", precision="32")
+    assert inference.model.classes == STARSS23_CLASSES and inference.model.system.name == "avseld"
+    direction = DIRECTIONS[1]
+    write_audio(tmp_path / "wave.wav", plane_wave(direction, 6.0), RATE_HZ, subtype="FLOAT")
+    raw = inference.prediction(recording_of_file(tmp_path / "wave.wav", array=ARRAYS["foa"])).raw
+    length = np.linalg.norm(raw, axis=1)
+    loudest = np.unravel_index(length.argmax(), length.shape)
+    vector = raw[loudest[0], :, loudest[1], loudest[2]]
+    assert np.rad2deg(np.arccos(vector @ direction / np.linalg.norm(vector))) < 25
