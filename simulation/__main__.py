@@ -10,7 +10,7 @@ import time
 from dataset.layouts import LAYOUTS
 from simulation.bank import own_classes
 from simulation.dataset_writer import Summary, write_dataset
-from simulation.settings import SCENES, Settings
+from simulation.settings import SCENES, Settings, known_formats
 from simulation.tut_tau import command
 from simulation.tut_tau.layouts import LAYOUTS as SETS
 from simulation.tut_tau.layouts import layout_named
@@ -18,7 +18,6 @@ from simulation.tut_tau.settings import SetSettings
 from simulation.tut_tau.writer import SetSummary, write_set
 from util.cli import run_main
 from util.errors import InputError
-from util.microphone_arrays import ARRAYS
 from util.parallel import add_where, where_of
 
 log = logging.getLogger(__name__)
@@ -65,7 +64,7 @@ def parser(layout: str = STARSS23) -> argparse.ArgumentParser:
         "--formats",
         default=",".join(d.formats),
         metavar="A,B",
-        help=f"arrays that record every clip, of {', '.join(ARRAYS)}",
+        help=f"arrays that record every clip, of {', '.join(known_formats(layout))}",
     )
     group.add_argument(
         "--seed", type=int, default=d.seed, help="everything random derives from it: same seed, same bytes"

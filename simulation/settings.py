@@ -12,7 +12,7 @@ from dataset.layouts import LAYOUTS, Layout
 from simulation.sounds import SoundClass, sound_classes
 from util.camera import Camera, Equirectangular, Perspective
 from util.errors import InputError
-from util.microphone_arrays import array_named
+from util.microphone_arrays import ARRAYS, array_named
 
 WALL_MARGIN_M = 0.35  # nearer to a wall nobody stands
 LISTENER_OFF_CENTRE = 0.1  # share of the room's length and width
@@ -204,8 +204,8 @@ class Settings:
                 raise InputError(message)
         for name in self.formats:
             array_named(name)
-            if name not in self.facts.formats and (self.layout != "starss23" or name == "stereo"):
-                known = f"layout {self.layout} has no {name}; known are {', '.join(self.facts.formats)}"
+            if name not in known_formats(self.layout):
+                known = f"layout {self.layout} has no {name}; known are {', '.join(known_formats(self.layout))}"
                 raise InputError(f"--formats: {known}" + ("; --layout stereo2025 has" if name == "stereo" else ""))
         if self.layout == "stereo2025" and (self.yaw_deg or self.view != "perspective"):
             raise InputError("--view and --yaw: the stereo pair of stereo2025 hears what its camera sees, to the front")
@@ -235,6 +235,13 @@ class Settings:
                 f"--distance {near:g} {far:g}: feet on the floor are farther away than that; the farthest must be at "
                 f"least {needed:.2f} m"
             )
+
+
+def known_formats(layout: str) -> tuple[str, ...]:
+    """Arrays that may record a layout: its own; scenes as of STARSS23 any but the pair, whose labels are others."""
+    if layout == "starss23":
+        return tuple(name for name in ARRAYS if name != "stereo")
+    return LAYOUTS[layout].formats
 
 
 def _option(name: str) -> str:
