@@ -7,6 +7,7 @@ from pathlib import Path
 from tests import (
     make_golden_av_baseline,
     make_golden_boxes,
+    make_golden_challenge,
     make_golden_general,
     make_golden_histogram,
     make_golden_metrics,
@@ -22,7 +23,7 @@ CUTS = {
     "av_baseline": (make_golden_av_baseline.cut, make_golden_boxes.cut),
     "general_network": (make_golden_general.cut, make_golden_histogram.cut),
     "metrics": (make_golden_metrics.cut,),
-    "seldnet": (make_golden_seld_labels.cut, make_golden_seldnet.cut),
+    "seldnet": (make_golden_seld_labels.cut, make_golden_seldnet.cut, make_golden_challenge.cut),
     "seldnet_2020_2021": (make_golden_nigens.cut,),
     "two_stage": (make_golden_two_stage.cut,),
 }

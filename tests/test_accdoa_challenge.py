@@ -58,6 +58,8 @@ def test_golden_labels(name: str, dialect: str, elements: tuple[str, ...]) -> No
 )
 def test_golden_losses(name: str, elements: tuple[str, ...]) -> None:
     data = np.load(golden.find("seldnet/losses.npz"))
+    if f"{name}_output" not in data:
+        pytest.skip("this loss is in ../shared only")
     output = torch.from_numpy(data[f"{name}_output"]).requires_grad_()
     target = torch.from_numpy(data[f"{name}_target"])  # (1, L, 6, 1 + elements, 13)
     values = target[:, :, :, 1:] * target[:, :, :, :1]

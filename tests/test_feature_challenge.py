@@ -195,3 +195,16 @@ def test_refused() -> None:
         SalsaLite(1)
     with pytest.raises(ValueError, match="norm"):
         LogmelIntensity(norm="other")
+
+
+@pytest.mark.parametrize("name", ["iv", "gcc", "salsa"])
+def test_features_are_those_of_librosa(name: str) -> None:
+    """The published form, written down with librosa in double precision, on noise that fades by 100 dB."""
+    from bench import challenge_features as plain
+
+    rng, samples = np.random.default_rng(0), HOP * 60 + 77
+    waveform = (rng.standard_normal((4, samples)) * 10 ** np.linspace(-1, -6, samples)).astype(np.float32)
+    due = {"iv": plain.logmel_iv, "gcc": plain.logmel_gcc, "salsa": plain.salsa_lite}[name](waveform)
+    found = features(torch.float64)[name].clip(torch.from_numpy(waveform)[None], samples // HOP)[0].numpy()
+    np.testing.assert_allclose(found[:4], due[:4], atol=1e-3, rtol=0)
+    np.testing.assert_allclose(found[4:], due[4:], atol=1e-4, rtol=0)
