@@ -44,7 +44,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, default=Path("baselines.csv"), metavar="CSV", help="rows [baselines.csv]")
     parser.add_argument("--minutes", type=float, default=10.0, help="of training, of every run [10]")
     parser.add_argument("--seeds", default="0,1,2", help="[0,1,2]")
-    parser.add_argument("--systems", default=",".join(SYSTEMS), help="SYSTEM:TASK,... [all audio systems of this layout]")
+    parser.add_argument("--systems", default=",".join(SYSTEMS), help="SYSTEM:TASK,... [all of this layout]")
     parser.add_argument("--device", default="auto", help="[auto]")
     parser.add_argument("--table", action="store_true", help="only print the table")
     args = parser.parse_args(argv)

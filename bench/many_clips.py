@@ -1,4 +1,4 @@
-"""A set of 10,000 stereo clips of 5 s: how long listing, opening and reading their labels take, and the memory it costs.
+"""A set of 10,000 stereo clips of 5 s: time and memory that listing, opening and reading their labels take.
 
 python bench/many_clips.py                # 10,000 clips, links to one sound
 python bench/many_clips.py --clips 30000
