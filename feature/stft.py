@@ -157,7 +157,9 @@ class SpectralFeature(AudioFeature):
         if not self.left:
             return functional.pad(waveform, (0, max(due - waveform.shape[-1], 0)))[..., :due]
         length = frames * self.hop_length
-        waveform = functional.pad(waveform, (0, max(length - waveform.shape[-1], 0)))[..., :length]
+        if waveform.shape[-1] < length:
+            waveform = functional.pad(waveform, (0, length - waveform.shape[-1]))
+        waveform = waveform[..., :length]
         around = (self.left, max(due - self.left - length, 0))
         if self.reflect and length <= max(around):
             raise ValueError(f"{frames} frames of {self.hop_length} samples cannot mirror {max(around)} samples")
