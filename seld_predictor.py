@@ -139,6 +139,11 @@ class SELDPredictor:
 
     def _stage_blocks(self, stage: StageModel, source: Source) -> Iterator[Block]:
         """What each batch holds of each recording."""
+        return (blocks[0] for blocks in self._blocks_of([stage], source))
+
+    def _blocks_of(self, stages: Sequence[StageModel], source: Source) -> Iterator[list[Block]]:
+        """The same of stages that hear alike: recordings are read, and features computed, once; losses of the last."""
+        stage = stages[-1]
         if stage.lacks_statistics:
             print(
                 "the weights came without statistics of the features: those of the "
@@ -159,20 +164,27 @@ class SELDPredictor:
             left = 0
             for batch in loader:
                 with self.fabric.autocast():
-                    raw, losses = stage.predict(batch)
+                    heard = stage.heard(batch)
+                    made = [one.predict({**batch, "labels": None}, heard) for one in stages[:-1]]
+                    made.append(stage.predict(batch, heard))
                 recording = batch["recording"].numpy()
-                for rows in np.split(np.arange(len(raw)), np.flatnonzero(np.diff(recording)) + 1):
+                for rows in np.split(np.arange(len(recording)), np.flatnonzero(np.diff(recording)) + 1):
                     index = int(recording[rows[0]])
                     left = (left or plan.windows_of(index)) - len(rows)
-                    block = np.concatenate([raw[row] for row in rows], axis=-1) if len(rows) > 1 else raw[rows[0]]
-                    yield Block(index, block, losses[rows], not left)
+                    yield [Block(index, _joined_rows(raw, rows), losses[rows], not left) for raw, losses in made]
 
     def _joined(self, source: Source) -> Iterator[Block]:
         """Recordings of a system of several stages, as its row joins their raw outputs."""
         stages = self.model.stages if self.model.whole else self.model.needed([self.model.last.stage.name])
-        hearing = [name for name, stage in stages.items() if not stage.stage.takes]
-        outputs = [_whole(self._stage_blocks(stages[name], source)) for name in hearing]
-        for parts in zip(*outputs):
+        groups: list[list[str]] = []  # of stages that hear alike
+        for name, stage in stages.items():
+            if not stage.stage.takes:
+                alike = next((group for group in groups if stages[group[0]].hears_like(stage)), None)
+                groups.append([name]) if alike is None else alike.append(name)
+        hearing = [name for group in groups for name in group]
+        outputs = [_wholes(self._blocks_of([stages[name] for name in group], source)) for group in groups]
+        for of_groups in zip(*outputs):
+            parts = [part for of_group in of_groups for part in of_group]
             index = parts[0][0]
             raw = {name: part[1] for name, part in zip(hearing, parts)}
             losses = dict(zip(hearing, (part[2] for part in parts)))
@@ -216,15 +228,31 @@ def taken_source(
     )
 
 
-def _whole(blocks: Iterable[Block]) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
-    """The blocks of each recording together: its index, raw output, losses of its items."""
-    raw, losses = [], []
-    for block in blocks:
-        raw.append(block.raw)
-        losses.append(block.losses)
-        if block.last:
-            yield block.recording, np.concatenate(raw, axis=-1), np.concatenate(losses)
-            raw, losses = [], []
+def _joined_rows(raw: Sequence[np.ndarray], rows: np.ndarray) -> np.ndarray:
+    """Raw outputs of the items of one recording behind each other."""
+    return np.concatenate([raw[row] for row in rows], axis=-1) if len(rows) > 1 else raw[rows[0]]
+
+
+Whole = tuple[int, np.ndarray, np.ndarray]  # of a recording: its index, raw output, losses of its items
+
+
+def _whole(blocks: Iterable[Block]) -> Iterator[Whole]:
+    """The blocks of each recording together."""
+    return (made[0] for made in _wholes([block] for block in blocks))
+
+
+def _wholes(blocks: Iterable[Sequence[Block]]) -> Iterator[list[Whole]]:
+    """The blocks of each recording together, of each of several stages."""
+    held: list[Sequence[Block]] = []
+    for of_stages in blocks:
+        held.append(of_stages)
+        if of_stages[0].last:
+            yield [
+                (part[0].recording, np.concatenate([block.raw for block in part], axis=-1),
+                 np.concatenate([block.losses for block in part]))
+                for part in zip(*held)
+            ]  # fmt: skip
+            held = []
 
 
 class Inference:

@@ -18,6 +18,8 @@ from system.standardise import of_whole, running_statistics, statistics_of
 from util.errors import InputError
 from util.microphone_arrays import Array
 
+Heard = tuple[torch.Tensor, torch.Tensor | None]  # what a network takes
+
 
 class StageModel(nn.Module):
     """One stage at work.
@@ -87,10 +89,32 @@ class StageModel(nn.Module):
             features, target = self.augment(features, target, batch["number"].tolist())
         return self.output_format.loss(self.network(features, seen).float(), target)
 
+    def hears_like(self, other: StageModel) -> bool:
+        """Whether the features of another stage are those of this one, for any recording."""
+        if (self.stage.plans, self.stage.front) != (other.stage.plans, other.stage.front):
+            return False
+        if (self.settings, self.visual, self.rate_hz) != (other.settings, other.visual, other.rate_hz):
+            return False
+        own, theirs = self.statistics, other.statistics
+        if own is None or theirs is None:
+            return own is theirs
+        return all(torch.equal(torch.as_tensor(own[name]), torch.as_tensor(theirs[name])) for name in ("mean", "scale"))
+
     @torch.inference_mode()
-    def predict(self, batch: dict[str, Any]) -> tuple[list[np.ndarray], np.ndarray]:
-        """Raw output of each item cut to the frames that it keeps; the loss of each, NaN without labels."""
-        output = self._output(batch).float()
+    def heard(self, batch: dict[str, Any]) -> Heard:
+        """What the network takes of a batch: features, and what is seen."""
+        features, seen = self.front(on_device(batch, self._place()))
+        return features, seen
+
+    @torch.inference_mode()
+    def predict(self, batch: dict[str, Any], heard: Heard | None = None) -> tuple[list[np.ndarray], np.ndarray]:
+        """Raw output of each item cut to the frames that it keeps; the loss of each, NaN without labels.
+
+        Parameters
+        ----------
+        heard : of the batch, by this stage or by one that `hears_like` it; None: it is still to be computed
+        """
+        output = self.network(*(self.heard(batch) if heard is None else heard)).float()
         losses = np.full(len(output), np.nan)
         if batch["labels"] is not None:
             target = self.output_format.target(batch["labels"], output.device)
@@ -101,9 +125,6 @@ class StageModel(nn.Module):
         low, high = min(first for first, _ in keep), max(end for _, end in keep)
         raw = output[..., low:high].cpu().numpy()
         return [row[..., first - low : end - low] for row, (first, end) in zip(raw, keep)], losses
-
-    def _output(self, batch: dict[str, Any]) -> torch.Tensor:
-        return self.network(*self.front(on_device(batch, self._place())))
 
     def _place(self) -> torch.device:
         return next((value.device for value in (*self.parameters(), *self.buffers())), torch.device("cpu"))
