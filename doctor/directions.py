@@ -231,10 +231,10 @@ def judge_video(
 
 
 def _flow(evidence: Intensity, truth: Truth, hypothesis: Hypothesis) -> np.ndarray:
-    """Active intensity (n, 3) of the frames as it would be without the mistake."""
+    """Where the plane waves of the frames come from, by their strength (n, 3), as it would be without the mistake."""
     held = np.argsort(hypothesis.order)  # channel of the file that holds W, Y, Z, X
     sign = np.array(hypothesis.sign)[held]
-    row = evidence.covariance[truth.frame][:, held[0]][:, held] * (sign[0] * sign)
+    row = evidence.waves[truth.frame][:, held[0]][:, held] * (sign[0] * sign)
     return _turned(row.astype(np.float64)[:, [3, 1, 2]], hypothesis.yaw_deg)
 
 
@@ -251,9 +251,9 @@ def _errors_deg(vector: np.ndarray, truth: Truth) -> np.ndarray:
 
 
 def _fit_intensity(evidence: Intensity, truth: Truth, hypothesis: Hypothesis) -> tuple[float, float]:
-    """Share of the energy that flows from where it should (-1..1), median error in degrees."""
+    """Share of the waves that comes from where it should (-1..1), median error in degrees."""
     vector = _flow(evidence, truth, hypothesis)
-    energy = evidence.energy[truth.frame].astype(np.float64) + 1e-30
+    energy = np.trace(evidence.waves[truth.frame], axis1=1, axis2=2).astype(np.float64) + 1e-30
     towards = np.nanmax(np.einsum("ni,nmi->nm", vector, truth.direction), axis=1)
     return float(np.mean(2 * towards / energy)), float(np.median(_errors_deg(vector, truth)))
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from localization.ambisonics import HOP, N_FFT, band_covariances, dominant_waves, spectra
 from util.angles import degrees_from_direction, direction_from_degrees
 from util.audio import RATE_HZ, audio_info, read_audio
 from util.microphone_arrays import SPEED_OF_SOUND_M_S, Array
@@ -19,6 +20,7 @@ FRAME = round(FRAME_S * RATE_HZ)
 _BLOCK_FRAMES = 100
 _AMBISONIC_BAND_HZ = (200.0, 5000.0)  # below: wind and rumble, above: what microphone arrays encode wrongly
 _CAPSULE_BAND_HZ = (300.0, 8000.0)
+_LOOKED_AT = (200, 1200)  # samples of a frame at which covariances begin
 _LAG_STEP_S = 1 / (4 * RATE_HZ)
 CLIPPED_RUN = 4  # so many samples at the peak are no wave any more
 _FULL_SCALE = 0.9999
@@ -92,9 +94,16 @@ class Directions:
 
 @dataclass(frozen=True)
 class Intensity(Directions):
-    """First-order Ambisonics: covariance (frames, 4, 4) of W, Y, Z, X, real part, summed over a band."""
+    """First-order Ambisonics.
+
+    Attributes
+    ----------
+    covariance : (frames, 4, 4) of W, Y, Z, X, real part, summed over a band: levels
+    waves : (frames, 4, 4) of the plane waves that are heard in the bands (`localization.ambisonics`): directions
+    """
 
     covariance: np.ndarray
+    waves: np.ndarray
 
     @property
     def energy(self) -> np.ndarray:
@@ -102,18 +111,19 @@ class Intensity(Directions):
         return np.trace(self.covariance, axis1=1, axis2=2)
 
     def azimuth_deg(self, frames: np.ndarray) -> np.ndarray:
-        """By the active intensity."""
-        return degrees_from_direction(self.covariance[frames][:, 0, [3, 1, 2]])[0]
+        """By the plane waves of the bands."""
+        return degrees_from_direction(self.waves[frames][:, 0, [3, 1, 2]])[0]
 
     def frames(self, frames: np.ndarray) -> Intensity:
         """Those frames alone."""
-        return Intensity(self.covariance[frames])
+        return Intensity(self.covariance[frames], self.waves[frames])
 
     @classmethod
     def joined(cls, parts: Sequence[Intensity]) -> Intensity:
         """Frames of several recordings, of energy 1."""
         covariance = np.concatenate([part.covariance for part in parts])
-        return Intensity(covariance / np.trace(covariance, axis1=1, axis2=2)[:, None, None])
+        covariance = covariance / np.trace(covariance, axis1=1, axis2=2)[:, None, None]
+        return Intensity(covariance, np.concatenate([part.waves for part in parts]))
 
 
 @dataclass(frozen=True)
@@ -223,7 +233,7 @@ def scan(
             parts.append(make(waveform[:, :whole].reshape(len(waveform), -1, FRAME), array))
     joined = [np.concatenate(values) for values in zip(*parts)] if parts else None
     if array.kind == "ambisonics":
-        return gather.levels(), Intensity(joined[0] if joined else np.zeros((0, 4, 4)))
+        return gather.levels(), Intensity(*(joined or [np.zeros((0, 4, 4))] * 2))
     if joined is None:
         joined = [np.zeros((0, len(pairs_of(array)), 2 * _lags(array) + 1)), np.zeros(0)]
     return gather.levels(), Delays(array, *joined)
@@ -307,10 +317,14 @@ class _Levels:
 
 
 def _covariances(framed: np.ndarray, array: Array) -> tuple[np.ndarray, ...]:
-    """Frames (4, n, samples) -> covariance (n, 4, 4) float32, as a tuple of one."""
+    """Frames (4, n, samples) -> covariance (n, 4, 4), waves (n, 4, 4), float32."""
     del array
     spectrum = _spectra(framed, 512, _AMBISONIC_BAND_HZ)
-    return (np.einsum("anfb,cnfb->nac", spectrum, spectrum.conj(), optimize=True).real.astype(np.float32),)
+    covariance = np.einsum("anfb,cnfb->nac", spectrum, spectrum.conj(), optimize=True).real
+    # two places of each frame are enough, 41 ms long
+    looked_at = [band_covariances(spectra(framed[:, :, start : start + 2 * HOP + N_FFT])) for start in _LOOKED_AT]
+    waves = np.mean([dominant_waves(bands[:, 0]) for bands in looked_at], axis=0)
+    return covariance.astype(np.float32), waves.astype(np.float32)
 
 
 def _correlations(framed: np.ndarray, array: Array) -> tuple[np.ndarray, ...]:

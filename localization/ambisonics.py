@@ -20,32 +20,34 @@ N_FFT, HOP = 512, 240
 _BINS, _BIN_STEP = 15, 5
 _BAND_HZ = (500.0, 9000.0)
 _DIRECT_POWER, _RATIO_POWER = 3, 2  # of the weights: tried out in rooms of 0 to 0.6 s, 10 to 30 dB
-_SILENT = 1e-14  # power of a bin of one window over that of a full scale sine: nothing but rounding
+# of a covariance: nothing but rounding below, 140 dB under a full scale sine in every bin
+_LEAST_POWER = 1e-14 * _BINS * 3 * (N_FFT / 4) ** 2
 _ORDER = [3, 1, 2]  # X, Y, Z
 _METRIC = np.array([1.0, -1.0, -1.0, -1.0])
 _TOGETHER_POWER = 4
 
 
 def band_covariances(spectrum: np.ndarray) -> np.ndarray:
-    """Spectra (4, frames + 2, bins) -> real covariances (frames, bands, 4, 4), float32.
+    """Spectra (4, ..., frames + 2, bins) -> real covariances (..., frames, bands, 4, 4), float32.
 
     A covariance of frame t takes in the spectra t, t + 1 and t + 2.
     """
-    frames, bins = spectrum.shape[1] - 2, spectrum.shape[2]
+    *rest, frames, bins = spectrum.shape[1:]
     starts = np.arange(0, bins - _BINS + 1, _BIN_STEP)
-    out = np.empty((frames, len(starts), 4, 4), dtype=np.float32)
+    out = np.empty((*rest, frames - 2, len(starts), 4, 4), dtype=np.float32)
     for i in range(4):
         for j in range(i + 1):
             products = spectrum[i].real * spectrum[j].real + spectrum[i].imag * spectrum[j].imag
-            total = np.cumsum(np.pad(products, ((0, 0), (1, 0))), axis=1, dtype=np.float64)
-            bands = total[:, starts + _BINS] - total[:, starts]
-            out[:, :, i, j] = out[:, :, j, i] = bands[:-2] + bands[1:-1] + bands[2:]
+            total = np.zeros((*products.shape[:-1], bins + 1))
+            np.cumsum(products, axis=-1, out=total[..., 1:])
+            bands = total[..., starts + _BINS] - total[..., starts]
+            out[..., i, j] = out[..., j, i] = bands[..., :-2, :] + bands[..., 1:-1, :] + bands[..., 2:, :]
     return out
 
 
 def spectra(waveform: np.ndarray) -> np.ndarray:
-    """Waveform (4, samples) -> spectra (4, frames, bins) of the bins that are looked at, complex64."""
-    framed = np.lib.stride_tricks.sliding_window_view(waveform, N_FFT, axis=-1)[:, ::HOP]
+    """Waveform (4, ..., samples) -> spectra (4, ..., frames, bins) of the bins that are looked at, complex64."""
+    framed = np.lib.stride_tricks.sliding_window_view(waveform, N_FFT, axis=-1)[..., ::HOP, :]
     window = np.hanning(N_FFT + 1)[:-1].astype(np.float32)
     frequency_hz = np.fft.rfftfreq(N_FFT, 1 / RATE_HZ)
     band = slice(*np.searchsorted(frequency_hz, _BAND_HZ))
@@ -88,7 +90,7 @@ def dominant_directions(covariance: np.ndarray) -> tuple[np.ndarray, np.ndarray]
     dipoles, length = _dipoles(first)
     # a plane wave has as much in its dipoles as in W, of a diffuse field little is left in one direction
     direct = np.minimum(2 * np.abs(first[..., 0]) * length, 1.0)
-    heard = values[..., 3] > _SILENT * _BINS * 3 * (N_FFT / 4) ** 2
+    heard = values[..., 3] > _LEAST_POWER
     alone = direct**_DIRECT_POWER * _above(values[..., 3], values[..., 2]) ** _RATIO_POWER
     # first + t second: a + 2 b t + c t^2 = 0
     a, b, c = (
@@ -105,6 +107,18 @@ def dominant_directions(covariance: np.ndarray) -> tuple[np.ndarray, np.ndarray]
     both, _ = _dipoles(first + t[..., None] * second)
     weight = 3 * heard * np.stack([alone * (1 - together), *share])
     return np.concatenate([dipoles, *both], axis=1), np.concatenate(list(weight), axis=1)
+
+
+def dominant_waves(covariance: np.ndarray) -> np.ndarray:
+    """Covariances (n, bands, 4, 4) -> (n, 4, 4): outer products of the principal eigenvectors, by their weight.
+
+    Whatever the order and the signs of the channels: those of the result go with theirs. All bands count
+    alike, as far as their first eigenvalue stands above the second.
+    """
+    values, vectors = np.linalg.eigh(covariance)
+    weight = _above(values[..., 3], values[..., 2]) ** _RATIO_POWER * (values[..., 3] > _LEAST_POWER)
+    first = vectors[..., 3]
+    return np.einsum("fb,fbi,fbj->fij", weight, first, first, optimize=True) / covariance.shape[1]
 
 
 def _dipoles(wave: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
