@@ -36,6 +36,9 @@ def export_checkpoint(given: dict[str, Any], command: str) -> int:
         model = named_classes(model_of(content)).eval()
     except InputError as error:
         raise InputError(error.rule, path=checkpoint) from None
+    if any(stage.lacks_statistics for stage in model.stages.values()):
+        rule = "are weights without the statistics of their features: train on from them (--init), and export that"
+        raise InputError(rule, path=checkpoint)
     content.classes = list(model.classes)
     content.thresholds = thresholds_of(content, args.threshold_config, model).to_dict()
     stages = [name for name, stage in model.stages.items() if stage.stage.network is not None]

@@ -22,7 +22,7 @@ def with_onnx_layers(network: nn.Module) -> nn.Module:
     for module in list(network.modules()):
         for name, child in module.named_children():
             if isinstance(child, nn.GRU | nn.LSTM):
-                setattr(module, name, _OfTorch(child))
+                _take_over(child)
             elif isinstance(child, KerasGRU | KerasLSTM):
                 setattr(module, name, _OfKeras(child))
     return network
@@ -79,31 +79,46 @@ class _Layer(nn.Module):
         )
 
 
-class _OfTorch(nn.Module):
-    """In place of `nn.GRU` or `nn.LSTM`: the same call, the last state is left out."""
+class _Operators:
+    """What stands before `nn.GRU` or `nn.LSTM` among the bases of a layer: the same call, the last state left out."""
 
-    def __init__(self, layer: nn.GRU | nn.LSTM):
-        super().__init__()
-        gru, self.batch_first = isinstance(layer, nn.GRU), layer.batch_first
-        if not layer.bias or layer.proj_size:
-            raise ValueError(f"{layer}: only layers with biases and without projection are exported")
-        self.weight_ih_l0 = layer.weight_ih_l0  # networks ask it for the precision
-        self.layers = nn.ModuleList()
-        for number in range(layer.num_layers):
-            ends = [f"_l{number}{end}" for end in ("", "_reverse")[: 1 + layer.bidirectional]]
-            kernel, recurrent, *biases = (
-                torch.stack([getattr(layer, name + end) for end in ends])
-                for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
-            )
-            order, attributes = ((1, 0, 2), {"linear_before_reset": 1}) if gru else ((0, 3, 1, 2), {})
-            kind = "GRU" if gru else "LSTM"
-            self.layers.append(_Layer(kind, order, kernel, recurrent, torch.cat(biases, dim=1), attributes))
+    batch_first: bool
+    operators: nn.ModuleList
 
     def forward(self, x: Tensor) -> tuple[Tensor, None]:
         x = x.transpose(0, 1) if self.batch_first else x
-        for layer in self.layers:
-            x = layer(x).transpose(1, 2).flatten(2)
+        for operator in self.operators:
+            x = operator(x).transpose(1, 2).flatten(2)
         return (x.transpose(0, 1) if self.batch_first else x), None
+
+
+class _GRU(_Operators, nn.GRU):  # type: ignore[misc]
+    pass
+
+
+class _LSTM(_Operators, nn.LSTM):  # type: ignore[misc]
+    pass
+
+
+def _take_over(layer: nn.GRU | nn.LSTM) -> None:
+    """Make a layer of PyTorch, or of a class derived from one, compute by operators."""
+    if not layer.bias or layer.proj_size:
+        raise ValueError(f"{layer}: only layers with biases and without projection are exported")
+    gru = isinstance(layer, nn.GRU)
+    order, attributes = ((1, 0, 2), {"linear_before_reset": 1}) if gru else ((0, 3, 1, 2), {})
+    operators = nn.ModuleList()
+    for number in range(layer.num_layers):
+        ends = [f"_l{number}{end}" for end in ("", "_reverse")[: 1 + layer.bidirectional]]
+        kernel, recurrent, *biases = (
+            torch.stack([getattr(layer, name + end) for end in ends])
+            for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+        )
+        kind = "GRU" if gru else "LSTM"
+        operators.append(_Layer(kind, order, kernel, recurrent, torch.cat(biases, dim=1), attributes))
+    base: type[nn.Module] = _GRU if gru else _LSTM
+    own = type(layer)
+    layer.__class__ = base if own in (nn.GRU, nn.LSTM) else type(own.__name__, (own, base), {})
+    layer.operators = operators
 
 
 class _OfKeras(nn.Module):

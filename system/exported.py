@@ -109,6 +109,7 @@ class ExportedStage(StageModel):
     ):
         nn.Module.__init__(self)
         self.stage, self.settings, self.statistics, self.visual = stage, dict(settings), None, visual
+        self.array, self.augment = array, None
         self.plans = stage.plans(self.settings)
         self.front = stage.front(self.settings, array, visual, None)  # for what is found in whole recordings
         self.of_whole = of_whole(self.front)
@@ -118,6 +119,11 @@ class ExportedStage(StageModel):
         self.path = path
         self.session = open_session(path, torch.device("cpu"))
         self._check(self.front.audio.channels)
+
+    @property
+    def lacks_statistics(self) -> bool:
+        """They are in the graph."""
+        return False
 
     def _apply(self, fn: Any, recurse: bool = True) -> nn.Module:
         """Follow `to(device)`."""
