@@ -92,18 +92,22 @@ def networks(args: argparse.Namespace) -> int:
                 why = str(error).splitlines()[0][:60] if str(error) else type(error).__name__
                 print(f"  {name:28s} {stage.name:6s} left out: needs more than noise ({why})")
                 continue
-            made.eval()
-            waveform = 0.1 * torch.randn(2, array.channels, samples)
-            found = []
-            for device, precision in (("cpu", "32"), (args.device, "32"), (args.device, "bf16")):
-                made.to(device)
-                with torch.inference_mode(), torch.autocast(device, torch.bfloat16, enabled=precision == "bf16"):
-                    features, _ = made.front.raw_features({"waveform": waveform.to(device)})
-                    if made.front.standardise is not None:
-                        features = made.front.standardise(features)
-                    output = made.network(features, None)
-                parts = output if isinstance(output, (tuple, list)) else [output]
-                found.append(torch.cat([part.float().cpu().flatten() for part in parts]))
+            try:
+                made.eval()
+                waveform = 0.1 * torch.randn(2, array.channels, samples)
+                found = []
+                for device, precision in (("cpu", "32"), (args.device, "32"), (args.device, "bf16")):
+                    made.to(device)
+                    with torch.inference_mode(), torch.autocast(device, torch.bfloat16, enabled=precision == "bf16"):
+                        features, _ = made.front.raw_features({"waveform": waveform.to(device)})
+                        if made.front.standardise is not None:
+                            features = made.front.standardise(features)
+                        output = made.network(features, None)
+                    parts = output if isinstance(output, (tuple, list)) else [output]
+                    found.append(torch.cat([part.float().cpu().flatten() for part in parts]))
+            except KeyError as missing:  # what is known of a whole recording
+                print(f"  {name:28s} {stage.name:6s} left out: needs {missing} of a recording")
+                continue
             reference, *others = found
             scale = float(reference.abs().max())
             off = [float((one - reference).abs().max()) / max(scale, 1e-9) for one in others]
