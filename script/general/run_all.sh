@@ -27,7 +27,7 @@ elif [ -z "$has_root" ]; then
     python -m simulation --layout nigens2020 --train 10 --test 0 --seconds 20 --out "$SIMULATED_ROOT" >&2
     roots+=(--data-root "$SIMULATED_ROOT")
     # what a few minutes of sound and two processor cores allow: small modules, short trainings, nothing mixed or cut
-    small=(-b 8 --width 0.125 --module-iter 200 --align-iter 250 --joint-iter 150)
+    small=(-b 8 --width 0.125 --module-iter 200 --align-iter 750 --joint-iter 150)
     small+=(--set mixup=false --set cutout=false --set align_units=48)
 fi
 if [ -z "$has_mono" ]; then
