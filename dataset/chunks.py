@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from dataset.framing import Framing
-from dataset.plans import Item, Lengths, Piece, Plan, whole_frames
+from dataset.plans import Lengths, Passes, Piece, whole_frames
 from util.errors import InputError
 
 
@@ -44,7 +44,7 @@ def chunk_starts(frames: Sequence[int], *, length: int, hop: int) -> tuple[np.nd
     return recording, np.concatenate(firsts) if firsts else np.zeros(0, dtype=np.int64)
 
 
-class Chunks(Plan):
+class Chunks(Passes):
     """Chunks of recordings in the order of the reference.
 
     The chunks are shuffled before the first pass and again, from the order that they are in, before every other. The
@@ -66,9 +66,6 @@ class Chunks(Plan):
     ------
     InputError : no recordings
     """
-
-    frames: int
-    steps_per_pass: int
 
     def __init__(
         self,
@@ -98,22 +95,11 @@ class Chunks(Plan):
         """Number of chunks."""
         return len(self.first)
 
-    def items(self, numbers: np.ndarray) -> list[Item]:
-        keep = (0, self.item_frames_out)
-        return [Item(number, (self._piece(number),), keep) for number in np.asarray(numbers).tolist()]
-
-    @property
-    def item_frames_out(self) -> int:
-        """Frames of the output of a chunk."""
-        return self.frames // self.framing.frames_per_output
-
-    def _piece(self, number: int) -> Piece:
-        step, item = divmod(number, self.batch_size)
-        passed, inside = divmod(step, self.steps_per_pass)
+    def _pieces(self, passed: int, place: int) -> tuple[Piece, ...]:
         order = self._order(passed)
-        chosen = order[(inside * self.batch_size + item) % len(order)]
+        chosen = order[place % len(order)]
         recording, first = int(self.recording[chosen]), int(self.first[chosen])
-        return whole_frames(self, recording, first, min(self.frames, int(self._frames[recording]) - first))
+        return (whole_frames(self, recording, first, min(self.frames, int(self._frames[recording]) - first)),)
 
     def _label_frames(self, piece: Piece, step: np.ndarray, frame_s: float) -> np.ndarray:
         return super()._label_frames(piece._replace(first=piece.first + self.label_lead), step, frame_s)

@@ -357,7 +357,28 @@ class WindowGrid(EvaluationPlan):
         return np.where((place >= 0) & (place <= frames) & (frame < count), frame, -1)
 
 
-class Stream(Plan):
+class Passes(Plan):
+    """A plan whose items come in passes over the recordings, in batches: subclasses say what is where in a pass.
+
+    Attributes
+    ----------
+    batch_size : items per step, over all processes
+    """
+
+    frames: int
+    steps_per_pass: int
+    batch_size: int
+
+    def items(self, numbers: np.ndarray) -> list[Item]:
+        keep, per_pass = (0, self.frames // self.framing.frames_per_output), self.steps_per_pass * self.batch_size
+        return [Item(number, self._pieces(*divmod(number, per_pass)), keep) for number in np.asarray(numbers).tolist()]
+
+    def _pieces(self, passed: int, place: int) -> tuple[Piece, ...]:
+        """The pieces of the item at a place of a pass."""
+        raise NotImplementedError
+
+
+class Stream(Passes):
     """Training sequences: all frames of all recordings behind each other, cut into sequences and batches.
 
     The recordings are shuffled anew for every pass. Sequences cross from one recording to the next, and what is left of
@@ -374,9 +395,6 @@ class Stream(Plan):
     ------
     InputError : the recordings do not fill one batch
     """
-
-    frames: int
-    steps_per_pass: int
 
     def __init__(
         self,
@@ -401,16 +419,9 @@ class Stream(Plan):
             raise InputError(f"{rule}sequences of {frames}: lower the batch size (-b) or --set sequence_frames=N")
         self._pass: tuple[int, np.ndarray, np.ndarray] | None = None
 
-    def items(self, numbers: np.ndarray) -> list[Item]:
-        keep = (0, self.frames // self.framing.frames_per_output)
-        return [Item(number, self._pieces(number), keep) for number in np.asarray(numbers).tolist()]
-
-    def _pieces(self, number: int) -> tuple[Piece, ...]:
-        """The pieces that a sequence consists of."""
-        step, item = divmod(number, self.batch_size)
-        passed, inside = divmod(step, self.steps_per_pass)
+    def _pieces(self, passed: int, place: int) -> tuple[Piece, ...]:
         order, ends = self._order(passed)
-        begin = (inside * self.batch_size + item) * self.frames
+        begin = place * self.frames
         end, pieces = begin + self.frames, []
         place = int(np.searchsorted(ends, begin, side="right"))
         while begin < end:
@@ -431,7 +442,7 @@ class Stream(Plan):
         return held[1], held[2]
 
 
-class Sequences(Plan):
+class Sequences(Passes):
     """Training sequences that each lie in one recording, as the DCASE baselines since 2022 have them.
 
     The recordings are shuffled anew for every pass, their sequences follow each other. What is left of a recording
@@ -451,9 +462,6 @@ class Sequences(Plan):
     ------
     InputError : no recordings
     """
-
-    frames: int
-    steps_per_pass: int
 
     def __init__(
         self,
@@ -478,20 +486,14 @@ class Sequences(Plan):
         self.steps_per_pass = max(int(self._sequences[self.members].sum()) // batch_size, 1)
         self._pass: tuple[int, np.ndarray, np.ndarray] | None = None
 
-    def items(self, numbers: np.ndarray) -> list[Item]:
-        keep = (0, self.frames // self.framing.frames_per_output)
-        return [Item(number, (self._piece(number),), keep) for number in np.asarray(numbers).tolist()]
-
-    def _piece(self, number: int) -> Piece:
-        step, item = divmod(number, self.batch_size)
-        passed, inside = divmod(step, self.steps_per_pass)
+    def _pieces(self, passed: int, place: int) -> tuple[Piece, ...]:
         order, ends = self._order(passed)
-        sequence = (inside * self.batch_size + item) % int(ends[-1])
+        sequence = place % int(ends[-1])
         place = int(np.searchsorted(ends, sequence, side="right"))
         recording = int(order[place])
         first = (sequence - int(ends[place]) + int(self._sequences[recording])) * self.hop
         count = self.frames if self.silence else min(self.frames, int(self._frames[recording]) - first)
-        return whole_frames(self, recording, first, count)
+        return (whole_frames(self, recording, first, count),)
 
     def _order(self, number: int) -> tuple[np.ndarray, np.ndarray]:
         """Order of the recordings in a pass, and where the sequences of each end."""
