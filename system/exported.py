@@ -95,6 +95,13 @@ def stage_files(path: str | os.PathLike[str], metadata: Mapping[str, Any]) -> di
     return made
 
 
+class _Done(nn.Module):
+    """In place of a network: what the graph gave is the output."""
+
+    def forward(self, raw: torch.Tensor, seen: None) -> torch.Tensor:
+        return raw
+
+
 class ExportedStage(StageModel):
     """A stage whose features and network are a graph in a file; it cannot be trained.
 
@@ -114,7 +121,7 @@ class ExportedStage(StageModel):
         self.front = stage.front(self.settings, array, visual, None)  # for what is found in whole recordings
         self.of_whole = of_whole(self.front)
         self.output_format = stage.output_format(self.settings, class_count)
-        self.network = nn.Identity()
+        self.network = _Done()
         check_fit(self.plans, self.output_format)
         self.path = path
         self.session = open_session(path, torch.device("cpu"))
@@ -140,7 +147,15 @@ class ExportedStage(StageModel):
             rule = f"has a graph of {found['waveform'][1]} channels, its metadata say {channels}"
             raise InputError(rule, path=self.path)
 
-    def _output(self, batch: dict[str, Any]) -> torch.Tensor:
+    def hears_like(self, other: StageModel) -> bool:
+        """Features are inside of the graph: nothing can be shared."""
+        return False
+
+    def heard(self, batch: dict[str, Any]) -> tuple[torch.Tensor, None]:
+        """Raw output: `predict` hands it on to the network, which there is none of."""
+        return self._raw(batch), None
+
+    def _raw(self, batch: dict[str, Any]) -> torch.Tensor:
         framing, inputs = self.plans.framing, on_device(batch, torch.device("cpu"))
         waveform, index = inputs["waveform"], inputs.get("frames")
         if index is None:
