@@ -52,7 +52,13 @@ def check_edition(edition: str, output_format: OutputFormat) -> None:
         rule = f"scores frames of {1000 * row.frame_s:g} ms, the system's are {1000 * frame_s:g} ms"
         raise InputError(f"--edition {edition}: {rule}; --edition {fitting[-1] if fitting else '2018'} fits")
     if row.distance and "distance_m" not in needed(output_format):
-        raise InputError(f"--edition {edition}: scores distances, which the system does not estimate")
+        other = max(
+            name
+            for name in TRAINING_EDITIONS
+            if not (one := EDITIONS[name]).distance and one.frame_s in (None, row.frame_s)
+        )
+        rule = "scores distances, which the system does not estimate"
+        raise InputError(f"--edition {edition}: {rule}; --edition {other} does without")
     if not row.tables and not isinstance(output_format, ActivityApart | OneTask):
         raise InputError(f"--edition {edition}: scores detection and direction branches, which the system has not")
 

@@ -55,7 +55,8 @@ def test_an_empty_file_has_no_events(tmp_path, text):
         ("0,0,0,0,0,-5\n", "line 1", "distance must be 0 or more"),
         ("0,0,0,0\n", "line 1", "has 4 columns, a row of dialect starss23 has 5 or 6"),
         ("0,0,0,0,0,0,0\n", "line 1", "has 7 columns"),
-        ("0,0,0,0,0,1\n0,0,0,0,0\n", "line 2", "has 5 columns, a row of dialect starss23 has 6 as in the rows above"),
+        ("0,0,0,0,0,1\n0,0,0,0\n", "line 2", "has 4 columns, a row of dialect starss23 has 5 or 6"),
+        ("0,0,0,0,0\n0,0,0,0,0,nan\n", "line 2", "distance must be"),
         ("1e300,0,0,0,0\n", "line 1", "frame must be an integer"),
     ],
 )
@@ -75,6 +76,14 @@ def test_files_that_are_no_csv_are_refused(tmp_path):
         read_events(tmp_path / "binary.csv")
     with pytest.raises(InputError, match="unknown csv dialect 'guess'"):
         dialect_named("guess")
+
+
+def test_rows_with_and_without_a_distance_stand_in_one_file_as_the_official_reader_of_2023_takes_them(tmp_path):
+    path = tmp_path / "mixed.csv"
+    path.write_text("0,1,0,10,0\n0,2,0,20,5,150\n1,1,0,30,0\n")
+    table = read_events(path, "starss23")
+    np.testing.assert_array_equal(table.azimuth_deg, [10, 20, 30])
+    np.testing.assert_array_equal(table.distance_m, [np.nan, 1.5, np.nan])
 
 
 def test_dialect_with_header():

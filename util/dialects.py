@@ -28,7 +28,7 @@ class Dialect:
     Attributes
     ----------
     columns : names as in `EventTable`, except `distance` (in `distance_unit_m`)
-    optional : so many trailing columns may be absent, the same number in every row of a file
+    optional : so many trailing columns may be absent, from row to row too, as the official readers take them
     distance_unit_m : metres per unit of the distance column
     rounded : angles and distances are written as integers, the nearest ones
     unseen : a source of which nothing says whether it is on the screen is written as off it
@@ -113,7 +113,6 @@ def parse_events(
     by_name, lines = _by_name(parse_csv(text, path=path), dialect, path, check)
     if not lines:
         return EventTable.make(frame_s=dialect.frame_s)
-    check(by_name, lines)
     if "distance" in by_name:
         by_name["distance_m"] = by_name.pop("distance") * dialect.distance_unit_m
     return EventTable.make(frame_s=dialect.frame_s, **by_name)
@@ -147,30 +146,37 @@ def _by_name(
         return {}, []
     if places is None:
         counts = range(len(dialect.columns) - dialect.optional, len(dialect.columns) + 1)
-        width = len(rows[0])
-        if width not in counts:
-            raise _wrong_width(rows[0], dialect, " or ".join(str(count) for count in counts), path, lines[0])
-        places, least = {name: place for place, name in enumerate(dialect.columns[:width])}, width
-        due = f"{width} as in the rows above"
+        due = " or ".join(str(count) for count in counts)
+        if len(rows[0]) not in counts:
+            raise _wrong_width(rows[0], dialect, due, path, lines[0])
+        least, width = counts[0], min(max(map(len, rows)), counts[-1])
+        places = {name: place for place, name in enumerate(dialect.columns[:width])}
     else:
         width, least = len(found.header or ()), max(places.values()) + 1
         due = f"{width} as in the header"
     names = tuple(places)
 
-    def numbers_of(some: list[list[str]]) -> dict[str, np.ndarray]:
+    def numbers_of(some: list[list[str]], absent: str) -> dict[str, np.ndarray]:
         if found.header is not None:
             some = [[row[place] for place in places.values()] for row in some]
+        else:
+            some = [row if len(row) == width else row + [absent] * (width - len(row)) for row in some]
         return dict(zip(names, np.array(some, dtype=np.float64).T))
 
+    widths = [len(row) for row in rows]
+    mixed = found.header is None and min(widths) < width
     try:
-        if any(not least <= len(row) <= width for row in rows):
+        if not (least <= min(widths) and max(widths) <= width):
             raise ValueError
-        return numbers_of(rows), lines
+        by_name = numbers_of(rows, "0")
     except ValueError:
         at, error = next(_malformed(rows, lines, places, least, width, dialect, due, path))
         if check is not None and at:
-            check(numbers_of(rows[:at]), lines[:at])
+            check(numbers_of(rows[:at], "0"), lines[:at])
         raise error from None
+    if check is not None:
+        check(by_name, lines)
+    return (numbers_of(rows, "nan") if mixed else by_name), lines
 
 
 def _malformed(
