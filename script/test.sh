@@ -9,4 +9,5 @@ if [ "$VIRTUAL_ENV" = "$project_root/.venv" ] && ! python script/check_requireme
 fi
 ruff check .
 mypy
-python -m pytest "$@"
+# a file of tests is one process's; more than four processes would wait for each other's threads
+python -m pytest -n auto --maxprocesses 4 --dist loadfile "$@"
