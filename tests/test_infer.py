@@ -19,6 +19,7 @@ import seld
 from detection.at_times import held_at
 from job.inputs import find_items, inference_arguments, open_checkpoint
 from job.picture import PlacedBoxes
+from net.crnn import AudioVisualCRNN
 from seld_predictor import Inference, load
 from system.model import StageModel
 from tests.checkpoints import RATE_HZ, bursts, recording, thresholds, untrained
@@ -406,8 +407,9 @@ def test_memory_is_bounded_on_long_recordings(models, monkeypatch):
     with open("long.wav", "wb") as file:  # a sparse file
         file.write(header)
         file.truncate(44 + 8 * long)
-    empty = lambda self, batch: torch.zeros(len(batch["waveform"]), 3, 3, 13, 128)  # noqa: E731
-    monkeypatch.setattr(StageModel, "_output", empty)
+    monkeypatch.setattr(StageModel, "heard", lambda self, batch: (torch.zeros(len(batch["waveform"]), 1), None))
+    empty = lambda self, features, seen: torch.zeros(len(features), 3, 3, 13, 128)  # noqa: E731
+    monkeypatch.setattr(AudioVisualCRNN, "forward", empty)
     seen = []
     monkeypatch.setattr(Inference, "candidates", _watched(Inference.candidates, seen))
     tracemalloc.start()

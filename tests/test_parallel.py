@@ -104,6 +104,8 @@ def test_an_interrupt_ends_the_processes_and_nothing_is_half_written(tmp_path):
     process = subprocess.Popen(
         [sys.executable, str(script), str(tmp_path)], env=environment, stderr=subprocess.PIPE, text=True,
         start_new_session=True,
+        # where the tests run in the background the shell has interrupts ignored, and children would inherit that
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )  # fmt: skip
     until = time.monotonic() + 60
     while len(list(tmp_path.glob("begun_*"))) < 2 and time.monotonic() < until:

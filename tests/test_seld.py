@@ -146,7 +146,7 @@ def test_resumed_run_continues_with_the_loss_sequence_of_an_uninterrupted_one(ro
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("net", [name for name, system in SYSTEMS.items() if system.visual])
+@pytest.mark.parametrize("net", [name for name, system in SYSTEMS.items() if system.visual == "boxes"])
 def test_audio_visual_systems_train_and_validate_with_their_boxes(net, tmp_path, capsys):
     root = tiny_root(tmp_path / "data", train=1, seconds=2.0, video=True)
     flags = ["-train", "-val", "--data-root", str(root), "-n", net, "--detector", "builtin"]
