@@ -119,3 +119,24 @@ class Chunks(Passes):
             generator.shuffle(order)
         self._held = number, order, generator
         return order
+
+
+def monitoring_draw(counts: Sequence[int], call: int, *, size: int = 30, seed: int = 10) -> np.ndarray:
+    """Recordings on which a model is looked at while it trains: each call draws others.
+
+    Parameters
+    ----------
+    counts : recordings of the lists that take turns, (training, validation) in the reference; one list: (count,)
+    call : number of the call, from 0 on: lists and calls share one generator
+    size : recordings to draw, all where a list has fewer
+
+    Returns
+    -------
+    numbers of recordings in list `call % len(counts)`, (size,) int64, in the order drawn
+    """
+    generator = np.random.RandomState(seed)
+    order = np.zeros(0, dtype=np.int64)
+    for number in range(call + 1):
+        order = np.arange(counts[number % len(counts)])
+        generator.shuffle(order)
+    return order[:size]

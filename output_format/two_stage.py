@@ -114,6 +114,20 @@ def label_maps(
     return maps
 
 
+def distance_maps(
+    table: IntervalTable,
+    classes: int,
+    *,
+    frame_s: float = FRAME_S,
+    clip_frames: int,
+    first_frame: int = 0,
+    frames: int | None = None,
+) -> np.ndarray:
+    """Distances in metres (classes, frames) float32, 0 where inactive; as `label_maps`. Nothing is trained on them."""
+    row = _rows_at(table, classes, frame_s, clip_frames, first_frame, frames)
+    return np.where(row >= 0, table.distance_m[row] if len(table) else 0.0, 0.0).astype(np.float32)
+
+
 def _rows_at(
     table: IntervalTable, classes: int, frame_s: float, clip_frames: int, first_frame: int, frames: int | None
 ) -> np.ndarray:

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dataset.chunks import Chunks, chunk_starts
+from dataset.chunks import Chunks, chunk_starts, monitoring_draw
 from dataset.framing import Framing
 from dataset.loader import Loader
 from dataset.plans import Clips, numbers_of
@@ -65,6 +65,22 @@ def test_golden_batches() -> None:
             assert data[f"{name}_events"][part].sum() == events[item]
             scaled = (data[f"{name}_feature"][:, part] - data["mean"][0]) / data["std"][0]
             np.testing.assert_allclose(scaled.sum(dtype=np.float64), features[item], atol=1e-2)
+
+
+def test_golden_monitoring_draws() -> None:
+    info, _ = golden_batches()
+    names = info["fold1_train_files"]
+    drawn = [[names[i] for i in monitoring_draw([len(names)], call, size=3)] for call in range(3)]
+    assert drawn == info["fold1_eval_subset_names_3x3"]
+
+
+def test_two_lists_share_the_generator() -> None:
+    generator = np.random.RandomState(10)
+    for call, count in enumerate([300, 100, 300, 100]):
+        expected = np.arange(count)
+        generator.shuffle(expected)
+        np.testing.assert_array_equal(monitoring_draw((300, 100), call), expected[:30])
+    assert sorted(monitoring_draw((4,), 2).tolist()) == [0, 1, 2, 3]
 
 
 @settings(deadline=None)

@@ -14,6 +14,7 @@ from output_format.two_stage import (
     TwoStage,
     decimated,
     decode,
+    distance_maps,
     frame_bounds,
     joined,
     label_maps,
@@ -42,6 +43,7 @@ def test_golden_labels() -> None:
         events, doas = golden_of(label_maps(intervals, 11, clip_frames=count))
         np.testing.assert_array_equal(events, data[f"{name}_events"])
         np.testing.assert_array_equal(doas, data[f"{name}_doas"])
+        np.testing.assert_array_equal(distance_maps(intervals, 11, clip_frames=count).T, data[f"{name}_dists"])
 
 
 def test_times_in_single_precision_land_early() -> None:
@@ -67,6 +69,7 @@ def test_labels_of_a_stretch_are_a_part_of_the_whole() -> None:
     with pytest.raises(ValueError, match=r"outside 0\.\.1"):
         label_maps(rows, 2, clip_frames=300)
     assert not label_maps(IntervalTable.make(), 3, clip_frames=5).any()
+    assert distance_maps(IntervalTable.make(), 3, clip_frames=5).shape == (3, 5)
 
 
 def test_a_moving_event_is_where_it_is_in_the_middle_of_the_frame() -> None:
