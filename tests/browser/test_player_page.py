@@ -314,7 +314,7 @@ def test_ten_minutes_with_video_open_play_and_seek(opened, tmp_path):
     wait_until(page, "player.time > 302.5")
 
 
-def test_ten_minutes_stay_smooth(opened, tmp_path):
+def test_a_picture_costs_little_of_what_moving_the_threshold_of_ten_minutes_does(opened, tmp_path):
     generator = np.random.default_rng(1)
     shape = (6000, 13, 3)
     activity = generator.uniform(0, 1, shape) ** 4
@@ -352,4 +352,5 @@ def test_ten_minutes_stay_smooth(opened, tmp_path):
         }"""
     )
     print(f"threshold moved: {cost_ms:.0f} ms, one picture: {frame_ms:.1f} ms, page {path.stat().st_size / 1e6:.1f} MB")
-    assert cost_ms < 1500 and frame_ms < 50
+    # how long either takes is the machine's (python -m bench.player); a picture must not work through all of the clip
+    assert frame_ms < cost_ms / 10
