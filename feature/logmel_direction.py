@@ -8,6 +8,7 @@ intensity vector: their planes are levels, the level difference and the phase di
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,37 +22,28 @@ _AMIN = 10 ** (FLOOR_DB / 10)
 _EPS = 1e-12
 
 
-class LogmelDirection(SpectralFeature):
-    """Waveform -> 1 plane of log-mel levels (dB above -100) and 3 planes of directions, of x, y, z.
-
-    The direction of a band is the sum of the intensities Re(conj(W) (X, Y, Z)) of its bins, divided by the sum of their
-    energies (|W|^2 + |X|^2 + |Y|^2 + |Z|^2) / 2: a unit vector for one plane wave, shorter the more diffuse the sound.
-    Bins count by their energy; dividing each by its own norm, as the features of the baselines do, lets the many weak
-    ones decide.
+class MelPlanes(SpectralFeature):
+    """Four planes of mel bands of frames that are not centred.
 
     Parameters
     ----------
     channels : of the waveform
-    rate_hz, n_fft, hop_length, bands : of the analysis; frame t begins at sample hop_length t, Hann window
-    encoder : (bins, 4, channels) complex, from the channels to W, Y, Z, X; None: they are that
+    rate_hz, n_fft, hop_length : of the transform; frame t begins at sample hop_length t, Hann window
+    bands, fmin_hz : of the mel filters, up to half the rate
     """
 
     mel_weights: Tensor
-    encoder: Tensor
 
     def __init__(
         self,
-        channels: int = 4,
+        channels: int,
         *,
         rate_hz: int = 24000,
         n_fft: int = 1024,
         hop_length: int = 480,
         bands: int = 64,
         fmin_hz: float = 50.0,
-        encoder: np.ndarray | None = None,
     ):
-        if channels != 4 and encoder is None:
-            raise ValueError(f"directions need 4 channels of first-order Ambisonics or an encoder, found {channels}")
         super().__init__(
             channels,
             n_fft=n_fft,
@@ -68,6 +60,35 @@ class LogmelDirection(SpectralFeature):
             precision=torch.float32,
         )
         self.register_buffer("mel_weights", mel_weights(rate_hz, n_fft, bands, fmin_hz), persistent=False)
+
+
+class LogmelDirection(MelPlanes):
+    """Waveform -> 1 plane of log-mel levels (dB above -100) and 3 planes of directions, of x, y, z.
+
+    The direction of a band is the sum of the intensities Re(conj(W) (X, Y, Z)) of its bins, divided by the sum of their
+    energies (|W|^2 + |X|^2 + |Y|^2 + |Z|^2) / 2: a unit vector for one plane wave, shorter the more diffuse the sound.
+    Bins count by their energy; dividing each by its own norm, as the features of the baselines do, lets the many weak
+    ones decide.
+
+    Parameters
+    ----------
+    channels : of the waveform
+    encoder : (bins, 4, channels) complex, from the channels to W, Y, Z, X; None: they are that
+    analysis : see `MelPlanes`
+    """
+
+    encoder: Tensor
+
+    def __init__(
+        self,
+        channels: int = 4,
+        *,
+        encoder: np.ndarray | None = None,
+        **analysis: Any,
+    ):
+        if channels != 4 and encoder is None:
+            raise ValueError(f"directions need 4 channels of first-order Ambisonics or an encoder, found {channels}")
+        super().__init__(channels, **analysis)
         parts = np.zeros((0, 4, channels)) if encoder is None else np.concatenate([encoder.real, encoder.imag], axis=2)
         self.register_buffer("encoder", torch.from_numpy(parts.astype(np.float32)), persistent=False)
 
@@ -86,7 +107,7 @@ class LogmelDirection(SpectralFeature):
         out[:, 1:] = intensity.div_(energy.add_(_EPS))
 
 
-class LogmelPair(SpectralFeature):
+class LogmelPair(MelPlanes):
     """Two channels -> log-mel level of both (dB above -100), level difference, cosine and sine of the phase difference.
 
     The phase difference of a band is that of the mean cross-spectrum of its bins, times its coherence: the vector
@@ -95,36 +116,11 @@ class LogmelPair(SpectralFeature):
 
     Parameters
     ----------
-    rate_hz, n_fft, hop_length, bands : as of `LogmelDirection`
+    analysis : see `MelPlanes`
     """
 
-    mel_weights: Tensor
-
-    def __init__(
-        self,
-        *,
-        rate_hz: int = 24000,
-        n_fft: int = 1024,
-        hop_length: int = 480,
-        bands: int = 64,
-        fmin_hz: float = 50.0,
-    ):
-        super().__init__(
-            2,
-            n_fft=n_fft,
-            win_length=n_fft,
-            hop_length=hop_length,
-            window="periodic",
-            center=False,
-            pad_mode="constant",
-            ortho=True,
-            first_bin=0,
-            bins=n_fft // 2 + 1,
-            maps=4,
-            out_bins=bands,
-            precision=torch.float32,
-        )
-        self.register_buffer("mel_weights", mel_weights(rate_hz, n_fft, bands, fmin_hz), persistent=False)
+    def __init__(self, **analysis: Any):
+        super().__init__(2, **analysis)
 
     def _block(self, real: Tensor, imaginary: Tensor, out: Tensor) -> None:
         power = real.square().addcmul_(imaginary, imaginary) @ self.mel_weights

@@ -25,6 +25,14 @@ class ConvBlock(nn.Module):
         self.bn = nn.BatchNorm2d(filters)
 
 
+def blocks_as_published(in_channels: int) -> nn.ModuleList:
+    """Three convolution blocks at 0, 3 and 6: the references of 2022 to 2024 count pooling and dropout among them."""
+    layers: list[nn.Module] = []
+    for width in (in_channels, FILTERS, FILTERS):
+        layers += [ConvBlock(width, FILTERS), nn.Identity(), nn.Identity()]
+    return nn.ModuleList(layers)
+
+
 def convolved(x: Tensor, blocks: Sequence[ConvBlock], dropout: float, training: bool) -> Tensor:
     """(batch, maps, T, bins) -> (batch, T // 5, values), channel-major: with ReLU, max pooling, channel dropout."""
     for number, (block, pool) in enumerate(zip(blocks, FREQUENCY_POOLS)):

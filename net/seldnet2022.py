@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from net.crnn_parts import DROPOUT, FILTERS, UNITS, ConvBlock, MultiplyingGRU, convolved, in_tracks, values_of
+from net.crnn_parts import DROPOUT, UNITS, MultiplyingGRU, blocks_as_published, convolved, in_tracks, values_of
 
 
 class SELDnet2022(nn.Module):
@@ -27,10 +27,7 @@ class SELDnet2022(nn.Module):
     def __init__(self, in_channels: int, classes: int, *, bins: int = 64, tracks: int = 3, attention_heads: int = 0):
         super().__init__()
         self.classes, self.tracks = classes, tracks
-        layers: list[nn.Module] = []
-        for width in (in_channels, FILTERS, FILTERS):  # the reference counts pooling and dropout among them
-            layers += [ConvBlock(width, FILTERS), nn.Identity(), nn.Identity()]
-        self.conv_block_list = nn.ModuleList(layers)
+        self.conv_block_list = blocks_as_published(in_channels)
         self.gru = MultiplyingGRU(values_of(bins))
         self.attn = Attention(attention_heads) if attention_heads else None
         self.fnn_list = nn.ModuleList([nn.Linear(UNITS, UNITS), nn.Linear(UNITS, 3 * tracks * classes)])

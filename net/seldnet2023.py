@@ -7,12 +7,11 @@ from torch import Tensor, nn
 
 from net.crnn_parts import (
     DROPOUT,
-    FILTERS,
     UNITS,
-    ConvBlock,
     MultiplyingGRU,
     attended,
     attention_blocks,
+    blocks_as_published,
     convolved,
     in_tracks,
     values_of,
@@ -37,10 +36,7 @@ class SELDnet2023(nn.Module):
     def __init__(self, in_channels: int, classes: int, *, bins: int = 64, tracks: int = 3, elements: int = 3):
         super().__init__()
         self.classes, self.tracks = classes, tracks
-        layers: list[nn.Module] = []
-        for width in (in_channels, FILTERS, FILTERS):  # the reference counts pooling and dropout among them
-            layers += [ConvBlock(width, FILTERS), nn.Identity(), nn.Identity()]
-        self.conv_block_list = nn.ModuleList(layers)
+        self.conv_block_list = blocks_as_published(in_channels)
         self.gru = MultiplyingGRU(values_of(bins))
         self.mhsa_block_list, self.layer_norm_list = attention_blocks()
         self.fnn_list = nn.ModuleList([nn.Linear(UNITS, UNITS), nn.Linear(UNITS, elements * tracks * classes)])
