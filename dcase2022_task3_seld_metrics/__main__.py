@@ -26,6 +26,7 @@ from dcase2022_task3_seld_metrics.text import class_table, comparison_table, des
 from util.cli import run_main
 from util.errors import InputError
 from util.files import write_json
+from util.parallel import add_where, where_of
 from util.text import read_text
 
 _WARNINGS_SHOWN = 20
@@ -54,6 +55,7 @@ def _add_choices(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--strict", action="store_true", help="what is passed over with a warning becomes an error")
     parser.add_argument("--skip-unmatched", action="store_true", help="leave out predictions without reference")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write everything to a json file")
+    add_where(parser, workers=1, what="parts of 512 csv files")
 
 
 def _options(chosen: argparse.Namespace) -> dict[str, Any]:
@@ -74,6 +76,7 @@ def _options(chosen: argparse.Namespace) -> dict[str, Any]:
         "variant": chosen.variant,
         "strict": chosen.strict,
         "skip_unmatched": chosen.skip_unmatched,
+        "where": where_of(chosen),
     }
 
 

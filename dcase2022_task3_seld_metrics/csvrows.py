@@ -6,18 +6,20 @@ as Python's `int` and `float` read them: frame, class and source must be integer
 
 from __future__ import annotations
 
-import functools
 import io
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from dcase2022_task3_seld_metrics.notices import Notices, refuse_first
+from dcase2022_task3_seld_metrics.parts import read_in_parts
 from util.columns import Chosen, choose, left_out_in_words, named
 from util.errors import InputError
+from util.parallel import HERE, Where
 from util.text import CsvText, decoded, fields_of, is_header, parse_csv, read_bytes, separator_of, shown
 
 WIDEST = 7
@@ -91,17 +93,71 @@ class Grammar:
 _Block = tuple[np.ndarray, ...]  # line, width, frame, class, source, values
 
 
-def read_csv_rows(paths: Sequence[Path], grammar: Grammar, notices: Notices) -> CsvRows:
+def read_csv_rows(paths: Sequence[Path], grammar: Grammar, notices: Notices, where: Where = HERE) -> CsvRows:
     """Read files of one kind.
+
+    Parameters
+    ----------
+    where : they are read; does not change what is found, nor what is said of it
 
     Raises
     ------
     InputError : unreadable file, blank line before the end, a header where none is due or of other columns, text where
         a number is due; with file and line
     """
-    opened = [_opened(path, grammar) for path in paths]
+    parts = read_in_parts(partial(_part_of, grammar=grammar), paths, where)
+    for part in parts:
+        if part.error is not None:  # no headers, so nothing can be said of them
+            raise part.error
+    read = [part.value for part in parts if part.value is not None]
+    opened = [one for found in read for one in found.opened]
     columns = _told(opened, paths, grammar, notices)
+    for part, found in zip(parts, read):
+        part.remarks.tell_to(notices)
+        if found.refused is not None:
+            raise found.refused
+    blocks = [block for found in read for block in found.blocks]
+    lines, widths, frames, classes, sources, values = (
+        [np.concatenate(column) for column in zip(*blocks)] if blocks else list(_no_rows())
+    )
+    last = np.concatenate([found.last for found in read], axis=1) if read else np.zeros((2, 0), dtype=np.int64)
+    file = np.repeat(np.arange(len(paths)), [len(block[0]) for block in blocks])
+    rows = CsvRows(tuple(paths), file, lines, widths, frames, classes, sources, values, last[0], last[1], columns)
+    if columns is not None:
+        named_here = np.array([one.columns is not None for one in opened])
+        due = f"is not as wide as the header, which names {len(columns[0])} columns"
+        rows.refuse(named_here[file] & (rows.width != len(columns[0])), due)
+    return rows
+
+
+@dataclass(frozen=True, eq=False)
+class _Part:
+    """Some files.
+
+    Attributes
+    ----------
+    opened : without their content
+    blocks : the rows of each
+    last : (2, files) largest frame number, columns of the last line
+    refused : what is wrong with a row, which counts after what is wrong with the headers of all files
+    """
+
+    opened: list[_Opened]
+    blocks: list[_Block]
+    last: np.ndarray
+    refused: InputError | None = None
+
+
+def _part_of(paths: Sequence[Path], notices: Notices, *, grammar: Grammar) -> _Part:
+    """Read some files: those that are regular all at once.
+
+    Raises
+    ------
+    InputError : a file cannot be read, or its header is not understood
+    """
+    opened = [_opened(path, grammar) for path in paths]
     contents, skips = [one.content for one in opened], [one.skipped for one in opened]
+    opened = [replace(one, content=b"") for one in opened]
     blocks: dict[int, _Block] = {}
     last = np.full((2, len(paths)), [[-1], [0]], dtype=np.int64)
     regular: dict[int, list[int]] = {}
@@ -121,19 +177,13 @@ def read_csv_rows(paths: Sequence[Path], grammar: Grammar, notices: Notices) -> 
                 last[:, index] = block[2].max(), width
     for index, path in enumerate(paths):
         if index not in blocks:
-            blocks[index], last[0, index], last[1, index] = _irregular_rows(
-                contents[index], path, grammar, skips[index], notices
-            )
-    in_order = [blocks[index] for index in range(len(paths))]
-    joined = [np.concatenate(column) for column in zip(*in_order)] if in_order else list(_no_rows())
-    lines, widths, frames, classes, sources, values = joined
-    file = np.repeat(np.arange(len(paths)), [len(block[0]) for block in in_order])
-    rows = CsvRows(tuple(paths), file, lines, widths, frames, classes, sources, values, last[0], last[1], columns)
-    if columns is not None:
-        named_here = np.array([one.columns is not None for one in opened])
-        due = f"is not as wide as the header, which names {len(columns[0])} columns"
-        rows.refuse(named_here[file] & (rows.width != len(columns[0])), due)
-    return rows
+            try:
+                blocks[index], last[0, index], last[1, index] = _irregular_rows(
+                    contents[index], path, grammar, skips[index], notices
+                )
+            except InputError as error:
+                return _Part(opened, [], last, error)
+    return _Part(opened, [blocks[index] for index in range(len(paths))], last)
 
 
 @dataclass(frozen=True)
@@ -230,7 +280,7 @@ def _chosen_fields(row: list[str], header: _Header, path: Path, number: int) -> 
     return ["0" if place is None else row[place] for place in header.places]
 
 
-@functools.lru_cache(maxsize=64)  # the files of a folder have one header
+@lru_cache(maxsize=64)  # the files of a folder have one header
 def _columns_of(header: tuple[str, ...], grammar: _HeaderGrammar) -> _Header:
     units = {"azimuth": "deg", "elevation": "deg"}
     if grammar.columns is not None:

@@ -18,6 +18,7 @@ from dcase2022_task3_seld_metrics.notices import Notices
 from dcase2022_task3_seld_metrics.settings import ScoringSettings
 from util.errors import InputError
 from util.find import same_name, walk
+from util.parallel import HERE, Where
 
 Folder = str | os.PathLike[str]
 
@@ -40,6 +41,7 @@ def read_folders(
     layout: str,
     notices: Notices,
     skip_unmatched: bool = False,
+    where: Where = HERE,
 ) -> Folders:
     """Read the csv files of two folders.
 
@@ -47,11 +49,14 @@ def read_folders(
     ----------
     reference : holds the csv files, or folders that hold them (the later one wins where a name comes twice)
     estimated : holds the csv files
+    where : they are read; on a cluster messages have absolute paths
 
     Raises
     ------
     InputError : no such folder, no csv in it, a prediction without reference, malformed files, an unfit layout
     """
+    if where.cluster is not None:  # its workers have other working directories
+        reference, estimated = Path(reference).absolute(), Path(estimated).absolute()
     in_2019 = settings.edition.unit == "block"
     if in_2019 != layout.startswith("m19") and not (in_2019 and layout == "auto"):
         raise InputError(f"layout {layout} does not fit edition {settings.edition.name}")
@@ -65,24 +70,28 @@ def read_folders(
     paths = [references[name] for name in names], [predictions[name] for name in names]
     if in_2019:
         sides = (
-            layout2019.read_references(paths[0], settings.classes, notices, training=layout == "m19-training"),
-            layout2019.read_predictions(paths[1], notices, header="names" if layout == "auto" else "no"),
+            layout2019.read_references(paths[0], settings.classes, notices, where, training=layout == "m19-training"),
+            layout2019.read_predictions(paths[1], notices, where, header="names" if layout == "auto" else "no"),
         )
         words = {"reference": layout2019.HEADER, "prediction": layout2019.PREDICTION}
         batches, lines = [side[0] for side in sides], [side[1] for side in sides]
     else:
-        batches, lines, words = _read(paths, chosen, settings, notices)
+        batches, lines, words = _read(paths, chosen, settings, notices, where)
     for batch, line, some in zip(batches, lines, paths):
         check_rows(batch, settings, notices, [str(path) for path in some], line, "line", reference=some is paths[0])
     return Folders(names, batches[0], batches[1], unscored, words)
 
 
 def _read(
-    paths: tuple[list[Path], list[Path]], layout: CsvLayout | None, settings: ScoringSettings, notices: Notices
+    paths: tuple[list[Path], list[Path]],
+    layout: CsvLayout | None,
+    settings: ScoringSettings,
+    notices: Notices,
+    where: Where,
 ) -> tuple[list[Batch], list[np.ndarray], dict[str, str]]:
     batches, lines, words = [], [], {}
     for side, some in zip(("reference", "prediction"), paths):
-        rows = read_csv_rows(some, layout.grammar() if layout else _auto_grammar(settings), notices)
+        rows = read_csv_rows(some, layout.grammar() if layout else _auto_grammar(settings), notices, where)
         batch, words[side] = read_side(rows, layout, settings, notices, reference=side == "reference")
         batches.append(batch)
         lines.append(rows.line)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +11,11 @@ import numpy as np
 from dcase2022_task3_seld_metrics.batch import Batch
 from dcase2022_task3_seld_metrics.csvrows import Grammar, read_csv_rows
 from dcase2022_task3_seld_metrics.notices import Notices
+from dcase2022_task3_seld_metrics.parts import read_in_parts
 from util.columns import choose, named
 from util.errors import InputError
 from util.intervals import frames_of
+from util.parallel import HERE, Where
 from util.text import parse_csv, read_text, shown
 
 HEADER = "sound_event_recording,start_time,end_time,ele,azi,dist"
@@ -21,7 +24,9 @@ FRAMES_PER_S = 50
 _COLUMNS = tuple(named(name).name for name in HEADER.split(","))
 
 
-def read_predictions(paths: Sequence[Path], notices: Notices, *, header: str = "no") -> tuple[Batch, np.ndarray]:
+def read_predictions(
+    paths: Sequence[Path], notices: Notices, where: Where = HERE, *, header: str = "no"
+) -> tuple[Batch, np.ndarray]:
     """Rows `frame,class,azimuth,elevation`, all whole numbers -> batch, line number of each row.
 
     Parameters
@@ -30,12 +35,12 @@ def read_predictions(paths: Sequence[Path], notices: Notices, *, header: str = "
     """
     narrow, columns = f"a row has 4: {PREDICTION}", tuple(PREDICTION.split(","))
     grammar = Grammar({4: (0, 1, 2, 3)}, header, wider=True, narrow=narrow, columns=columns)
-    rows = read_csv_rows(paths, grammar, notices)
+    rows = read_csv_rows(paths, grammar, notices, where)
     return _batch(rows.file, rows.frame, rows.class_index, rows.values[:, :2], len(paths)), rows.line
 
 
 def read_references(
-    paths: Sequence[Path], classes: Sequence[str], notices: Notices, *, training: bool = False
+    paths: Sequence[Path], classes: Sequence[str], notices: Notices, where: Where = HERE, *, training: bool = False
 ) -> tuple[Batch, np.ndarray]:
     """Event descriptions -> one row per frame of each event, both ends included; line number of each row.
 
@@ -49,12 +54,16 @@ def read_references(
     InputError : an unknown class, an angle that is no whole number or off the grid (azimuth 180 crashes officially)
     """
     index_of = {name: index for index, name in enumerate(classes)}
-    events, lines = [], []
-    for file, path in enumerate(paths):
-        for number, fields in _rows(path, notices):
-            events.append((file, *_event(fields, index_of, path, f"line {number}")))
-            lines.append(number)
-    table = np.array(events, dtype=np.float64).reshape(-1, 6)
+    tables, numbers, before = [np.zeros((0, 6))], [np.zeros(0, dtype=np.int64)], 0
+    for part in read_in_parts(partial(_events_of, index_of=index_of), paths, where):
+        part.remarks.tell_to(notices)
+        if part.error is not None:
+            raise part.error
+        if part.value is not None:
+            tables.append(part.value[0] + np.array([before, 0, 0, 0, 0, 0]))
+            numbers.append(part.value[1])
+        before += len(part.paths)
+    table, lines = np.concatenate(tables), np.concatenate(numbers)
     if training:
         first, last = (table[:, 2] / 0.02).astype(np.int64), (table[:, 3] / 0.02).astype(np.int64)
     else:
@@ -64,7 +73,17 @@ def read_references(
     batch = _batch(
         table[event, 0].astype(np.int64), frame, table[event, 1].astype(np.int64), table[event, 4:6], len(paths)
     )
-    return batch, np.array(lines, dtype=np.int64)[event] if lines else np.zeros(0, dtype=np.int64)
+    return batch, lines[event]
+
+
+def _events_of(paths: Sequence[Path], notices: Notices, *, index_of: dict[str, int]) -> tuple[np.ndarray, np.ndarray]:
+    """Events of some files (n, 6): file, class, start, end, azimuth, elevation; the line (n,) of each."""
+    events, lines = [], []
+    for file, path in enumerate(paths):
+        for number, fields in _rows(path, notices):
+            events.append((file, *_event(fields, index_of, path, f"line {number}")))
+            lines.append(number)
+    return np.array(events, dtype=np.float64).reshape(-1, 6), np.array(lines, dtype=np.int64)
 
 
 def _batch(file: np.ndarray, frame: np.ndarray, class_index: np.ndarray, polar: np.ndarray, files: int) -> Batch:

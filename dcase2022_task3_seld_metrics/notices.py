@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -47,6 +47,22 @@ class Notices:
             here = chosen[file[chosen] == index]
             more = f" ({len(here)} rows of this file)" if len(here) > 1 else ""
             self.tell(rule + more, path=names[index], place=f"{unit} {line[here[0]]}")
+
+
+@dataclass(frozen=True)
+class Remarks(Notices):
+    """Remarks that are kept, to be told later: a process that reads a part cannot know what comes before it."""
+
+    kept: list[InputError] = field(default_factory=list)
+
+    def tell(self, rule: str, *, path: str | os.PathLike[str] | None = None, place: str | None = None) -> None:
+        """Keep a remark."""
+        self.kept.append(InputError(rule, path=path, place=place))
+
+    def tell_to(self, notices: Notices) -> None:
+        """Pass all of them on; in strict mode the first one is an InputError."""
+        for one in self.kept:
+            notices.tell(one.rule, path=one.path, place=one.place)
 
 
 def refuse_first(

@@ -18,6 +18,7 @@ from dcase2022_task3_seld_metrics.settings import ScoringSettings, make_settings
 from dcase2022_task3_seld_metrics.tracks import limit_tracks
 from util.errors import InputError
 from util.events import EventTable
+from util.parallel import HERE, Where
 
 Events = Mapping[str, EventTable] | str | os.PathLike[str]
 
@@ -41,6 +42,7 @@ def score(
     layout: str | None = None,
     strict: bool = False,
     skip_unmatched: bool = False,
+    where: Where = HERE,
 ) -> Result:
     """Score as the official program of an edition does.
 
@@ -61,6 +63,7 @@ def score(
     layout : of csv folders: "auto" (default), or the official reader "m19" ... "m25" (see `layouts`)
     strict : what is passed over with a warning becomes an error
     skip_unmatched : predictions without a reference are left out instead of refused
+    where : csv files are read: in this process, in several, or on a cluster; does not change the result
 
     Returns
     -------
@@ -103,7 +106,7 @@ def score(
         return _score_tables(reference, estimated, settings, notices, skip_unmatched)
     if isinstance(reference, Mapping) or isinstance(estimated, Mapping):
         raise InputError("reference and estimated must both be event tables or both be folders")
-    read = read_folders(reference, estimated, settings, layout or "auto", notices, skip_unmatched)
+    read = read_folders(reference, estimated, settings, layout or "auto", notices, skip_unmatched, where)
     return _score_batches(read.names, read.reference, read.estimated, settings, notices, read.unscored, read.layout)
 
 

@@ -12,21 +12,27 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 pytest.importorskip("distributed", reason="no Dask: pip install -r requirements-cluster.txt -c constraints.txt")
 
 import seld
+from dataset.__main__ import main as dataset_command
+from dcase2022_task3_seld_metrics.__main__ import main as metrics_command
 from simulation.dataset_writer import write_dataset
 from simulation.settings import Settings
 from tests.checkpoints import recording, thresholds, untrained
 from tests.errands import Write, tiny, where_from, write_pid
 from tests.errands import threads as count_threads
 from tests.test_parallel import ROOT
+from util.audio import write_audio
 from util.cli import run_main
 from util.errors import InputError
+from util.files import write_text
 from util.parallel import Where, each
+from util.video import VideoWriter
 
 
 class Cluster:
@@ -159,6 +165,38 @@ def test_a_simulated_set_has_the_same_bytes_and_goes_on(cluster, tmp_path, monke
     lost.unlink()
     summary = write_dataset("two", settings, where=where, progress=False)
     assert (summary.made, summary.skipped) == (1, 2) and contents(Path("two")) == made
+
+
+def test_converted_clips_have_the_same_bytes(cluster, tmp_path, monkeypatch):
+    """`python -m dataset convert stereo`, here and there; pictures too."""
+    monkeypatch.chdir(tmp_path)
+    root = Path("source")
+    sound = 0.1 * np.random.default_rng(0).standard_normal((4, 6 * 24000))
+    for split, fold in (("train", 3), ("test", 4)):
+        name = f"fold{fold}_room1_mix001"
+        write_audio(root / "foa_dev" / f"dev-{split}-sony" / f"{name}.wav", sound, 24000)
+        write_text(root / "metadata_dev" / f"dev-{split}-sony" / f"{name}.csv", "20,5,0,30,10,150\n")
+    with VideoWriter(root / "video_dev" / "dev-test-sony" / "fold4_room1_mix001.mp4", 128, 64, 5) as writer:
+        for number in range(30):
+            writer.write(np.full((64, 128, 3), number, np.uint8))
+    given = ["convert", "stereo", str(root), "--clips", "3", "--quiet", "--out"]
+    assert run_main(dataset_command, [*given, "here", "--workers", "1"]) == 0
+    assert run_main(dataset_command, [*given, "there", "--cluster", str(cluster.file)]) == 0
+    made = contents(Path("there"))
+    assert made == contents(Path("here")) and len([name for name in made if name.endswith((".wav", ".mp4"))]) > 3
+
+
+def test_folders_are_scored_alike(cluster, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("dcase2022_task3_seld_metrics.parts.PART", 2)
+    for number in range(5):
+        write_text(Path(f"ref/{number}.csv"), f"0,1,0,{10 * number},20,100\n")
+        write_text(Path(f"pred/{number}.csv"), "0,1,0,10,20,100\n" + "\n" * (number == 3))
+    assert run_main(metrics_command, ["ref", "pred"]) == 0
+    here = capsys.readouterr()
+    assert run_main(metrics_command, ["ref", "pred", "--cluster", str(cluster.file)]) == 0
+    there = capsys.readouterr()
+    assert here.out == there.out and "pred/3.csv: line 2: blank line at the end" in there.err
 
 
 @pytest.mark.slow

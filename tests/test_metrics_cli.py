@@ -93,6 +93,45 @@ def test_warnings_and_strict(tmp_path, capsys):
     assert "a.csv: line 1: negative frame" in capsys.readouterr().err
 
 
+def scored(argv: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[int, str, str]:
+    """Status, output, errors and warnings without the bar."""
+    status = run_main(main, argv)
+    said = capsys.readouterr()
+    return status, said.out, "".join(f"{line}\n" for line in said.err.splitlines() if line.startswith(("err", "warn")))
+
+
+@pytest.mark.parametrize(
+    ("last", "words"),
+    [
+        ("0,1,0,10,20,100\n", ""),
+        ("0,1,0,10,20,100\n1,one,0,10,20,100\n", "error: pred/e.csv: line 2: class must be an integer, found 'one'"),
+    ],
+)
+@pytest.mark.parametrize("edition", ["2022", "2019"])
+def test_parts_and_processes_change_nothing(last, words, edition, tmp_path, capsys, monkeypatch):
+    """Three parts, in one process and in two, say and find what one part does."""
+    rows = {"a": "0,1,0,30,20,100\n", "b": "-1,1,0,10,20,100\n\n", "c": "0,1,0,1.5,20,100\n", "d": "", "e": last}
+    pred, ref = tmp_path / "pred", tmp_path / "ref"
+    pred.mkdir()
+    ref.mkdir()
+    for name, text in rows.items():
+        if edition == "2019":
+            text = text.replace(",1,0,", ",1,").replace(",one,0,", ",one,").replace("1.5", "0").replace(",100", "")
+        (pred / f"{name}.csv").write_text(text)
+        events = "".join(f"{kind},{number},{number + 1},10,20,1\n" for number, kind in enumerate(("cough", "laughter")))
+        events = f"sound_event_recording,start_time,end_time,ele,azi,dist\n{events}" + "\n" * (name == "d")
+        (ref / f"{name}.csv").write_text(events if edition == "2019" else "0,1,0,10,20,100\n7,2,1,10,20,100\n")
+    monkeypatch.chdir(tmp_path)
+    argv = ["ref", "pred", "--edition", edition]
+    one = scored(argv, capsys)
+    assert "warning: pred/b.csv: line 2: blank line at the end is skipped" in one[2]
+    assert (one[0], words in one[2]) == (2 if words else 0, True)
+    assert edition != "2019" or "warning: ref/d.csv: line 4: blank line" in one[2]
+    monkeypatch.setattr("dcase2022_task3_seld_metrics.parts.PART", 2)
+    assert scored(argv, capsys) == one
+    assert scored([*argv, "--workers", "2"], capsys) == one
+
+
 def test_class_names_from_a_file(golden, tmp_path, capsys):
     names = tmp_path / "classes.txt"
     names.write_text("\n".join(f"sound {index}" for index in range(13)))
