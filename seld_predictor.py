@@ -263,6 +263,7 @@ class Inference:
     fabric : device and precision
     model : already on the device
     detector : of people, for audio-visual models
+    spare_detector : taken where the detector must be downloaded and cannot be; None: that is an error
     detector_options : keywords of `detection.detector.Detector`
     batch_size : windows at a time
     workers : threads that read ahead
@@ -284,6 +285,7 @@ class Inference:
         thresholds: Thresholds,
         *,
         detector: str = "yolox_tiny",
+        spare_detector: str | None = None,
         detector_options: Mapping[str, Any] | None = None,
         level_dbfs: float | None = None,
         foreign: bool = False,
@@ -291,7 +293,7 @@ class Inference:
         workers: int = 1,
     ):
         self.fabric, self.model, self.thresholds, self.detector = fabric, model, thresholds, detector
-        self.detector_options = dict(detector_options or {})
+        self.spare_detector, self.detector_options = spare_detector, dict(detector_options or {})
         self.batch_size, self.workers = batch_size, workers
         self.level_dbfs, self.foreign = level_dbfs, foreign
         self.rate_hz = model.rate_hz
@@ -315,9 +317,7 @@ class Inference:
         waveform = self.check_waveform(waveform)
         if rate_hz <= 0 or not waveform.shape[1]:
             raise InputError(f"the waveform has {waveform.shape[1]} samples at {rate_hz} Hz")
-        recording = Recording(
-            "waveform", Path("waveform"), None, None, self.model.array, waveform.shape[1], rate_hz
-        )
+        recording = Recording("waveform", Path("waveform"), None, None, self.model.array, waveform.shape[1], rate_hz)
         visual = None
         if frames is not None and self.model.visual:
             track = _SEEN[self.model.system.visual or "boxes"](self, frames, self.look_times_s(recording))
@@ -344,8 +344,16 @@ class Inference:
         InputError : as it
         """
         from detection.detector import Detector  # onnxruntime, only where there are pictures
+        from detection.models import NotDownloaded
 
-        return Detector(self.detector, progress=progress, **self.detector_options)
+        try:
+            return Detector(self.detector, progress=progress, **self.detector_options)
+        except NotDownloaded as error:
+            if self.spare_detector is None:
+                raise
+            print(f"{error}\npeople are looked for with the detector {self.spare_detector} instead", file=sys.stderr)
+            self.detector, self.spare_detector = self.spare_detector, None
+            return self.open_detector(progress=progress)
 
     def blocks(
         self, recording: Recording, *, visual: Visual | None = None, read: Read = read_file
@@ -429,8 +437,10 @@ def load(
     array: Array | None = None,
     threshold_config: str | os.PathLike[str] | None = None,
     detector: str | None = None,
+    spare_detector: str | None = None,
     person_class: int | None = None,
     detector_size: tuple[int, int] | None = None,
+    latency_s: float | None = None,
     batch_size: int = 16,
     workers: int = 1,
 ) -> Inference:
@@ -443,11 +453,13 @@ def load(
     array : for a file of another project, which does not tell FOA from MIC
     threshold_config : file of thresholds; None: those of the checkpoint
     detector : of people; None: the one that the checkpoint was trained with
+    spare_detector : of people, where that one must be downloaded and cannot be; None: that is an error
     person_class, detector_size : of the detector, see `detection.detector.Detector`
+    latency_s : longest time from a frame to its row, two label frames at least; None: windows as far apart as usual
 
     Raises
     ------
-    InputError : no checkpoint, or of another array
+    InputError : no checkpoint, or of another array; a latency that its windows do not allow
     """
     checkpoint = Path(checkpoint)
     if checkpoint.is_dir():
@@ -459,6 +471,8 @@ def load(
         raise InputError(error.rule, path=checkpoint) from None
     if array is not None and array != model.array:
         raise InputError(f"was trained on {model.array.name} audio, not on {array.name}", path=checkpoint)
+    if latency_s is not None:
+        model.answer_within(latency_s)
     thresholds = thresholds_of(content, threshold_config, model)
     fabric = make_fabric(device, 1, precision, training=False)
     model.to(fabric.device).eval()
@@ -467,6 +481,7 @@ def load(
         model,
         thresholds,
         detector=detector or content.arguments.get("detector", "yolox_tiny"),
+        spare_detector=None if detector else spare_detector,
         detector_options={"person_class": person_class, "size": detector_size},
         level_dbfs=content.level_dbfs,
         foreign=content.foreign,

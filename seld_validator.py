@@ -159,9 +159,7 @@ class SELDValidator:
             for prediction in self._predictions(predictor):
                 recording = prediction.recording
                 # scored is what the csv file says: 2019 writes whole degrees
-                events = events_in_file(
-                    prediction.events, dialect, output_format, prediction.raw, predictor.thresholds
-                )
+                events = events_in_file(prediction.events, dialect, output_format, prediction.raw, predictor.thresholds)
                 estimated[recording.name] = events
                 write_events(csv_dir / f"{recording.name}.csv", events, dialect.name)
                 if raw_dir is not None:

@@ -74,8 +74,7 @@ class Swap:
             for name in ("azimuth_deg", "azimuth_direction_deg")
         }
         turned |= {
-            name: self.elevation_sign * getattr(table, name)
-            for name in ("elevation_deg", "elevation_direction_deg")
+            name: self.elevation_sign * getattr(table, name) for name in ("elevation_deg", "elevation_direction_deg")
         }
         velocity, in_azimuth = table.angular_velocity_deg_s, np.isnan(table.azimuth_direction_deg)
         velocity = np.where(in_azimuth, self.azimuth_sign * velocity, velocity)

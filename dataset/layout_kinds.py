@@ -254,9 +254,7 @@ class StageLayout(Layout):
             train = [path for path in dev if self.split_of(path)[0] == "train"]
             by_split = {
                 "devtrain": train,
-                "devtrain_audiovisual": [
-                    path for path in train if any(map(os.path.exists, self.videos_of(path)))
-                ],
+                "devtrain_audiovisual": [path for path in train if any(map(os.path.exists, self.videos_of(path)))],
                 "devtest": [path for path in dev if self.split_of(path)[0] == "test"],
                 "eval": self.audio_files(root, format, "eval"),
             }

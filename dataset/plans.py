@@ -287,7 +287,7 @@ class RandomWindows(Plan):
 
 
 class WindowGrid(EvaluationPlan):
-    """Evaluation windows, `hop` frames apart; of each the middle is kept, `lead` frames behind its begin.
+    """Evaluation windows, `hop` frames apart; of each the middle is kept, or what is `lead` frames behind its begin.
 
     The last samples of a recording that make no whole hop are dropped. Recording r has ceil(frames / hop) windows, one
     at least. Its output ends with the label frame (`label_frame_s`) in which the recording ends; with `whole_windows`
@@ -303,15 +303,45 @@ class WindowGrid(EvaluationPlan):
         *,
         frames: int,
         hop: int,
+        lead: int | None = None,
         label_frame_s: float = 0.1,
         whole_windows: bool = False,
         visual_hop: int | None = None,
     ):
         super().__init__(framing, lengths, frames, visual_hop=visual_hop)
-        self.hop, self.lead = hop, (frames - hop) // 2
+        self.hop, self.lead = hop, (frames - hop) // 2 if lead is None else lead
         self.label_frame_s, self.whole_windows = label_frame_s, whole_windows
         self._frames = self.lengths // framing.hop
         self._number(np.maximum(-(-self._frames // hop), 1))
+
+    def within(self, latency_s: float) -> WindowGrid:
+        """The same windows closer together, of each what lies nearer to its end: no frame waits longer than a time.
+
+        Half of the time is the way from one window to the next, half of it is heard behind the frames that are kept.
+
+        Raises
+        ------
+        InputError : a time that is shorter than two label frames, or so long that no window is that late
+        """
+        step = math.lcm(round(self.label_frame_s / self.framing.hop_s), self.framing.frames_per_output)
+        if self.visual_hop is not None:
+            step = math.lcm(step, self.visual_hop)
+        most = math.floor(latency_s / self.framing.hop_s + 1e-6)
+        hop = most // 2 // step * step
+        if not 0 < hop or most > self.frames:
+            low_s, high_s = 2 * step * self.framing.hop_s, self.frames * self.framing.hop_s
+            raise InputError(f"--latency {latency_s:g}: must be {low_s:g} to {high_s:g} s for windows of {high_s:g} s")
+        lead = self.frames - hop - (most - hop) // step * step
+        return WindowGrid(
+            self.framing,
+            self.lengths,
+            frames=self.frames,
+            hop=hop,
+            lead=lead,
+            label_frame_s=self.label_frame_s,
+            whole_windows=self.whole_windows,
+            visual_hop=self.visual_hop,
+        )
 
     def window_start(self, window: int) -> int:
         """First sample that a window needs; negative at the recording's start."""

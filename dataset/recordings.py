@@ -111,9 +111,7 @@ def recordings_from_list(
     for path in paths:
         recordings += _of_list(path, roots, array)
     names = folder_names(recording.audio for recording in recordings)  # what is written of them is called by these
-    recordings = [
-        one if one.name == names[one.audio] else replace(one, name=names[one.audio]) for one in recordings
-    ]
+    recordings = [one if one.name == names[one.audio] else replace(one, name=names[one.audio]) for one in recordings]
     first = recordings[0]
     for recording in recordings:
         if recording.array != first.array:
@@ -132,9 +130,7 @@ def recordings_from_list(
     return recordings
 
 
-def _of_list(
-    path: str | os.PathLike[str], roots: Sequence[DataRoot], array: Array | None
-) -> list[Recording]:
+def _of_list(path: str | os.PathLike[str], roots: Sequence[DataRoot], array: Array | None) -> list[Recording]:
     """The recordings of one list: out of the catalogue, where nothing has changed, else of their files."""
 
     def of_file(audio: Path) -> Recording:

@@ -146,9 +146,7 @@ class SupposedBoxes:
         return standing
 
 
-def _person_edges(
-    azimuth_deg: np.ndarray, away_m: np.ndarray, feet_m: np.ndarray, height_m: np.ndarray
-) -> np.ndarray:
+def _person_edges(azimuth_deg: np.ndarray, away_m: np.ndarray, feet_m: np.ndarray, height_m: np.ndarray) -> np.ndarray:
     """Boxes (..., 4) of people in a panorama, nearest first along the last axis of the input, not cut at the seam.
 
     Parameters

@@ -44,6 +44,10 @@ OFFICIAL = {
 }
 
 
+class NotDownloaded(InputError):
+    """An official file that is not in the cache and cannot be fetched."""
+
+
 def model_path(detector: str, *, progress: bool = True) -> Path:
     """The onnx file of a detector: "yolox_nano", "yolox_tiny", "yolox_s" (downloaded at first use), "builtin", a path.
 
@@ -91,9 +95,9 @@ def official_file(wanted: OfficialFile, *, progress: bool = True) -> Path:
                     bar.update(len(block))
         except (urllib.error.URLError, http.client.HTTPException, TimeoutError, ConnectionError, ValueError) as error:
             reason = getattr(error, "reason", None) or error
-            raise InputError(f"cannot be downloaded ({reason}); {by_hand}", path=url) from error
+            raise NotDownloaded(f"cannot be downloaded ({reason}); {by_hand}", path=url) from error
         if size < wanted.size:
-            raise InputError(f"download broke off after {size} of {wanted.size} bytes; {by_hand}", path=url)
+            raise NotDownloaded(f"download broke off after {size} of {wanted.size} bytes; {by_hand}", path=url)
         if size > wanted.size or digest.hexdigest() != wanted.sha256:
             raise InputError(
                 f"is not the official file: {size} bytes, sha256 {digest.hexdigest()[:16]}..., "

@@ -239,6 +239,8 @@ def evaluate_checkpoint(given: dict[str, Any], checkpoint: Path, command: str) -
     model = _model_for(content, checkpoint, classes)
     check_edition(args.scored_by, model.output_format)
     check_framing(given, model.hearing.plans, checkpoint)
+    if args.latency_s is not None:
+        model.answer_within(args.latency_s)
     _check_arrays(recordings, model, checkpoint)
     model.to(fabric.device)
     if args.no_video and model.visual:
@@ -259,6 +261,8 @@ def evaluate_checkpoint(given: dict[str, Any], checkpoint: Path, command: str) -
         name += f"_{args.boxes}-boxes"
     if args.activity != "own":
         name += f"_{args.activity}-activity"
+    if args.latency_s is not None:
+        name += f"_{args.latency_s:g}s-latency"
     csv_dir, raw_dir, result = (
         checkpoint.parent / part for part in (f"pred_{name}", f"raw_{name}", f"result_{name}.txt")
     )

@@ -84,8 +84,11 @@ def open_checkpoint(args: Arguments, given: Mapping[str, Any]) -> tuple[Inferenc
         array=array,
         threshold_config=args.threshold_config,
         detector=given.get("detector"),
+        # a newcomer's first picture must not fail for want of a network
+        spare_detector="builtin" if checkpoint.parent == SHIPPED else None,
         person_class=args.person_class,
         detector_size=args.detector_size,
+        latency_s=args.latency_s,
         batch_size=args.batch_size,
         workers=args.workers,
     )

@@ -21,6 +21,7 @@ from util.placement import Placement
 if TYPE_CHECKING:
     from detection.detector import Detector
 
+
 @dataclass(frozen=True)
 class Seen:
     """What is seen in a video.
@@ -35,9 +36,7 @@ class Seen:
     boxes: BoxTrack | None = None
 
 
-def seen_in_video(
-    inference: Inference, video: Path, times_s: np.ndarray, placement: Placement, out: Path
-) -> Seen:
+def seen_in_video(inference: Inference, video: Path, times_s: np.ndarray, placement: Placement, out: Path) -> Seen:
     """What the model's producer sees in a video, at least at the times that the model looks.
 
     Parameters

@@ -229,9 +229,7 @@ class StagesRun:
         model = self._model(stage, before)
         model.to(fabric.device)
         ranks = {"rank": fabric.global_rank, "world": fabric.world_size}
-        thresholds = read_thresholds(
-            args.threshold_config, len(self.classes), default=model.output_format.threshold
-        )
+        thresholds = read_thresholds(args.threshold_config, len(self.classes), default=model.output_format.threshold)
         whole = Model(self.system, self.array, self.classes, self._stages(model), visual=self.visual)
         whole.to(fabric.device)
         if fabric.world_size > 1:  # each draws for itself what is drawn inside the network
@@ -260,9 +258,7 @@ class StagesRun:
                 schedule=args.schedule,
                 seed=args.random_seed,
             ),
-            make_loader=lambda step: training_loader(
-                args, source, plan, model, self.array, **ranks, first_step=step
-            ),
+            make_loader=lambda step: training_loader(args, source, plan, model, self.array, **ranks, first_step=step),
             on_checkpoint=results.checkpoint,
             on_loss=results.loss,
             sync_batchnorm=args.sync_batchnorm,
@@ -312,9 +308,7 @@ class StagesRun:
                 self.fabric,
                 lambda source: self._heard(stage, source),
             )
-        model = StageModel(
-            stage, settings, self.array, len(self.classes), visual=self.visual, statistics=statistics
-        )
+        model = StageModel(stage, settings, self.array, len(self.classes), visual=self.visual, statistics=statistics)
         if before is not None:
             return model
         if self.started and (stage.name in self.started or len(self.system.stages) == 1):
@@ -339,9 +333,7 @@ class StagesRun:
         """The stages before one."""
         before = self.system.stages[: self.system.stages.index(stage)]
         return {
-            one.name: stage_of(
-                self.stages[one.name], self.system, one.name, self.array, len(self.classes), self.visual
-            )
+            one.name: stage_of(self.stages[one.name], self.system, one.name, self.array, len(self.classes), self.visual)
             for one in before
         }
 
@@ -390,9 +382,7 @@ class StagesRun:
             results.close()
         self.fabric.barrier()
 
-    def _checkpoint(
-        self, stage: Stage, state: StageState, thresholds: Thresholds, args: Arguments
-    ) -> Checkpoint:
+    def _checkpoint(self, stage: Stage, state: StageState, thresholds: Thresholds, args: Arguments) -> Checkpoint:
         return Checkpoint(
             self.system.name,
             self.array.to_dict(),
@@ -410,9 +400,7 @@ class StagesRun:
             listed = f": {', '.join(names)}" if names and kind != "copied" else ""
             print(f"{what}: {len(names)} weights {kind}{listed}")
 
-    def _print_start(
-        self, stage: Stage, model: StageModel, args: Arguments, folder: Path, iteration: int
-    ) -> None:
+    def _print_start(self, stage: Stage, model: StageModel, args: Arguments, folder: Path, iteration: int) -> None:
         data, fabric = self.data, self.fabric
         minutes = sum(recording.duration_s for recording in data.train) / 60
         parameters = sum(parameter.numel() for parameter in model.network.parameters())

@@ -217,7 +217,6 @@ class StreamPredictor:
         self.busy_s += self.compute_s[-1]
         return table
 
-
     def _look(self) -> np.ndarray:
         """Boxes (looks, 6, 4) of the next window; windows that overlap see what they share once."""
         plan = self.plan

@@ -88,9 +88,7 @@ def _arguments_of_run(run_dir: Path) -> dict[str, Any]:
     return {key: value for key, value in stored.items() if key not in own}
 
 
-def _run_dir(
-    args: Arguments, roots: Sequence[DataRoot], array: Array, fabric: Processes, resumed: Path | None
-) -> Path:
+def _run_dir(args: Arguments, roots: Sequence[DataRoot], array: Array, fabric: Processes, resumed: Path | None) -> Path:
     """The run folder, the same in all processes: named by the job id where there is one, else by the time."""
     if resumed is not None:
         return resumed

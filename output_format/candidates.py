@@ -245,9 +245,7 @@ def _cells(candidates: Candidates, thresholds: np.ndarray | float, unification_d
     members[rows, second] |= one_pair
     first = np.zeros_like(members)
     first[rows, np.where(chain, 0, pair)] = one_pair | chain
-    return _Cells(
-        frame, class_index, tracks, activity, members, used, first, one_pair | chain, one_pair, left_out
-    )
+    return _Cells(frame, class_index, tracks, activity, members, used, first, one_pair | chain, one_pair, left_out)
 
 
 def _vectors_apart_deg(one: np.ndarray, other: np.ndarray) -> np.ndarray:

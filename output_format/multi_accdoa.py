@@ -259,9 +259,7 @@ class MultiAccdoa:
     axes: tuple[str, ...] = ("track", "axis", "class", "frame")
     label_frame_s = LABEL_FRAME_S
 
-    def __init__(
-        self, classes: int, *, frame_s: float = 0.01, tracks: int = TRACKS, elements: Sequence[str] = VECTOR
-    ):
+    def __init__(self, classes: int, *, frame_s: float = 0.01, tracks: int = TRACKS, elements: Sequence[str] = VECTOR):
         self.classes, self.frame_s = classes, float(frame_s)
         self.tracks, self.elements = tracks, tuple(elements)
         self.ratio = round(LABEL_FRAME_S / frame_s)

@@ -471,9 +471,7 @@ class SedDoa(ActivityFirst):
             raise ValueError(f"label frames of {label_frame_s} s cannot be made of frames of {self.frame_s} s")
         return decode(raw, self.coordinates, self.style, frame_s=self.frame_s, label_frame_s=label_frame_s, first=first)
 
-    def published_rows(
-        self, raw: np.ndarray, thresholds: np.ndarray | float, *, frame_s: float
-    ) -> EventTable | None:
+    def published_rows(self, raw: np.ndarray, thresholds: np.ndarray | float, *, frame_s: float) -> EventTable | None:
         """Raw output as rows of a DCASE2019 result, see `result_rows`.
 
         None where the output is not that of the baseline, which regresses one pair of angles per class and label frame.

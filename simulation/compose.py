@@ -205,9 +205,7 @@ def cast(
             continue
         free = [one for one in people if one.free(slot, 0.3) and row.sex in (None, one.sex)]
         if one_anchor:
-            free = [
-                one for one in free if all(rows[other.class_index].anchor == row.anchor for other in one.slots)
-            ]
+            free = [one for one in free if all(rows[other.class_index].anchor == row.anchor for other in one.slots)]
         if free and (len(people) >= 3 or rng.random() < 0.6):
             free[int(rng.integers(len(free)))].slots.append(slot)
         else:

@@ -136,9 +136,7 @@ def draw_scene(path: Path) -> None:
     step = 3  # a picture has fewer columns than a clip has spectra
     _spectrogram(middle, level[:, ::step], -75.0)
     below = Axes(canvas, left, 550, right, 700, limits_s, (-180.0, 180.0))
-    below.frame(
-        x_ticks=times_s, y_ticks=(-180, -90, 0, 90, 180), y_label="azimuth (degrees)", x_label="time (s)"
-    )
+    below.frame(x_ticks=times_s, y_ticks=(-180, -90, 0, 90, 180), y_label="azimuth (degrees)", x_label="time (s)")
     for place, index in enumerate(np.unique(table.class_index)):
         rows = table.class_index == index
         for frame, azimuth in zip(table.frame[rows], table.azimuth_deg[rows]):

@@ -90,9 +90,7 @@ def _settings(network: Callable[..., nn.Module]) -> Callable[[Arguments, Array],
         check_framing(args)
         name = FEATURE_OF_CHANNELS.get(array.channels, "amp_phasediff")
         if args.feature not in (None, name):
-            rule = (
-                f"--feature {args.feature} does not fit {array.name} audio ({array.channels} channels): use {name}"
-            )
+            rule = f"--feature {args.feature} does not fit {array.name} audio ({array.channels} channels): use {name}"
             raise InputError(rule)
         path = Path(args.feature_config)
         if not path.is_file():  # the default is meant relative to the project, wherever the command is typed

@@ -53,9 +53,7 @@ class StageModel(nn.Module):
         self.augment = None if stage.augment is None else stage.augment(self.settings)
         self.output_format = stage.output_format(self.settings, class_count)
         self.network: nn.Module = (
-            _First()
-            if stage.network is None
-            else stage.network(self.settings, self.front.audio, class_count, visual)
+            _First() if stage.network is None else stage.network(self.settings, self.front.audio, class_count, visual)
         )
         check_fit(self.plans, self.output_format)
 
@@ -202,6 +200,17 @@ class Model(nn.Module):
     def evaluation_plan(self, lengths: Lengths) -> EvaluationPlan:
         """The plan by which recordings of so many samples are heard."""
         return self.hearing.plans.evaluation(np.asarray(lengths, dtype=np.int64))
+
+    def answer_within(self, latency_s: float) -> None:
+        """From now on no frame waits longer than a time for its row, see `dataset.plans.WindowGrid.within`.
+
+        Raises
+        ------
+        InputError : a time that its windows do not allow; it does not hear windows
+        """
+        for stage in self.stages.values():
+            if not stage.stage.takes:
+                stage.plans = stage.plans.within(latency_s)
 
     def look_times_s(self, lengths: Lengths) -> np.ndarray:
         """Times in s at which a prediction of one recording of so many samples looks at the picture, in order."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -11,12 +11,13 @@ import torch
 from torch import nn
 
 from dataset.framing import Framing
-from dataset.plans import EvaluationPlan, Plan
+from dataset.plans import EvaluationPlan, Plan, WindowGrid
 from dataset.seen import PRODUCERS, Producer
 from feature.audio import AudioFeature
 from feature.front import Front
 from output_format.contract import OutputFormat
 from system.recipes import adam
+from util.errors import InputError
 from util.job_arguments import Arguments
 from util.microphone_arrays import Array
 
@@ -103,6 +104,23 @@ class Plans:
     evaluation: Callable[[np.ndarray], EvaluationPlan]
     flags: Mapping[str, float] = field(default_factory=dict)
     validated: Callable[[np.ndarray, int], int] | None = None
+
+    def within(self, latency_s: float) -> Plans:
+        """The same, evaluated so that no frame waits longer than a time for its row, see `WindowGrid.within`.
+
+        Raises
+        ------
+        InputError : a time that the windows do not allow; evaluation is not by windows
+        """
+
+        def evaluation(lengths: np.ndarray) -> EvaluationPlan:
+            plan = self.evaluation(lengths)
+            if not isinstance(plan, WindowGrid):
+                raise InputError("--latency is for systems that hear windows, this one hears recordings as a whole")
+            return plan.within(latency_s)
+
+        evaluation(np.ones(1, dtype=np.int64))
+        return replace(self, evaluation=evaluation)
 
 
 @dataclass(frozen=True)

@@ -46,9 +46,7 @@ def _settings_of(preset: Preset) -> Callable[[Arguments, Array], Settings]:
         made = with_changes({**preset.settings, **args.task_settings}, args.set)
         check_choices(made, CHOICES)
         check_layers(made)
-        check_made_for(
-            args, preset.name, {"fft_size": analysis["n_fft"], "stft_hop_size": analysis["hop_length"]}
-        )
+        check_made_for(args, preset.name, {"fft_size": analysis["n_fft"], "stft_hop_size": analysis["hop_length"]})
         if made["feature"] == "logmel_intensity" and family != "seldnet2019":
             raise InputError(f"--set feature=logmel_intensity: has the frames of 2019, {preset.name} has others")
         if made["feature"] == "logmel_intensity" and array.kind != "ambisonics":

@@ -20,6 +20,7 @@ from dataset.plans import RandomWindows
 from dataset.recordings import Labels, no_boxes, recording_of_file
 from dataset.source import Source
 from dataset.true_boxes import SupposedBoxes
+from detection import models
 from feature.encoding import ambisonic_encoder, even_directions
 from feature.logmel_direction import LogmelDirection, LogmelPair
 from feature.objects import AZIMUTH, CLASS, ELEVATION, HEIGHT, SCORE, TOKEN, object_tokens
@@ -29,11 +30,12 @@ from output_format.candidates import Candidates
 from output_format.detected_accdoa import DetectedAccdoa, detection_direction_loss
 from seld_predictor import load
 from simulation.receivers import receiver_for
-from system.checkpoint import load_checkpoint
+from system.checkpoint import load_checkpoint, save_checkpoint
 from tests.checkpoints import bursts, recording
 from tests.small_data import make_root
 from tests.test_infer import same
 from tests.tiny import tiny_root
+from util import cache
 from util.angles import direction_from_degrees
 from util.audio import write_audio
 from util.cli import run_main
@@ -306,6 +308,9 @@ def test_it_trains_scores_and_resumes(run, root, capsys):
     again = load_checkpoint(checkpoints_of(run)[-1]).stages["main"].trained["weights"]
     assert all(torch.equal(whole[name], again[name]) for name in whole)
     capsys.readouterr()
+    flags = ["--boxes", "empty", "--latency", "1", "--device", "cpu"]
+    assert run_main(seld.main, ["-eval", "-em", str(run), *flags]) == 0
+    assert next(run.glob("result_*_1s-latency.txt")).is_file()
     for boxes in ("own", "empty"):
         assert run_main(seld.main, ["-eval", "-em", str(run), "--boxes", boxes, "--device", "cpu"]) == 0
         assert "avseld" in next(run.glob("raw_*")).joinpath("fold4_room1_mix001.json").read_text()
@@ -370,6 +375,16 @@ def test_a_recording_with_its_video_streams_the_rows_of_the_offline_run(run, tmp
     assert len(expected) and same(found, expected)
     assert run_main(seld.main, ["-infer", "a.wav", "--no-video", "--player", "never", *flags]) == 0
     assert not same(read_events("a_seld/a.csv", "dcase2023"), expected)
+    sooner = [*flags, "--latency", "1"]
+    assert run_main(seld.main, ["-infer", "a.wav", "a.mp4", "--player", "never", *sooner]) == 0
+    within = read_events("a_seld/a.csv", "dcase2023")
+    capsys.readouterr()
+    assert run_main(seld.main, ["-infer", "a.wav", "a.mp4", "--stream", *sooner]) == 0
+    out, err = capsys.readouterr()
+    assert same(parse_events(out, dialect_named("dcase2023")), within) and not same(within, expected)
+    assert "a row comes 0.50 to 0.90 s after" in err
+    assert run_main(seld.main, ["-infer", "a.wav", "--latency", "0.1", *flags]) == 2
+    assert "--latency 0.1: must be 0.2 to 5 s for windows of 5 s" in capsys.readouterr().err
 
 
 def test_a_shipped_checkpoint_is_small_and_says_the_same(run, root, tmp_path, monkeypatch, capsys):
@@ -387,6 +402,19 @@ def test_a_shipped_checkpoint_is_small_and_says_the_same(run, root, tmp_path, mo
     assert run_main(seld.main, ["-infer", "a.wav", "--player", "never", "--device", "cpu"]) == 0
     assert "the shipped checkpoint foa.pth" in capsys.readouterr().err
     assert Path("a_seld/a.csv").is_file()
+    with VideoWriter("a.mp4", 64, 32, Fraction(10)) as writer:
+        for _ in range(20):
+            writer.write(np.full((32, 64, 3), 90, np.uint8))
+    monkeypatch.setenv(cache.VARIABLE, str(tmp_path / "cache"))
+    monkeypatch.setenv(models.URL_VARIABLE, "http://127.0.0.1:9")  # the discard port: nobody listens
+    small = replace(small, arguments={**small.arguments, "detector": "yolox_nano"})
+    save_checkpoint(shipped, small)
+    flags = ["-infer", "a.wav", "a.mp4", "--player", "never", "--device", "cpu"]
+    assert run_main(seld.main, flags) == 0
+    assert "looked for with the detector builtin instead" in capsys.readouterr().err
+    assert '"detector": "builtin"' in Path("a_seld/a.json").read_text()
+    assert run_main(seld.main, [*flags, "--detector", "yolox_nano"]) == 2
+    assert "cannot be downloaded" in capsys.readouterr().err
     assert run_main(seld.main, ["-infer", "a.wav", "--format", "mic"]) == 2
     assert "no run with a checkpoint" in capsys.readouterr().err
     (tmp_path / "blank" / "foa_dev" / "dev-train-x").mkdir(parents=True)

@@ -90,6 +90,24 @@ def test_the_first_and_the_last_start_of_the_reference_are_reached():
     assert set(plan.at(np.arange(200))[1].tolist()) == {0, 1, 2}  # 3 = len - 30480 is never drawn
 
 
+@settings(max_examples=50, deadline=None)
+@given(st.integers(1, 400000), st.integers(10, 63))
+def test_every_frame_is_kept_once_and_waits_no_longer_than_asked(samples, tenths):
+    plan = grid_of([samples]).within(tenths * 0.02)
+    kept = []
+    for item in plan.items(np.arange(plan.count)):
+        (piece,) = item.pieces
+        first = piece.first * FRAMING.hop_s + item.keep[0] * FRAMING.output_frame_s
+        kept += [
+            round((first + step * FRAMING.output_frame_s) / FRAMING.output_frame_s)
+            for step in range(item.keep[1] - item.keep[0])
+        ]
+        if kept and item.keep[1] > item.keep[0]:
+            assert (piece.first + plan.frames) * FRAMING.hop_s - first <= tenths * 0.02 + 1e-9
+    assert kept == list(range(len(kept)))
+    assert plan.output_frames(0) - len(kept) in (0, 10)  # what is left of a label frame and makes no whole hop
+
+
 def test_processes_share_the_items_of_one():
     for step in (0, 7):
         joint = numbers_of(step, 12)
@@ -154,9 +172,7 @@ def test_a_resumed_loader_goes_on_where_it_was(data):
     source, plan = Source(data, Labels(13)), windows(data, seed=5)
     with Loader(source, plan, batch_size=4, encode=keep, stop_step=6, workers=0) as loader:
         every = [batch["waveform"] for batch in loader]
-    with Loader(
-        source, plan, batch_size=4, encode=keep, first_step=4, stop_step=6, workers=2, prefetch=1
-    ) as loader:
+    with Loader(source, plan, batch_size=4, encode=keep, first_step=4, stop_step=6, workers=2, prefetch=1) as loader:
         later = [batch["waveform"] for batch in loader]
     assert all(torch.equal(a, b) for a, b in zip(every[4:], later)) and len(later) == 2
     parts = []

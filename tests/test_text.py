@@ -109,14 +109,16 @@ def test_metrics_of_every_form(tmp_path, form):
 
 
 ORDERS = {
-    "pandas with its index": lambda text: ",frame,class,azimuth,elevation\n"
-    + "".join(f"{at},{line}\n" for at, line in enumerate(text.splitlines())),
+    "pandas with its index": lambda text: (
+        ",frame,class,azimuth,elevation\n" + "".join(f"{at},{line}\n" for at, line in enumerate(text.splitlines()))
+    ),
     "elevation first": lambda text: swapped("frame,class,azimuth,elevation\n" + text, [0, 1, 3, 2]),
     "class first": lambda text: swapped("Frame,Class index,Azimuth (deg),ele\n" + text, [1, 0, 2, 3]),
     "a score at the end": lambda text: "frame,class,azi,ele,score\n" + text.replace("\n", ",0.5\n"),
     "a source": lambda text: "frame,class,source,azimuth,elevation\n" + text.replace(",1,", ",1,0,"),
-    "a distance without a source": lambda text: "frame,class,azimuth,elevation,distance_m\n"
-    + text.replace("\n", ",2.0\n"),
+    "a distance without a source": lambda text: (
+        "frame,class,azimuth,elevation,distance_m\n" + text.replace("\n", ",2.0\n")
+    ),
 }
 
 

@@ -191,9 +191,7 @@ def read_audio(
     info = audio_info(path, channels=channels)
     total = info.frames_at(rate_hz)
     stop = max(total, start) if frames is None else start + frames
-    return zero_padded(
-        lambda first, last: _read_at(info, first, last, rate_hz), info.channels, total, start, stop
-    )
+    return zero_padded(lambda first, last: _read_at(info, first, last, rate_hz), info.channels, total, start, stop)
 
 
 def write_audio(path: str | os.PathLike[str], waveform: np.ndarray, rate_hz: int, *, subtype: str = "PCM_16") -> None:

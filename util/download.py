@@ -134,9 +134,7 @@ def _fetch_rest(url: str, part: Path, name: str, size: int | None, progress: boo
                 have = 0
             length = answer.headers.get("Content-Length")
             total_bytes = size if size is not None else None if length is None else have + int(length)
-            bar = tqdm(
-                desc=name, total=total_bytes, initial=have, unit="B", unit_scale=True, disable=not progress
-            )
+            bar = tqdm(desc=name, total=total_bytes, initial=have, unit="B", unit_scale=True, disable=not progress)
             with open(part, "ab" if have else "wb") as file, bar:
                 for block in answer.iter_content(_BLOCK):
                     file.write(block)

@@ -497,6 +497,10 @@ def _recordings() -> tuple[Flag, ...]:
         Flag("stream", bool, False,
              "read block by block and print a row as soon as its window is heard; FILE - is standard input", group,
              infer),
+        Flag("latency_s", float, None,
+             "longest time from a frame to its row: windows follow each other closer, and hear less of what comes "
+             "after (more to compute, lower scores)", group, ("infer", "eval"), metavar="S",
+             shown="that of the system's windows", long="--latency", above=0),
         Flag("stream_format", str, None,
              "raw samples on standard input: 16-bit integers or 32-bit floats, channels interleaved", group, infer,
              choices=("s16le", "f32le"), shown="s16le"),

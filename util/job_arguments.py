@@ -95,6 +95,7 @@ class Arguments:
     sources: int | None = None
     array: str | None = None
     stream: bool = False
+    latency_s: float | None = None
     stream_format: str | None = None
     channels: int | None = None
     rate: int | None = None

@@ -12,9 +12,7 @@ from util.errors import InputError
 from util.one_process import OneProcess, Processes
 
 
-def make_fabric(
-    accelerator: str, devices: int, precision: str, *, training: bool, nodes: int = 1
-) -> Processes:
+def make_fabric(accelerator: str, devices: int, precision: str, *, training: bool, nodes: int = 1) -> Processes:
     """The process, or a launched Fabric of several, for the flags --device, --devices, --nodes and --precision.
 
     A launcher (torchrun, srun) that has started the processes says how many there are.
@@ -65,7 +63,7 @@ def launched_by_others(devices: int, nodes: int) -> tuple[int, int]:
 
 
 def _kind_of_device(accelerator: str) -> str:
-    """"auto": a GPU where there is one."""
+    """ "auto": a GPU where there is one."""
     if accelerator != "auto":
         return accelerator
     return "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"

@@ -55,9 +55,7 @@ def as_waveform(waveform: Any, channels: int, name: str) -> np.ndarray:
     return samples
 
 
-def zero_padded(
-    read: Callable[[int, int], np.ndarray], channels: int, total: int, start: int, stop: int
-) -> np.ndarray:
+def zero_padded(read: Callable[[int, int], np.ndarray], channels: int, total: int, start: int, stop: int) -> np.ndarray:
     """Samples [start, stop) of a recording that has `total` of them, zeros outside of it: (channels, stop - start).
 
     Parameters

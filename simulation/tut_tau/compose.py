@@ -126,9 +126,7 @@ def _lay_out(rng: np.random.Generator, settings: SetSettings, plan: SetClipPlan)
     return best
 
 
-def _one_layout(
-    rng: np.random.Generator, classes: Sequence[EventClass], seconds: float, overlap: int
-) -> list[_Slot]:
+def _one_layout(rng: np.random.Generator, classes: Sequence[EventClass], seconds: float, overlap: int) -> list[_Slot]:
     cards = _deck(rng, len(classes))
     hand = [next(cards) for _ in range(2 * len(classes))]
     last_s = seconds - END_S
@@ -183,9 +181,7 @@ def _place(
     (sound, made_of), row = made, settings.row
     active_s = active_intervals_s(sound, RATE_HZ)
     first_s, last_s = float(active_s[0, 0]), float(active_s[-1, 1])
-    beside = [
-        one for one in others if one.end_s + GAP_S[0] > slot.start_s and one.start_s < slot.end_s + GAP_S[0]
-    ]
+    beside = [one for one in others if one.end_s + GAP_S[0] > slot.start_s and one.start_s < slot.end_s + GAP_S[0]]
     grid = row.directions_deg(plan.offset_deg)
     while True:
         azimuth, elevation = (int(angle) for angle in grid[rng.integers(len(grid))])
