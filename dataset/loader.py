@@ -54,7 +54,7 @@ class Prefetching:
 
     def __init__(self, workers: int, prefetch: int):
         self._executor = ThreadPoolExecutor(workers, thread_name_prefix="loader") if workers > 0 else None
-        self._ahead = max(1, prefetch)
+        self._ahead = max(1, prefetch, workers)  # no thread waits for another one's batch to be used
         self._pending: deque[Future] = deque()
 
     def _steps(self) -> Iterator[int]:

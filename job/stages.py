@@ -57,7 +57,7 @@ from util.errors import InputError
 from util.events import EventTable
 from util.files import write_array, write_json
 from util.job_arguments import Arguments
-from util.machine import precision_of
+from util.machine import launcher, precision_of
 from util.microphone_arrays import FLAG_OF_ARRAY, Array
 from util.one_process import Processes
 from util.runs import (
@@ -292,6 +292,10 @@ class StagesRun:
         args = self.args
         several = f" --devices {args.devices}" * (args.devices > 1) + f" --nodes {args.nodes}" * (args.nodes > 1)
         command = f"python seld.py -train{' -val' if args.val else ''} --resume {self.folder}{several}"
+        if self.fabric.world_size > 1 and launcher() == "torchrun":
+            command = f"torchrun (options as before) {command.removeprefix('python ')}"
+        elif self.fabric.world_size > 1 and launcher() is not None:
+            command = f"{launcher()} (options as before) {command}"
         print(f"\n{what}; go on from the last checkpoint with:\n  {command}", file=sys.stderr, flush=True)
 
     def _model(self, stage: Stage, before: StageState | None) -> StageModel:

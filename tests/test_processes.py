@@ -16,6 +16,7 @@ from lightning_fabric.strategies import DDPStrategy
 
 import seld
 from dataset.lists import list_file
+from dataset.loader import Loader
 from dataset.recordings import recordings_from_list
 from job.data import open_roots, source_of, training_loader, training_plan
 from seld_trainer import SELDTrainer, TrainingSettings
@@ -23,7 +24,7 @@ from system.model import StageModel
 from system.table import system_named
 from tests.tiny import tiny_root
 from util.cli import run_main
-from util.machine import launched_by_others
+from util.machine import launched_by_others, launcher
 from util.runs import checkpoints_of, iteration_of
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -31,8 +32,11 @@ STEPS, BATCH = 2, 4
 SETTINGS = TrainingSettings(max_iter=STEPS, model_save_interval=STEPS, learning_rate=1e-3, weight_decay=1e-6)
 
 
-def _train(fabric: Fabric, root: str, out: str) -> None:
-    """Two steps, batch norm over all processes; windows, first gradients and last weights go to a file per process."""
+def _train(fabric: Fabric, root: str, out: str, resumed: bool = False) -> None:
+    """Some steps, batch norm over all processes; windows, first gradients and last weights go to a file per process.
+
+    One process takes twice as many steps as two do, or goes on where two of them ended.
+    """
     torch.set_num_threads(1)
     torch.manual_seed(0)
     roots, args = open_roots({"data_root": [root], "batch_size": BATCH, "no_video": True})
@@ -41,37 +45,56 @@ def _train(fabric: Fabric, root: str, out: str) -> None:
     array = recordings[0].array
     settings = {"base_channel": 0, "fft_size": 512, "stft_hop_size": 240}
     model = StageModel(system_named("crnn").stage("main"), settings, array, len(roots[0].classes), visual=False)
-    trainer = SELDTrainer(fabric, model, SETTINGS, make_loader=lambda step: None, sync_batchnorm=True)
-    model.train()
-    windows, gradients = [], None
     source = source_of(args, recordings, roots[0].classes, None)
     plan, ranks = training_plan(args, source, roots, model.plans), (fabric.global_rank, fabric.world_size)
-    with training_loader(args, source, plan, model, array, rank=ranks[0], world=ranks[1]) as loader:
-        for batch in loader:
-            windows.append(batch["number"])
+    windows, gradients = [], None
+
+    def loader(step: int) -> Loader:
+        return training_loader(args, source, plan, model, array, rank=ranks[0], world=ranks[1], first_step=step)
+
+    trainer = SELDTrainer(fabric, model, SETTINGS, make_loader=loader, sync_batchnorm=True)
+    if resumed:
+        trainer.restore(torch.load(Path(out) / "state.pth", weights_only=False))
+    last = STEPS if fabric.world_size > 1 else 2 * STEPS
+    model.train()
+    with trainer.make_loader(trainer.iteration) as batches:
+        for batch in batches:
+            windows.append(torch.stack([batch["number"], batch["recording"], (1e6 * batch["time_s"]).long()]))
             trainer.step(batch)
             trainer.iteration += 1
             if gradients is None:
                 gradients = {name: value.grad.clone() for name, value in model.network.named_parameters()}
             if trainer.iteration == STEPS:
+                weights = {name: value.clone() for name, value in model.network.state_dict().items()}
+            if trainer.iteration == last:
                 break
+    state = trainer.state()
+    if fabric.world_size > 1 and fabric.is_global_zero:
+        torch.save(state, Path(out) / "state.pth")
     torch.save(
-        {"windows": torch.cat(windows), "gradients": gradients, "weights": model.network.state_dict()},
-        Path(out) / f"{fabric.world_size}_{fabric.global_rank}.pth",
+        {"windows": windows, "gradients": gradients, "weights": weights if not resumed else None},
+        Path(out) / f"{fabric.world_size}_{fabric.global_rank}{'_resumed' * resumed}.pth",
     )
 
 
 @pytest.mark.slow
-def test_two_processes_train_as_one(tmp_path):
+def test_two_processes_train_as_one_and_one_goes_on_with_their_windows(tmp_path):
     root = str(tiny_root(tmp_path / "data"))
     threads = torch.get_num_threads()
     Fabric(accelerator="cpu", devices=1).launch(_train, root, str(tmp_path))
-    torch.set_num_threads(threads)
     strategy = DDPStrategy(start_method="spawn", process_group_backend="gloo")
     Fabric(accelerator="cpu", devices=2, strategy=strategy).launch(_train, root, str(tmp_path))
-    one, first, second = (torch.load(tmp_path / f"{name}.pth") for name in ("1_0", "2_0", "2_1"))
-    together = torch.cat([first["windows"], second["windows"]]).sort().values
-    assert torch.equal(together, one["windows"].sort().values) and len(together) == STEPS * BATCH
+    Fabric(accelerator="cpu", devices=1).launch(_train, root, str(tmp_path), resumed=True)
+    torch.set_num_threads(threads)
+    names = ("1_0", "2_0", "2_1", "1_0_resumed")
+    one, first, second, resumed = (torch.load(tmp_path / f"{name}.pth") for name in names)
+    assert len(one["windows"]) == 2 * STEPS and one["windows"][0].shape == (3, BATCH)
+    for step in range(STEPS):  # item numbers, recordings, times
+        together = torch.cat([first["windows"][step], second["windows"][step]], dim=1)
+        assert torch.equal(together[:, together[0].argsort()], one["windows"][step])
+    assert len(resumed["windows"]) == STEPS
+    for step, windows in enumerate(resumed["windows"]):
+        assert torch.equal(windows, one["windows"][STEPS + step])
     for name, value in one["gradients"].items():
         assert torch.equal(first["gradients"][name], second["gradients"][name]), name
         torch.testing.assert_close(first["gradients"][name], value, rtol=1e-4, atol=1e-7)
@@ -79,9 +102,15 @@ def test_two_processes_train_as_one(tmp_path):
         assert torch.equal(value, second["weights"][name]), name
 
 
-def _machine(rank: int, port: int, *flags: str) -> subprocess.Popen:
+def _machine(rank: int, port: int, *flags: str, torchrun: bool = False) -> subprocess.Popen:
     """The command line on one of two machines, both of them this one."""
-    command = [sys.executable, "seld.py", "-train", "-val", "--device", "cpu", "--nodes", "2", *flags]
+    launcher: list[str] = []
+    if torchrun:
+        launcher = ["-m", "torch.distributed.run", "--nnodes", "2", "--nproc-per-node", "1"]
+        launcher += ["--node-rank", str(rank), "--master-addr", "127.0.0.1", "--master-port", str(port)]
+    else:
+        flags = ("--nodes", "2", *flags)
+    command = [sys.executable, *launcher, "seld.py", "-train", "-val", "--device", "cpu", *flags]
     # no path to ports or nodes of a cluster that this test itself may run on
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("SLURM_", "MASTER_"))}
     environment |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "NODE_RANK": str(rank)}
@@ -104,9 +133,10 @@ def _ended(process: subprocess.Popen) -> tuple[int, str, str]:
 
 @pytest.mark.slow
 def test_two_machines_train_into_one_run_and_one_that_dies_ends_the_other(tmp_path, capsys):
+    """Started by torchrun first, then without a launcher."""
     root, port = tiny_root(tmp_path / "data"), _free_port()
     flags = ["--data-root", str(root), "--no-video", "-i", "2", "-s", "1", "-b", "4"]
-    machines = [_machine(rank, port, *flags) for rank in (0, 1)]
+    machines = [_machine(rank, port, *flags, torchrun=True) for rank in (0, 1)]
     (status, out, err), (other, out_other, err_other) = map(_ended, machines)
     assert (status, other) == (0, 0), err + err_other
     (run_dir,) = (root / "model_monitor").iterdir()
@@ -147,7 +177,12 @@ def test_several_machines_must_know_the_first_one(tmp_path, capsys, monkeypatch)
     assert "--nodes 2: set MASTER_ADDR, MASTER_PORT, NODE_RANK on each machine" in capsys.readouterr().err
 
 
-def test_torchrun_says_how_many_there_are(monkeypatch):
+def test_launchers_say_how_many_there_are(monkeypatch):
+    for name in ("TORCHELASTIC_RUN_ID", "SLURM_NTASKS"):
+        monkeypatch.delenv(name, raising=False)
+    assert launcher() is None
+    monkeypatch.setenv("SLURM_NTASKS", "2")
+    assert launcher() == "srun" and launched_by_others(1, 2) == (1, 2)
     for name, value in {"TORCHELASTIC_RUN_ID": "x", "LOCAL_WORLD_SIZE": "4", "GROUP_WORLD_SIZE": "2"}.items():
         monkeypatch.setenv(name, value)
-    assert launched_by_others(1, 1) == (4, 2)
+    assert launcher() == "torchrun" and launched_by_others(1, 1) == (4, 2)

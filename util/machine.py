@@ -44,6 +44,13 @@ def make_fabric(accelerator: str, devices: int, precision: str, *, training: boo
     return launched(kind, devices, nodes, bfloat16=precision == "bf16")
 
 
+def launcher() -> str | None:
+    """The command that has started this process beside others; None: there is none."""
+    if "TORCHELASTIC_RUN_ID" in os.environ:
+        return "torchrun"
+    return "srun" if "SLURM_NTASKS" in os.environ else None
+
+
 def launched_by_others(devices: int, nodes: int) -> tuple[int, int]:
     """(processes on this machine, machines): as the flags say, or as the launcher that started this process does.
 
@@ -52,9 +59,9 @@ def launched_by_others(devices: int, nodes: int) -> tuple[int, int]:
     InputError : several machines, and nothing says where the first one is
     """
     environment = os.environ
-    if "TORCHELASTIC_RUN_ID" in environment:
+    if launcher() == "torchrun":
         return int(environment["LOCAL_WORLD_SIZE"]), int(environment["GROUP_WORLD_SIZE"])
-    if nodes > 1 and "SLURM_NTASKS" not in environment:
+    if nodes > 1 and launcher() is None:
         missing = [name for name in ("MASTER_ADDR", "MASTER_PORT", "NODE_RANK") if name not in environment]
         if missing:
             rule = f"set {', '.join(missing)} on each machine (address and free port of the first one; 0, 1, ...)"

@@ -80,5 +80,5 @@ def code_archive() -> bytes:
                 continue
             entry = zipfile.ZipInfo(path.relative_to(_ROOT).as_posix())  # without the time
             entry.compress_type = zipfile.ZIP_DEFLATED
-            archive.writestr(entry, path.read_bytes())
+            archive.writestr(entry, path.read_bytes(), compresslevel=1)
     return content.getvalue()
