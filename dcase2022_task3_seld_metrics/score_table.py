@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 _WORDS = {"°": "degrees", "%": "%"}  # units on axes
@@ -106,3 +107,13 @@ SCORES = {
 SCORES_BY_KEY = {score.key: score for score in SCORES.values()}
 ANGLES = tuple(score.name for score in SCORES.values() if score.unit == "°")
 JOINT_SCORES = ("F", "ER", "LE", "LR", "SELD")  # of the editions that score detection and direction jointly
+
+
+def in_order(names: Iterable[str]) -> tuple[str, ...]:
+    """Names of scores as pages show them: F first, the others as in the table.
+
+    >>> in_order({"SELD", "LE", "F", "LR", "ER"}) == JOINT_SCORES
+    True
+    """
+    found = set(names)
+    return tuple(sorted(found, key=lambda name: (name != "F", list(SCORES).index(name))))

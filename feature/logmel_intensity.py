@@ -129,7 +129,7 @@ class LogmelIntensity(SpectralFeature):
         along = [real[:, 0] * real[:, axis] + imaginary[:, 0] * imaginary[:, axis] for axis in self.axes]
         intensity = torch.stack(along, dim=1)
         if self.energy:
-            norm = power[:, 1:].sum(dim=1, keepdim=True) / 3 + power[:, :1]
+            norm = power[:, :1] * self.energy[0] + power[:, 1:].sum(dim=1, keepdim=True) * self.energy[1]
         else:
             norm = intensity.square().sum(dim=1, keepdim=True).sqrt()
         intensity = (intensity / (norm + self.eps)) @ self.mel_weights

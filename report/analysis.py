@@ -15,7 +15,7 @@ from scipy.optimize import linear_sum_assignment
 
 from dcase2022_task3_seld_metrics import Comparison, Result, score
 from dcase2022_task3_seld_metrics.editions import DEFAULT, EDITIONS
-from dcase2022_task3_seld_metrics.score_table import JOINT_SCORES
+from dcase2022_task3_seld_metrics.score_table import in_order
 from output_format.candidates import Candidates, merge
 from output_format.contract import OneTask
 from output_format.formats import OUTPUT_FORMATS
@@ -23,6 +23,7 @@ from output_format.multi_accdoa import LABEL_FRAME_S
 from report.matching import match
 from util.angles import angle_between_deg, degrees_from_direction, direction_from_degrees
 from util.audio import audio_info, read_audio
+from util.dialects import as_written, dialect_named
 from util.errors import InputError
 from util.events import EventTable
 from util.files import read_json
@@ -87,14 +88,23 @@ class EvaluatedRun:
 
         An average that the edition has not is its own: those of 2020 and 2021 have but one.
 
-        Editions that know no scores of classes (2018, 2019), and those with distances, which floors and ceilings have
-        not, are shown by the joint metrics of 2023.
+        Editions that know no scores of classes (2018, 2019), and those with distances where the labels or the network
+        have none, are shown by the joint metrics of 2023.
         """
         about = self.clips[0].description
         edition, average = (about.get(name) or self.args.get(name) for name in ("edition", "average"))
         known = EDITIONS.get(str(edition))
-        row = known if known is not None and known.has_classes and not known.distance else EDITIONS[DEFAULT]
+        fits = known is not None and known.has_classes and (not known.distance or self._has_distances)
+        row = known if known is not None and fits else EDITIONS[DEFAULT]
         return row.name, str(average) if average in row.averages else row.averages[0]
+
+    @property
+    def _has_distances(self) -> bool:
+        """Whether every event has one, of the labels and of the network."""
+        return all(
+            clip.candidates.distance_m is not None and not np.isnan(clip.reference.distance_m).any()
+            for clip in self.clips
+        )
 
     def score(self, estimate: Callable[[ClipResult], EventTable] | None = None) -> Result:
         """Official scores of the clips, of the run's own events or of those that `estimate` gives."""
@@ -107,6 +117,11 @@ class EvaluatedRun:
     def result(self) -> Result:
         """Official scores of the run's own events."""
         return self.score()
+
+    @property
+    def scores(self) -> tuple[str, ...]:
+        """Names of the scores of its edition, as pages show them."""
+        return in_order(self.result.overall)
 
 
 def load_evaluation(path: Path, *, name: str | None = None, only: str | None = None) -> EvaluatedRun:
@@ -191,6 +206,9 @@ def load_clip(raw: Path) -> ClipResult:
         thresholds = np.asarray(about["thresholds"], dtype=np.float64)
         candidates = output_format.candidates(np.load(raw, allow_pickle=False), frame_s=LABEL_FRAME_S)
         estimated = merge(candidates, thresholds, float(about["unification_deg"]))
+        edition = EDITIONS.get(str(about.get("edition")))
+        if edition is not None and edition.distance and edition.dialect is not None:
+            estimated = as_written(estimated, dialect_named(edition.dialect))  # what is scored: whole numbers in 2025
     except (KeyError, TypeError, ValueError, EOFError, OSError) as error:
         raise InputError(f"is no raw output that its json describes ({error})", path=raw) from None
     reference = EventTable.make(frame_s=candidates.frame_s)
@@ -247,28 +265,27 @@ def paired(first: Result, second: Result) -> Comparison:
 
 def bounds(evaluation: EvaluatedRun) -> list[tuple[str, str, Result]]:
     """Scores that say what the run's scores are worth: (name, explanation, result), floors before ceilings."""
+    in_front = _Usual.of(evaluation)
     rows = [
         (
             "class prior",
-            "the most frequent classes, always, in front: hears nothing (chosen on these labels)",
-            _always_the_same(evaluation),
+            "the most frequent classes, always in front at the median distance: hears nothing (chosen on these labels)",
+            _always_the_same(evaluation, in_front),
         ),
         (
             "constant front",
-            "every event detected, always in front: knows no direction",
-            lambda clip: clip.reference.replace(
-                azimuth_deg=np.zeros(len(clip.reference)), elevation_deg=np.zeros(len(clip.reference))
-            ),
+            "every event detected, always in front, at the median distance: knows no place",
+            lambda clip: in_front.at(clip.reference, np.zeros((len(clip.reference), 2))),
         ),
         (
             "intensity direction, true activity",
             "every event detected, at the direction of the sound intensity: no learning (FOA only)",
-            _intensity if all(_is_foa(clip) for clip in evaluation.clips) else None,
+            partial(_intensity, usual=in_front) if all(_is_foa(clip) for clip in evaluation.clips) else None,
         ),
         (
             "true activity, predicted direction",
             "every event detected, where the network points: ceiling of detection",
-            _true_activity,
+            partial(_true_activity, usual=in_front),
         ),
         (
             "predicted activity, true direction",
@@ -279,7 +296,38 @@ def bounds(evaluation: EvaluatedRun) -> list[tuple[str, str, Result]]:
     return [(name, text, evaluation.score(rule)) for name, text, rule in rows if rule is not None]
 
 
-def _always_the_same(evaluation: EvaluatedRun) -> Callable[[ClipResult], EventTable]:
+@dataclass(frozen=True)
+class _Usual:
+    """What the labels mostly say beside the direction.
+
+    Attributes
+    ----------
+    distance_m : median; NaN where they have none
+    onscreen : 1 where most events are on the screen, else 0; NaN where they do not say
+    """
+
+    distance_m: float
+    onscreen: float
+
+    @classmethod
+    def of(cls, evaluation: EvaluatedRun) -> _Usual:
+        """Of all labels of an evaluation."""
+        distance, onscreen = (
+            np.concatenate([getattr(clip.reference, name) for clip in evaluation.clips])
+            for name in ("distance_m", "onscreen")
+        )
+        known = [column[np.isfinite(column)] for column in (distance, onscreen)]
+        middle = [float(np.median(column)) if len(column) else math.nan for column in known]
+        return cls(middle[0], middle[1] if math.isnan(middle[1]) else float(middle[1] > 0.5))
+
+    def at(self, table: EventTable, directions_deg: np.ndarray) -> EventTable:
+        """The events of a table at other directions (n, 2), as far away and as visible as most are."""
+        azimuth_deg, elevation_deg = directions_deg.T
+        others = {name: np.full(len(table), getattr(self, name)) for name in ("distance_m", "onscreen")}
+        return table.replace(azimuth_deg=azimuth_deg, elevation_deg=elevation_deg, **others)
+
+
+def _always_the_same(evaluation: EvaluatedRun, usual: _Usual) -> Callable[[ClipResult], EventTable]:
     count = np.zeros(len(evaluation.classes))
     frames = 0
     for clip in evaluation.clips:
@@ -291,11 +339,9 @@ def _always_the_same(evaluation: EvaluatedRun) -> Callable[[ClipResult], EventTa
     def rule(clip: ClipResult) -> EventTable:
         length = int(clip.reference.frame.max(initial=-1)) + 1
         frame = np.repeat(np.arange(length), len(chosen))
-        zeros = np.zeros(len(frame))
         index = np.tile(chosen, length)
-        return EventTable.make(
-            frame=frame, class_index=index, azimuth_deg=zeros, elevation_deg=zeros, frame_s=clip.reference.frame_s
-        )
+        table = EventTable.make(frame=frame, class_index=index, frame_s=clip.reference.frame_s)
+        return usual.at(table, np.zeros((len(frame), 2)))
 
     return rule
 
@@ -305,7 +351,7 @@ def _is_foa(clip: ClipResult) -> bool:
     return audio is not None and clip.array is not None and clip.array.kind == "ambisonics"
 
 
-def _intensity(clip: ClipResult) -> EventTable:
+def _intensity(clip: ClipResult, usual: _Usual) -> EventTable:
     """The labels' activity at the direction of the active intensity of each frame, 100 Hz to 5 kHz."""
     table, audio = clip.reference, clip.path("recording")
     if not len(table) or audio is None:
@@ -320,14 +366,18 @@ def _intensity(clip: ClipResult) -> EventTable:
     hertz = np.fft.rfftfreq(hop, 1 / rate)
     w, y, z, x = spectrum[..., (hertz > 100) & (hertz < 5000)]
     intensity = np.stack([np.sum((np.conj(w) * axis).real, axis=-1) for axis in (x, y, z)], axis=-1)
-    azimuth_deg, elevation_deg = degrees_from_direction(intensity)
-    return table.replace(azimuth_deg=azimuth_deg[table.frame], elevation_deg=elevation_deg[table.frame])
+    return usual.at(table, np.stack(degrees_from_direction(intensity), axis=-1)[table.frame])
 
 
-def _true_activity(clip: ClipResult) -> EventTable:
-    """Each label at the direction of the network's track for it: tracks are assigned to labels, strongest first."""
-    table, candidates = clip.reference, clip.candidates
-    azimuth_deg, elevation_deg = np.zeros(len(table)), np.zeros(len(table))
+def _true_activity(clip: ClipResult, usual: _Usual) -> EventTable:
+    """Each label at the place of the network's track for it: tracks are assigned to labels, strongest first."""
+    candidates = clip.candidates
+    table = usual.at(clip.reference, np.zeros((len(clip.reference), 2)))
+    found = {
+        name: getattr(table, name).copy()
+        for name in ("azimuth_deg", "elevation_deg", "distance_m", "onscreen")
+        if getattr(candidates, name) is not None
+    }
     inside = table.frame < len(candidates.activity)
     order = np.lexsort((table.class_index, table.frame))
     keys = table.frame[order] * len(clip.description["classes"]) + table.class_index[order]
@@ -337,20 +387,20 @@ def _true_activity(clip: ClipResult) -> EventTable:
         cell = table.frame[rows[0]], table.class_index[rows[0]]
         strongest = np.argsort(-candidates.activity[cell], kind="stable")
         picked = np.resize(strongest[: len(rows)], len(rows))
-        azimuth_deg[rows], elevation_deg[rows] = (
-            candidates.azimuth_deg[cell][picked],
-            candidates.elevation_deg[cell][picked],
-        )
-    return table.replace(azimuth_deg=azimuth_deg, elevation_deg=elevation_deg)
+        for name, column in found.items():
+            column[rows] = getattr(candidates, name)[cell][picked]
+    if "onscreen" in found:
+        found["onscreen"] = (found["onscreen"] > 0.5).astype(np.float64)
+    return table.replace(**found)
 
 
 def _true_direction(clip: ClipResult) -> EventTable:
     table, found = clip.estimated, match(clip.reference, clip.estimated).estimated
-    azimuth_deg, elevation_deg = table.azimuth_deg.copy(), table.elevation_deg.copy()
-    matched = found >= 0
-    azimuth_deg[matched] = clip.reference.azimuth_deg[found[matched]]
-    elevation_deg[matched] = clip.reference.elevation_deg[found[matched]]
-    return table.replace(azimuth_deg=azimuth_deg, elevation_deg=elevation_deg)
+    matched, columns = found >= 0, {}
+    for name in ("azimuth_deg", "elevation_deg", "distance_m", "onscreen"):
+        columns[name] = getattr(table, name).copy()
+        columns[name][matched] = getattr(clip.reference, name)[found[matched]]
+    return table.replace(**columns)
 
 
 # ---- where the errors are --------------------------------------------------------------------------------------------
@@ -487,12 +537,12 @@ def _table_of(tables: Mapping[str, EventTable], clip: ClipResult) -> EventTable:
 
 def by_threshold(evaluation: EvaluatedRun, thresholds: Sequence[float]) -> dict[str, np.ndarray]:
     """Scores with one threshold for all classes: score -> (thresholds,), and "precision", "recall" of frame rows."""
-    out: dict[str, list[float]] = {name: [] for name in (*JOINT_SCORES, "precision", "recall")}
+    out: dict[str, list[float]] = {name: [] for name in (*evaluation.scores, "precision", "recall")}
     for threshold in thresholds:
         common, limit_deg = np.array(threshold), evaluation.unification_deg
         tables = {clip.name: merge(clip.candidates, common, limit_deg) for clip in evaluation.clips}
         result = evaluation.score(partial(_table_of, tables))
-        for name in JOINT_SCORES:
+        for name in evaluation.scores:
             out[name].append(float(result.overall[name]))
         correct = predicted = expected = 0
         for clip in evaluation.clips:

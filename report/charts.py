@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from dcase2022_task3_seld_metrics import Result
-from dcase2022_task3_seld_metrics.score_table import JOINT_SCORES, SCORES
+from dcase2022_task3_seld_metrics.score_table import SCORES
 from report.analysis import Binned
 
 RUN_COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#332288", "#999933")
@@ -51,15 +51,17 @@ def _numbered(name: str, index: int) -> str:
     return name if index == 0 else f"{name}{index + 1}"
 
 
-def score_figure(runs: Sequence[tuple[str, Result]], bounds: Sequence[tuple[str, Result]]) -> Figure:
+def score_figure(
+    runs: Sequence[tuple[str, Result]], bounds: Sequence[tuple[str, Result]], scores: Sequence[str]
+) -> Figure:
     """One panel per score: the runs with their intervals, floors and ceilings in grey, on common rows."""
     rows = [*(name for name, _ in runs), *(name for name, _ in bounds)]
     data, layout = (
         [],
         _layout(height=90 + 34 * len(rows), showlegend=False, margin={"l": 10, "r": 16, "t": 10, "b": 56}),
     )
-    width, gap = 1 / len(JOINT_SCORES), 0.028
-    for panel, score in enumerate(JOINT_SCORES):
+    width, gap = 1 / len(scores), 0.028
+    for panel, score in enumerate(scores):
         one = SCORES[score]
         title, factor = one.axis(_WITHIN), one.factor
         x, y = _numbered("x", panel), "y"
@@ -77,7 +79,7 @@ def score_figure(runs: Sequence[tuple[str, Result]], bounds: Sequence[tuple[str,
                 {
                     "type": "scatter",
                     "mode": "markers",
-                    "x": [value],
+                    "x": _plain([value]),
                     "y": [name],
                     "xaxis": x,
                     "yaxis": y,
@@ -107,13 +109,17 @@ def score_figure(runs: Sequence[tuple[str, Result]], bounds: Sequence[tuple[str,
 
 
 def class_figure(runs: Sequence[tuple[str, Result]], classes: Sequence[str]) -> Figure:
-    """F, recall and localisation error per class, one bar per run, with intervals; absent classes in brackets."""
+    """F and two more scores per class, one bar per run, with intervals; absent classes in brackets."""
     occurs = np.any([result.occurs for _, result in runs], axis=0)
     names = [name if there else f"({name})" for name, there in zip(classes, occurs)]
     data, layout = [], _layout(height=640, margin={"l": 60, "r": 20, "t": 40, "b": 110})
-    for panel, score in enumerate(("F", "LR", "LE")):
+    joint = all("LE" in result.overall for _, result in runs)
+    panels = ("F", "LR", "LE") if joint else ("F", "AngE", "RelDistE")
+    for panel, score in enumerate(panels):
         title, factor = SCORES[score].axis(_WITHIN), SCORES[score].factor
         for index, (name, result) in enumerate(runs):
+            if score not in result.classwise:
+                continue
             values = factor * np.asarray(result.classwise[score], dtype=np.float64)
             shown = np.where(occurs, values, np.nan)
             if score == "LE":  # 180 degrees stands for 'nothing matched' and would hide the others
@@ -144,7 +150,7 @@ def class_figure(runs: Sequence[tuple[str, Result]], classes: Sequence[str]) -> 
                 }
             data.append(bar)
         low, high = 1 - (panel + 1) / 3 + 0.02, 1 - panel / 3 - 0.02
-        limit = [0, 105] if score != "LE" else None
+        limit = [0, 105] if SCORES[score].unit == "%" else None
         layout[_numbered("yaxis", panel)] = _axis(
             title.replace(" / ", "<br>/ "),
             domain=[low, high],
@@ -255,12 +261,16 @@ def place_figure(runs: Sequence[tuple[str, dict[str, Binned]]]) -> Figure:
 
 
 def threshold_figure(runs: Sequence[tuple[str, dict[str, np.ndarray], float]], thresholds: Sequence[float]) -> Figure:
-    """F, recall of localisation and SELD error against one common threshold; precision against recall beside it."""
+    """F and two more scores against one common threshold; precision against recall beside it."""
     data, layout = [], _layout(height=400)
-    panels = [(name, SCORES[name].factor, SCORES[name].axis(_WITHIN)) for name in ("F", "LR", "SELD")]
+    joint = all("LE" in curves for _, curves, _ in runs)
+    scores = ("F", "LR", "SELD") if joint else ("F", "AngE", "RelDistE")
+    panels = [(name, SCORES[name].factor, SCORES[name].axis(_WITHIN)) for name in scores]
     shapes = []
     for panel, (score, factor, title) in enumerate(panels):
         for index, (name, curves, used) in enumerate(runs):
+            if score not in curves:
+                continue
             colour = RUN_COLOURS[index % len(RUN_COLOURS)]
             data.append(
                 {

@@ -16,7 +16,7 @@ from tqdm import tqdm
 from dcase2022_task3_seld_metrics import Result
 from dcase2022_task3_seld_metrics.editions import EDITIONS
 from dcase2022_task3_seld_metrics.jackknife import Interval
-from dcase2022_task3_seld_metrics.score_table import JOINT_SCORES, SCORES
+from dcase2022_task3_seld_metrics.score_table import SCORES, in_order
 from report import charts
 from report.analysis import (
     ClipResult,
@@ -36,7 +36,6 @@ from util.files import write_text
 
 _TEMPLATES = Path(__file__).parent
 THRESHOLDS = tuple(round(0.05 * step, 2) for step in range(1, 20))
-_TITLES = {name: SCORES[name].title("20°") for name in JOINT_SCORES}
 _BOXES = {  # by --boxes of the evaluation
     "empty": "the same network that sees nobody: what the sound alone gives it",
     "other": "the same network that sees the people of another recording",
@@ -46,13 +45,17 @@ _BOXES = {  # by --boxes of the evaluation
 
 @dataclass(frozen=True)
 class ClipRow:
-    """One line of the table of clips; `frame_f` counts frame rows over all classes, as the player does."""
+    """One line of the table of clips.
+
+    `frame_f` counts frame rows over all classes, as the player does; `official` is the score that the edition chooses
+    a model by, of the recording alone.
+    """
 
     clip: ClipResult
     frame_f: float
     angle_deg: float
     detected: float
-    seld: float
+    official: float
 
 
 def write_report(
@@ -89,7 +92,8 @@ def write_report(
     ]
     steps.update()
     below = [(name, result) for name, _, result in [*variants, *floors]]
-    figures["scores"] = charts.score_figure(named, below)
+    scores = in_order(set(first.scores).intersection(*(one.scores for one in evaluations)))
+    figures["scores"] = charts.score_figure(named, below, scores)
     figures["classes"] = charts.class_figure(named, first.classes)
     steps.update()
     places = [(one.name, errors_by_place(one)) for one in evaluations]
@@ -104,13 +108,13 @@ def write_report(
 
     body = [
         _header(evaluations),
-        _score_section(named, variants, floors),
-        _paired_section(evaluations) if len(evaluations) > 1 else "",
+        _score_section(named, variants, floors, scores),
+        _paired_section(evaluations, scores) if len(evaluations) > 1 else "",
         _figure_section(
             "classes",
             "Class by class",
             "Bars: scores of each class; lines: 95 % jackknife intervals over recordings. Classes in brackets do not "
-            "occur in the reference; the localisation error is shown where something of the class was matched.",
+            "occur in the reference; errors of the place are shown where something of the class was matched.",
         ),
         _confusion_section(evaluations),
         _figure_section(
@@ -226,16 +230,17 @@ def _score_section(
     named: Sequence[tuple[str, Result]],
     variants: Sequence[tuple[str, str, Result]],
     floors: Sequence[tuple[str, str, Result]],
+    scores: Sequence[str],
 ) -> str:
-    cards = []
-    for score in JOINT_SCORES:
+    cards, titles = [], {score: _title(score, named[0][1]) for score in scores}
+    for score in scores:
         values = "".join(
             f'<div class="value">{_dot(index)}<b data-score="{score}" data-run="{index}">'
             f"{_number(score, float(result.overall[score]))}</b><span>{_interval(score, result)}</span></div>"
             for index, (_, result) in enumerate(named)
         )
-        cards.append(f'<div class="card"><div class="what">{_TITLES[score]}</div>{values}</div>')
-    header = "".join(f'<th class="number">{_TITLES[score]}</th>' for score in JOINT_SCORES)
+        cards.append(f'<div class="card"><div class="what">{titles[score]}</div>{values}</div>')
+    header = "".join(f'<th class="number">{title}</th>' for title in titles.values())
     rows = []
     every = [(name, "", result, "") for name, result in named]
     every += [(name, text, result, "bound") for name, text, result in [*variants, *floors]]
@@ -243,7 +248,7 @@ def _score_section(
         cells = "".join(
             f'<td class="number">{_number(score, float(result.overall[score]))}'
             f"<br><small>{_number(score, float(result.occurring.get(score, np.nan)))}</small></td>"
-            for score in JOINT_SCORES
+            for score in scores
         )
         explained = f"<br><small>{html.escape(text)}</small>" if text else ""
         rows.append(f'<tr class="{kind}"><td>{html.escape(name)}{explained}</td>{cells}</tr>')
@@ -257,23 +262,29 @@ def _score_section(
     )
 
 
-def _paired_section(evaluations: Sequence[EvaluatedRun]) -> str:
+def _title(score: str, result: Result) -> str:
+    """The label of a score; of distances with the unit of the edition."""
+    unit = {"DistE": {1.0: " / m", 0.01: " / cm"}[result.settings.edition.distance_unit_m]}.get(score, "")
+    return SCORES[score].title("20°") + unit
+
+
+def _paired_section(evaluations: Sequence[EvaluatedRun], scores: Sequence[str]) -> str:
     first = evaluations[0]
-    header = "".join(f'<th class="number">{_TITLES[score]}</th>' for score in JOINT_SCORES)
+    header = "".join(f'<th class="number">{_title(score, first.result)}</th>' for score in scores)
     rows = []
     for index, one in enumerate(evaluations[1:], start=1):
         name = f"{_dot(index)} {html.escape(one.name)}"
         try:
             comparison = paired(first.result, one.result)
         except InputError as error:
-            rows.append(f"<tr><td>{name}</td><td colspan='5'>{html.escape(error.rule)}</td></tr>")
+            rows.append(f"<tr><td>{name}</td><td colspan='{len(scores)}'>{html.escape(error.rule)}</td></tr>")
             continue
         common = len(comparison.first.files)
         kinds = [(f"{common} common recordings", comparison.by_recording)]
         if comparison.groups:
             kinds.append((f"{len(comparison.groups)} rooms", comparison.by_group))
         for text, intervals in kinds:
-            cells = "".join(_difference_cell(score, intervals[score]) for score in JOINT_SCORES)
+            cells = "".join(_difference_cell(score, intervals[score]) for score in scores)
             rows.append(f"<tr><td>{name}<br><small>by {text}</small></td>{cells}</tr>")
     return (
         f'<section id="s-paired"><h2>Differences from {html.escape(first.name)}</h2><p class="about">On the recordings '
@@ -330,7 +341,7 @@ def clip_rows(evaluation: EvaluatedRun) -> list[ClipRow]:
                 2 * correct / size if size else np.nan,
                 float(np.nanmean(found.angle_deg)) if paired else np.nan,
                 paired / len(clip.reference) if len(clip.reference) else np.nan,
-                float(evaluation.result.per_file[clip.name].overall["SELD"]),
+                float(evaluation.result.per_file[clip.name].overall[EDITIONS[evaluation.edition[0]].best]),
             )
         )
     return sorted(rows, key=lambda row: (np.isnan(row.frame_f), -row.frame_f))
@@ -339,7 +350,9 @@ def clip_rows(evaluation: EvaluatedRun) -> list[ClipRow]:
 def _clip_section(path: Path, evaluations: Sequence[EvaluatedRun], players: int, steps: Any) -> str:
     folder = path.with_name(f"{path.stem}_players")
     tables = []
-    header = "".join(f'<th class="number">{name}</th>' for name in ("frame F", "mean angle", "detected", "SELD error"))
+    best = SCORES[EDITIONS[evaluations[0].edition[0]].best]
+    heads = ("frame F", "mean angle", "detected", f"official {best.label}")
+    header = "".join(f'<th class="number">{name}</th>' for name in heads)
     for index, one in enumerate(evaluations):
         rows = clip_rows(one)
         chosen = {row.clip.name for row in [*rows[:players], *(rows[-players:] if players else [])]}
@@ -351,7 +364,8 @@ def _clip_section(path: Path, evaluations: Sequence[EvaluatedRun], players: int,
                 write_clip_player(player, row.clip, evaluation=one)
                 name = f'<a href="{html.escape(folder.name)}/{html.escape(player.name)}">{name} ▸</a>'
             steps.update()
-            values = (f"{row.frame_f:.2f}", f"{row.angle_deg:.1f}°", f"{100 * row.detected:.0f} %", f"{row.seld:.3f}")
+            shown = f"{row.frame_f:.2f}", f"{row.angle_deg:.1f}°", f"{100 * row.detected:.0f} %"
+            values = (*shown, _number(best.name, row.official))
             lines.append(f"<tr><td>{name}</td>{''.join(f'<td class=number>{value}</td>' for value in values)}</tr>")
         tables.append(
             f'<div class="scroll"><table><thead><tr><th>{_dot(index)} {html.escape(one.name)}</th>{header}</tr>'
@@ -359,7 +373,7 @@ def _clip_section(path: Path, evaluations: Sequence[EvaluatedRun], players: int,
         )
     return (
         '<section id="s-clips"><h2>Recordings, best first</h2><p class="about">Frame F: single frames over all classes '
-        "within 20°, as in the player; SELD error: the official one of the recording alone. ▸ opens a player "
+        "within 20°, as in the player; official: the score of the edition of the recording alone. ▸ opens a player "
         f'({players} best and worst of each run).</p><div class="{"pair" if len(evaluations) > 1 else ""}">'
         f"{''.join(tables)}</div></section>"
     )

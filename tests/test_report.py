@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from dcase2022_task3_seld_metrics import compare, score
+from output_format.multi_accdoa import MultiAccdoa
 from report.__main__ import main
 from report.analysis import (
     bounds,
@@ -34,6 +35,7 @@ from tests.report_material import CLASSES, DURATION_S, RATE_HZ, make_clip, make_
 from util.angles import direction_from_degrees
 from util.camera import Equirectangular
 from util.cli import run_main
+from util.dialects import write_events
 from util.errors import InputError
 from util.video import read_frames, video_info
 
@@ -251,3 +253,71 @@ def test_report_of_one_run_without_sound(tmp_path):
     for file in (*tmp_path.rglob("*.wav"), *tmp_path.rglob("*.mp4")):
         file.unlink()
     assert write_report(tmp_path / "report.html", [load_evaluation(run)], players=1, progress=False) > 4e6
+
+
+def with_distances(run: Path, edition: str, elements: tuple[str, ...]) -> Path:
+    """A run of `make_run` as one of a later edition: raw output at the label's frames, a distance of 1.6 m everywhere.
+
+    Labels have 1, 2, 3 and 4 m. Of stereo, azimuths are folded to the front, and what is to the right is on the screen.
+    """
+    for file in run.glob("raw_*/*.json"):
+        about = json.loads(file.read_text())
+        raw = np.load(file.with_suffix(".npy"))[..., ::10]  # x, y, z
+        more = {"distance": np.full_like(raw[:, 0], 1.6), "onscreen": (raw[:, 1] < 0).astype(np.float32)}
+        made = np.stack([more[name] if name in more else raw[:, "xyz".index(name)] for name in elements], axis=1)
+        np.save(file.with_suffix(".npy"), made)
+        about |= MultiAccdoa(4, frame_s=0.1, elements=elements).description()
+        about |= {"edition": edition, "average": "macro", "array": None}
+        if edition == "2025":
+            table = make_reference()
+            azimuth_deg = np.rint(np.degrees(np.arcsin(np.sin(np.radians(table.azimuth_deg)))))
+            onscreen = (azimuth_deg < 0).astype(float)
+            far = table.replace(azimuth_deg=azimuth_deg, distance_m=1.0 + table.source, onscreen=onscreen)
+            labels = Path(about["labels"]).with_name("stereo.csv")
+            write_events(labels, far, "dcase2025")
+            about |= {"labels": str(labels), "label_dialect": "dcase2025"}
+        file.write_text(json.dumps(about))
+    return run
+
+
+@pytest.mark.parametrize(
+    ("edition", "elements", "shown"),
+    [
+        ("2024", ("x", "y", "z", "distance"), ("F", "ER", "AngE", "DistE", "RelDistE", "LR", "SELD")),
+        ("2025", ("x", "y", "distance", "onscreen"), ("F", "AngE", "DistE", "RelDistE", "OnscreenAcc")),
+    ],
+)
+def test_editions_with_distances_have_their_own_scores(edition, elements, shown, tmp_path):
+    run = with_distances(make_run(tmp_path, "far", clips=2), edition, elements)
+    one = load_evaluation(run)
+    assert one.edition == (edition, "macro") and one.scores == shown
+    found = {name: result.overall for name, _, result in bounds(one)}
+    assert set(found) == {
+        "class prior",
+        "constant front",
+        "true activity, predicted direction",
+        "predicted activity, true direction",
+    }
+    # 1.6 m where it is 1, 2, 3 m (walker, first and second speaker), 4 m (door): by classes 0.6, about 0.3, 0.6
+    relative = found["true activity, predicted direction"]["RelDistE"]
+    assert 0.3 < relative < 0.6
+    true = found["predicted activity, true direction"]
+    assert true["F"] > one.result.overall["F"] and true["RelDistE"] == 0 and true["AngE"] < 0.01
+    middle = np.median(np.concatenate([clip.reference.distance_m for clip in one.clips]))
+    assert middle == 2.0 and found["constant front"]["DistE"] == pytest.approx(
+        np.mean([1, (55 * 0 + 15 * 1) / 70, 2]) * (1 if edition == "2024" else 100), rel=0.01
+    )
+    out = tmp_path / "report.html"
+    write_report(out, [one], players=1, progress=False)
+    page = out.read_text(encoding="utf-8")
+    assert f"Scores of DCASE {edition}" in page and ("onscreen accuracy" in page) == (edition == "2025")
+    assert f"distance error / {'m' if edition == '2024' else 'cm'}" in page
+    figures = json.loads(re.search(r'id="figures">(.*?)</script>', page, re.DOTALL)[1])
+    assert len([key for key in figures["scores"]["layout"] if key.startswith("xaxis")]) == len(shown)
+
+
+def test_labels_without_distances_are_shown_by_the_joint_scores(tmp_path):
+    run = with_distances(make_run(tmp_path, "far", clips=1), "2024", ("x", "y", "z", "distance"))
+    for labels in tmp_path.rglob("clip.csv"):
+        write_events(labels, make_reference(), "starss23")
+    assert load_evaluation(run).edition == ("2023", "macro")
