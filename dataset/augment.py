@@ -179,12 +179,21 @@ class ChannelSwap:
         self, waveform: np.ndarray, labels: list[ClipLabels], boxes: np.ndarray | None, number: int
     ) -> tuple[np.ndarray, list[ClipLabels], np.ndarray | None]:
         """Waveform (channels, samples), labels of the pieces and boxes (looks, 6, 4) of item `number`, swapped."""
-        drawn = int(draws.integers(self.seed, _SWAP_STREAM, number, len(self.swaps))[0])
+        drawn = self._drawn(number)
         swap, (source, sign) = self.swaps[drawn], self._channels[drawn]
         if swap == SWAPS[2]:
             return waveform, labels, boxes
         seen = None if boxes is None else np.stack([swap.boxes(look) for look in boxes])
         return waveform[source] * sign[:, None], [clip.turned(swap) for clip in labels], seen
+
+    def of_whole(self, numbers: np.ndarray, number: int) -> np.ndarray:
+        """What was found in whole recordings (frames, channels): of the channels as they are swapped for an item."""
+        source, _ = self._channels[self._drawn(number)]
+        return numbers[:, source]
+
+    def _drawn(self, number: int) -> int:
+        """Which swap item `number` gets."""
+        return int(draws.integers(self.seed, _SWAP_STREAM, number, len(self.swaps))[0])
 
 
 @dataclass(frozen=True)

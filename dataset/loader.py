@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -23,9 +23,20 @@ _WHOLE_FRAMES = 6000  # of a recording that are looked at together
 
 Encode = Callable[[Sequence[ClipLabels], Grid], Any]
 Add = Callable[[int], tuple[int, float] | None]
-Augment = Callable[
-    [np.ndarray, list[ClipLabels], np.ndarray | None, int], tuple[np.ndarray, list[ClipLabels], np.ndarray | None]
-]
+
+
+class Augment(Protocol):
+    """What is done to every item of a training, drawn from its number."""
+
+    def __call__(
+        self, waveform: np.ndarray, labels: list[Any], seen: np.ndarray | None, number: int
+    ) -> tuple[np.ndarray, list[Any], np.ndarray | None]:
+        """Waveform (channels, samples), labels of the pieces, visual input (looks, ...) or None: the same, changed."""
+        ...
+
+    def of_whole(self, numbers: np.ndarray, number: int) -> np.ndarray:
+        """What was found in the channels of whole recordings (frames, channels): of the changed channels."""
+        ...
 
 
 class OfWhole:
@@ -110,8 +121,7 @@ class Loader(Prefetching):
     ----------
     encode : (labels of the spans of the grid, grid) -> labels of the batch; `label_frame_s` is the grid's frame length
     batch_size : items per step of this process
-    augment : (waveform (channels, samples), labels of the pieces, visual input (looks, ...) or None, number of the
-        item) -> the first three, changed
+    augment : what is done to the items
     add : (number of an item) -> number of the item to add to it and its gain, or None; of plans whose items are single
         windows that begin with a label frame
     first_step, stop_step : steps of the first batch, and of the first one that is not made
@@ -195,7 +205,10 @@ class Loader(Prefetching):
         if frames is not None:
             batch["frames"] = torch.from_numpy(frames)
         if self.of_whole is not None:
-            batch["loudest"] = torch.from_numpy(self._loudest(items, self.of_whole))
+            loudest = self._loudest(items, self.of_whole)
+            if self.augment is not None:
+                loudest = np.stack([self.augment.of_whole(*one) for one in zip(loudest, numbers.tolist())])
+            batch["loudest"] = torch.from_numpy(loudest)
         if looks is not None:
             batch["visual"] = torch.from_numpy(np.stack(looks))
         if labels is not None and self.encode is not None:

@@ -133,8 +133,9 @@ class Plan:
         if self.visual_hop is None:
             return [(item.pieces[0].recording, np.array([self.time_s(item)]))]
         looks, done, hop_s = [], 0, self.framing.hop / self.framing.rate_hz
+        whole = max(self.item_frames(item) // self.visual_hop, 1) * self.visual_hop  # one look a frame of the output
         for piece in item.pieces:
-            end = self.item_frames(item) if piece is item.pieces[-1] else done + piece.frames
+            end = whole if piece is item.pieces[-1] else min(done + piece.frames, whole)
             frame = np.arange(-(-done // self.visual_hop) * self.visual_hop, end, self.visual_hop) - done
             looks.append((piece.recording, np.maximum(self.piece_time_s(piece) + frame * hop_s, 0.0)))
             done += piece.frames

@@ -40,6 +40,8 @@ def _add_choices(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--average", choices=("macro", "micro"), help="default: macro from 2022 on, micro before")
     layouts = ", ".join(LAYOUT_NAMES)
     parser.add_argument("--layout", default="auto", help=f"csv reader: {layouts}; auto converts what is clear")
+    unit = "of the predictions' distances, with layout auto [what a header says, else their size]"
+    parser.add_argument("--distance-unit", choices=("m", "cm"), help=unit)
     parser.add_argument("--coordinates", choices=("polar", "cartesian"), help="what is compared, 2020 to 2023")
     parser.add_argument("--classes", type=Path, metavar="FILE", help="class names, one per line")
     parser.add_argument("--class-count", type=int, help="number of classes (default: the edition's)")
@@ -64,6 +66,7 @@ def _options(chosen: argparse.Namespace) -> dict[str, Any]:
         "edition": chosen.edition,
         "average": chosen.average,
         "layout": chosen.layout,
+        "distance_unit": chosen.distance_unit,
         "coordinates": chosen.coordinates,
         "classes": None if chosen.classes is None else _class_names(chosen.classes),
         "class_count": chosen.class_count,

@@ -13,7 +13,7 @@ from dcase2022_task3_seld_metrics import layout2019
 from dcase2022_task3_seld_metrics.batch import Batch
 from dcase2022_task3_seld_metrics.checks import check_rows, matched_names
 from dcase2022_task3_seld_metrics.csvrows import Grammar, read_csv_rows
-from dcase2022_task3_seld_metrics.layouts import AUTO_FORMS, STEREO, CsvLayout, layout_for, read_side
+from dcase2022_task3_seld_metrics.layouts import AUTO_FORMS, STEREO, UNITS_M, CsvLayout, layout_for, read_side
 from dcase2022_task3_seld_metrics.notices import Notices
 from dcase2022_task3_seld_metrics.settings import ScoringSettings
 from util.errors import InputError
@@ -42,6 +42,7 @@ def read_folders(
     notices: Notices,
     skip_unmatched: bool = False,
     where: Where = HERE,
+    distance_unit: str | None = None,
 ) -> Folders:
     """Read the csv files of two folders.
 
@@ -50,6 +51,7 @@ def read_folders(
     reference : holds the csv files, or folders that hold them (the later one wins where a name comes twice)
     estimated : holds the csv files
     where : they are read; on a cluster messages have absolute paths
+    distance_unit : of the predictions, "m" or "cm", with layout auto; None: what their header or their size says
 
     Raises
     ------
@@ -61,6 +63,11 @@ def read_folders(
     if in_2019 != layout.startswith("m19") and not (in_2019 and layout == "auto"):
         raise InputError(f"layout {layout} does not fit edition {settings.edition.name}")
     chosen = None if in_2019 else layout_for(layout, settings)
+    if distance_unit is not None and (layout != "auto" or not settings.distance):
+        rule = f"layout {layout} has a unit of its own" if settings.distance else "distances are not compared"
+        raise InputError(f"--distance-unit {distance_unit}: {rule}")
+    if distance_unit not in (None, *UNITS_M):
+        raise InputError(f"--distance-unit {distance_unit}: must be {' or '.join(UNITS_M)}")
     references = find_csv(reference, notices, nested=True)
     predictions = find_csv(estimated, notices)
     if chosen is not None and chosen.prefixes:
@@ -76,7 +83,7 @@ def read_folders(
         words = {"reference": layout2019.HEADER, "prediction": layout2019.PREDICTION}
         batches, lines = [side[0] for side in sides], [side[1] for side in sides]
     else:
-        batches, lines, words = _read(paths, chosen, settings, notices, where)
+        batches, lines, words = _read(paths, chosen, settings, notices, where, distance_unit)
     for batch, line, some in zip(batches, lines, paths):
         check_rows(batch, settings, notices, [str(path) for path in some], line, "line", reference=some is paths[0])
     return Folders(names, batches[0], batches[1], unscored, words)
@@ -88,11 +95,13 @@ def _read(
     settings: ScoringSettings,
     notices: Notices,
     where: Where,
+    distance_unit: str | None,
 ) -> tuple[list[Batch], list[np.ndarray], dict[str, str]]:
     batches, lines, words = [], [], {}
     for side, some in zip(("reference", "prediction"), paths):
         rows = read_csv_rows(some, layout.grammar() if layout else _auto_grammar(settings), notices, where)
-        batch, words[side] = read_side(rows, layout, settings, notices, reference=side == "reference")
+        reference, unit = side == "reference", distance_unit if side == "prediction" else None
+        batch, words[side] = read_side(rows, layout, settings, notices, reference=reference, unit=unit)
         batches.append(batch)
         lines.append(rows.line)
     return batches, lines, words

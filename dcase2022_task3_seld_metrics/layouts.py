@@ -51,7 +51,7 @@ STEREO = Form("frame,class,source,azimuth,distance,onscreen", distance=1, stereo
 
 
 _FORMS = (POLAR_4, POLAR, POLAR_FAR, VECTOR, VECTOR_FAR, STEREO)
-_UNITS_M = {"m": 1.0, "cm": 0.01}
+UNITS_M = {"m": 1.0, "cm": 0.01}
 
 
 @dataclass(frozen=True)
@@ -107,6 +107,24 @@ LAYOUT_NAMES = ("auto", "m19", "m19-training", *LAYOUTS)
 AUTO_FORMS = {4: POLAR_4, 5: POLAR, 6: POLAR_FAR, 7: VECTOR_FAR}  # six columns are looked at more closely
 
 
+@dataclass(frozen=True)
+class Unit:
+    """The unit that distances of one side are read in.
+
+    Attributes
+    ----------
+    metres : of one unit
+    reason : where nothing but their size says it, in words
+    """
+
+    metres: float
+    reason: str = ""
+
+    def __str__(self) -> str:
+        name = {value: key for key, value in UNITS_M.items()}[self.metres]
+        return f"{name}{self.reason}"
+
+
 def layout_for(name: str, settings: ScoringSettings) -> CsvLayout | None:
     """The layout of that name; None for "auto".
 
@@ -126,14 +144,25 @@ def layout_for(name: str, settings: ScoringSettings) -> CsvLayout | None:
 
 
 def read_side(
-    rows: CsvRows, layout: CsvLayout | None, settings: ScoringSettings, notices: Notices, *, reference: bool
+    rows: CsvRows,
+    layout: CsvLayout | None,
+    settings: ScoringSettings,
+    notices: Notices,
+    *,
+    reference: bool,
+    unit: str | None = None,
 ) -> tuple[Batch, str]:
-    """Rows of references or predictions in the form the counting rules want, and what was understood, in words."""
+    """Rows of references or predictions in the form the counting rules want, and what was understood, in words.
+
+    Parameters
+    ----------
+    unit : of distances, "m" or "cm", where no official layout decides; None: what a header or their size says
+    """
     side = "references" if reference else "predictions"
     if layout is None:
-        forms, unit_m = _understand(rows, settings, side)
+        forms, understood = _understand(rows, settings, side, None if unit is None else UNITS_M[unit])
     else:
-        forms, unit_m = layout.forms, (0.01 if reference or layout.header == "always" else 1.0)
+        forms, understood = layout.forms, Unit(0.01 if reference or layout.header == "always" else 1.0)
         _refuse_unfit(rows, layout, settings, notices, reference)
     last_vector = np.isin(rows.last_width, [width for width, form in forms.items() if form.vector])
     by_width = is_vector = np.isin(rows.width, [width for width, form in forms.items() if form.vector])
@@ -142,7 +171,7 @@ def read_side(
         is_vector = last_vector[rows.file]
     if layout is not None and layout.vectors == "as degrees":
         is_vector = np.zeros(len(is_vector), dtype=bool)
-    distance = _distances(rows, forms, unit_m, settings.edition.distance_unit_m)
+    distance = _distances(rows, forms, understood.metres, settings.edition.distance_unit_m)
     if layout is not None and layout.by_last_line:
         distance[by_width != is_vector] = np.nan
         if settings.distance and not reference:
@@ -158,7 +187,7 @@ def read_side(
         onscreen=rows.values[:, 2] if stereo else np.full(len(distance), np.nan),
         last_frame=rows.last_frame,
     )
-    return batch, _words(rows, forms, unit_m if settings.distance else None)
+    return batch, _words(rows, forms, understood if settings.distance else None)
 
 
 def _coordinates(values: np.ndarray, is_vector: np.ndarray, settings: ScoringSettings, *, stereo: bool) -> np.ndarray:
@@ -235,8 +264,10 @@ def _tell_unit(rows: CsvRows, distance_m: np.ndarray, notices: Notices) -> None:
         notices.tell(rule, path=rows.paths[0].parent)
 
 
-def _understand(rows: CsvRows, settings: ScoringSettings, side: str) -> tuple[dict[int, Form], float]:
-    """Meaning of the rows of one side and unit of its distances, found out from the values.
+def _understand(
+    rows: CsvRows, settings: ScoringSettings, side: str, given_m: float | None
+) -> tuple[dict[int, Form], Unit]:
+    """Meaning of the rows of one side and unit of its distances, found out from the values where nobody says it.
 
     Raises
     ------
@@ -244,7 +275,7 @@ def _understand(rows: CsvRows, settings: ScoringSettings, side: str) -> tuple[di
     """
     stereo = settings.coordinates == "folded"
     if not len(rows.width):
-        return ({6: STEREO} if stereo else AUTO_FORMS), 0.01
+        return ({6: STEREO} if stereo else AUTO_FORMS), Unit(0.01)
     width, said = int(rows.width[0]), rows.columns
     first = np.arange(len(rows.width)) == 0
     if stereo and width != 6:
@@ -266,16 +297,19 @@ def _understand(rows: CsvRows, settings: ScoringSettings, side: str) -> tuple[di
     if not form.vector:
         broken.append((alike & (np.abs(rows.values[:, 0]) > 360), "azimuth must be an angle in degrees"))
     rows.refuse_first(broken)
-    unit_m = 0.01
+    unit = Unit(0.01 if given_m is None else given_m)
     if said is not None and said[1] is not None:
-        unit_m = _UNITS_M[said[1]]
-    elif form.distance is not None and settings.distance:
+        unit = Unit(UNITS_M[said[1]])
+        contradicts = given_m is not None and given_m != unit.metres
+        rows.refuse(first & contradicts, f"the header gives distances in {unit}, --distance-unit says otherwise")
+    elif given_m is None and form.distance is not None and settings.distance:
         middle = float(np.median(rows.values[:, form.distance]))
         if 15 < middle < 30:
-            unclear = f"distances of the {side} may be metres or centimetres (median {middle:g}); say which by --layout"
-            rows.refuse(first, unclear)
-        unit_m = 1.0 if middle <= 15 else 0.01
-    return {width: form}, unit_m
+            unclear = f"distances of the {side} may be metres or centimetres (median {middle:g})"
+            option = "--distance-unit or --layout" if side == "predictions" else "--layout"
+            rows.refuse(first, f"{unclear}; say which by {option}")
+        unit = Unit(1.0 if middle <= 15 else 0.01, f": by their size, median {middle:g}")
+    return {width: form}, unit
 
 
 def _are_vectors(rows: CsvRows, values: np.ndarray, side: str) -> bool:
@@ -295,13 +329,12 @@ def _are_vectors(rows: CsvRows, values: np.ndarray, side: str) -> bool:
     return False
 
 
-def _words(rows: CsvRows, forms: dict[int, Form], unit_m: float | None) -> str:
+def _words(rows: CsvRows, forms: dict[int, Form], unit: Unit | None) -> str:
     """What was read, in words; unit None: distances are not used."""
     if not len(rows.width):
         return "no rows"
     words = []
     for width in np.unique(rows.width).tolist():
         form = forms[width]
-        unit = {1.0: " (m)", 0.01: " (cm)", None: " (unused)"}[unit_m]
-        words.append(form.title.replace("distance", f"distance{unit}"))
+        words.append(form.title.replace("distance", f"distance ({'unused' if unit is None else unit})"))
     return " and ".join(words)

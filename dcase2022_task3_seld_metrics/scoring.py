@@ -43,6 +43,7 @@ def score(
     strict: bool = False,
     skip_unmatched: bool = False,
     where: Where = HERE,
+    distance_unit: str | None = None,
 ) -> Result:
     """Score as the official program of an edition does.
 
@@ -64,6 +65,8 @@ def score(
     strict : what is passed over with a warning becomes an error
     skip_unmatched : predictions without a reference are left out instead of refused
     where : csv files are read: in this process, in several, or on a cluster; does not change the result
+    distance_unit : "m" or "cm", of the predictions of csv folders with layout auto; None: what their header says, or
+        their size: up to a median of 15 they are metres, from 30 on centimetres, and the result says so
 
     Returns
     -------
@@ -106,7 +109,7 @@ def score(
         return _score_tables(reference, estimated, settings, notices, skip_unmatched)
     if isinstance(reference, Mapping) or isinstance(estimated, Mapping):
         raise InputError("reference and estimated must both be event tables or both be folders")
-    read = read_folders(reference, estimated, settings, layout or "auto", notices, skip_unmatched, where)
+    read = read_folders(reference, estimated, settings, layout or "auto", notices, skip_unmatched, where, distance_unit)
     return _score_batches(read.names, read.reference, read.estimated, settings, notices, read.unscored, read.layout)
 
 

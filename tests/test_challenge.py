@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -101,7 +102,10 @@ def test_stereo_run_shows_reports_converts_and_enters(roots, tmp_path, capsys) -
     for name, value in zip(head, numbers):
         assert float(value) == pytest.approx(official[name], abs=0.0051)
     assert run_main(report, [str(made)]) == 0
-    assert "scored by edition 2025, whose scores stand in its result file" in (made / "report.html").read_text()
+    page = (made / "report.html").read_text()
+    shown = dict(re.findall(r'<b data-score="(\w+)" data-run="0">([\d.]+)', page))
+    assert "Scores of DCASE 2025" in page and shown["F"] == f"{100 * official['F']:.1f}"
+    assert shown["RelDistE"] == f"{official['RelDistE']:.3f}"
     (sound,) = (root / "stereo_dev" / "dev-test-sony").glob("*.wav")
     assert run_main(seld.main, ["-infer", str(sound), "-em", str(made), "--out", str(tmp_path / "inferred")]) == 0
     inferred = next((tmp_path / "inferred").glob("*.csv"))
@@ -183,6 +187,9 @@ def test_stereo_sequences_share_their_last_frame() -> None:
     items = plan.items(np.arange(plan.count))
     assert [item.pieces[0].first for item in items] == [0, 0, 250, 500]
     assert all(item.pieces[0].frames == 251 for item in items)
+    seen = Sequences(framing, lengths, batch_size=2, seed=0, visual_hop=5, **how)
+    looks = [times_s for _, times_s in seen.looks(seen.items(np.arange(1))[0])]
+    assert [len(times_s) for times_s in looks] == [50]  # one for every frame of the output
     kept = [item.keep[1] for item in items]
     assert kept == [50, 50, 50, 20] and plan.output_frames(0) == 50
     trained = Sequences(framing, lengths, batch_size=3, **how)

@@ -44,7 +44,7 @@ def test_everything_in_the_json(golden, tmp_path, capsys):
         "female speech",
         "12 of 13 classes that occur",
         "95 % interval",
-        "distance (m)",
+        "distance (m: by their size, median",
         "fold4_room4_mix008",
     ):
         assert words in printed

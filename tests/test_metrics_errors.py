@@ -239,9 +239,9 @@ def test_classes_out_of_range_are_counted(folders):
         ("2022", POLAR, VECTOR_FAR, "frame,class,source,x,y,z,distance (unused)"),
         ("2023", POLAR_FAR, VECTOR, "frame,class,source,x,y,z"),
         ("2023", POLAR_FAR, "frame,class,source,x,y,z\n" + VECTOR, "frame,class,source,x,y,z"),
-        ("2024", POLAR_FAR, VECTOR_FAR, "frame,class,source,x,y,z,distance (m)"),
-        ("2024", POLAR_FAR, POLAR_FAR, "frame,class,source,azimuth,elevation,distance (cm)"),
-        ("2024", POLAR_FAR, POLAR_FAR.replace(",150", ",1.5").replace(",200", ",2"), "distance (m)"),
+        ("2024", POLAR_FAR, VECTOR_FAR, "frame,class,source,x,y,z,distance (m: by their size"),
+        ("2024", POLAR_FAR, POLAR_FAR, "frame,class,source,azimuth,elevation,distance (cm: by their size"),
+        ("2024", POLAR_FAR, POLAR_FAR.replace(",150", ",1.5").replace(",200", ",2"), "distance (m: by their size"),
         ("2020", VECTOR, POLAR, "frame,class,source,azimuth,elevation"),
         ("2025", STEREO, STEREO.split("\n", 1)[1], "onscreen"),
     ],
@@ -269,6 +269,28 @@ def test_auto_converts_what_is_clear(folders, edition, reference, estimated, wor
 def test_auto_refuses_what_is_not(folders, edition, reference, estimated, rule):
     with pytest.raises(InputError, match=rule):
         folders.write(reference, estimated).score(edition)
+
+
+def test_unit_of_distances_is_said_or_given(folders):
+    metres = POLAR_FAR.replace(",150", ",1.5").replace(",200", ",2")
+    folders.write(POLAR_FAR, metres)
+    by_size = folders.score("2024")
+    assert "distance (m: by their size, median 1.5)" in by_size.layout["prediction"]
+    assert folders.score("2024", distance_unit="m").layout["prediction"].endswith("distance (m)")
+    as_centimetres = folders.score("2024", distance_unit="cm")
+    assert as_centimetres.overall["DistE"] > 1 > by_size.overall["DistE"]  # 1.5 cm is not 1.5 m
+    unclear = POLAR_FAR.replace(",150", ",19").replace(",200", ",22")
+    folders.write(POLAR_FAR, unclear)
+    with pytest.raises(InputError, match="--distance-unit or --layout"):
+        folders.score("2024")
+    assert "distance (cm)" in folders.score("2024", distance_unit="cm").layout["prediction"]
+    folders.write(POLAR_FAR, "frame,class,source,azimuth,elevation,distance_m\n" + metres)
+    assert "distance (m)" in folders.score("2024").layout["prediction"]  # the header says it
+    with pytest.raises(InputError, match="the header gives distances in m, --distance-unit says otherwise"):
+        folders.score("2024", distance_unit="cm")
+    for layout, edition, rule in (("m24", "2024", "has a unit of its own"), ("auto", "2023", "are not compared")):
+        with pytest.raises(InputError, match=rule):
+            folders.score(edition, layout, distance_unit="m")
 
 
 def test_centimetres_where_metres_are_due(folders):

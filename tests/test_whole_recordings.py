@@ -1,10 +1,12 @@
 """Features that must know of whole recordings: found once, by any batch that needs it, whatever the stretches are."""
 
 import numpy as np
+import pytest
 import torch
 from torch import Tensor
 
 import dataset.loader
+from dataset.augment import ChannelSwap
 from dataset.framing import Framing
 from dataset.loader import Loader
 from dataset.plans import Clips, Stream
@@ -89,3 +91,22 @@ def test_samples_of_no_file_are_not_taken_for_those_of_another(tmp_path):
         found.append(batch["loudest"].max().item())
     np.testing.assert_allclose(found, [0.1, 0.4], rtol=1e-6)
     assert not known.known
+
+
+@pytest.mark.parametrize("name", ["foa", "mic"])
+def test_swapped_channels_are_held_to_what_they_were_before(name, tmp_path):
+    """Swapping a stretch and then holding it is the same as holding it and then swapping."""
+    source, front = Source(recordings(tmp_path)), Front(Held())
+    plan = Clips(FRAMING, source.lengths(1000), frames=30)
+    swap = ChannelSwap(ARRAYS[name], seed=3)
+    plain, swapped = (
+        Loader(source, plan, batch_size=4, workers=0, of_whole=of_whole(front), augment=one) for one in (None, swap)
+    )
+    permuted = 0
+    for batch, other in zip(plain, swapped):
+        held, found = front(batch)[0], front(other)[0]
+        for number, before, after in zip(batch["number"].tolist(), held, found):
+            source_channels = swap.of_whole(np.arange(4)[None], number)[0]
+            permuted += not np.array_equal(source_channels, np.arange(4))
+            torch.testing.assert_close(after, before[source_channels])
+    assert permuted > 3
