@@ -119,14 +119,14 @@ def _opened(root: str) -> int:
     torch.manual_seed(0)
     warnings.simplefilter("ignore")  # an untrained network predicts nothing, and the metrics say so
     imports = peak_mb()
-    roots, args = open_roots({"data_root": [root], "no_video": True, "val": True, "device": "cpu"})
     marks = [_clocks()]
+    roots, args = open_roots({"data_root": [root], "no_video": True, "val": True, "device": "cpu"})
     data = training_data(args, roots)
     marks.append(_clocks())
     classes = roots[0].classes
     check_labels(args, classes, [*data.train, *data.validation], lambda recording, table: None, [])
     marks.append(_clocks())
-    said = f"list and headers {_between(*marks[:2])}, labels {_between(*marks[1:])}, {peak_mb() - imports:.0f} MB"
+    said = f"root, list and headers {_between(*marks[:2])}, labels {_between(*marks[1:])}, {peak_mb() - imports:.0f} MB"
     array, system = data.train[0].array, system_named("crnn")
     settings = system.stage("main").settings(args, array)
     model = StageModel(system.stage("main"), settings, array, len(classes), visual=False)

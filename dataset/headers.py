@@ -50,11 +50,10 @@ def recall(key: str, make: Callable[..., Any], arrays: Any, again: Callable[[Pat
         return None
     try:
         watched = _texts(columns, "watched")
-        if _states(watched) != columns["watched_state"].tolist():
+        if not np.array_equal(_states(watched), columns["watched_state"]):
             return None
         values: dict[str, list[Any]] = {name: _texts(columns, name) for name in _TEXTS}
-        states = _states(values["audio"])
-        changed = [index for index, state in enumerate(states) if state != columns["state"][index].tolist()]
+        changed = np.flatnonzero((_states(values["audio"]) != columns["state"]).any(axis=1)).tolist()
         for name in _NUMBERS:
             numbers = columns[name].tolist()
             values[name] = [None if number == _NONE else number for number in numbers]
@@ -91,13 +90,43 @@ def remember(key: str, recordings: Sequence[Any], watched: Iterable[str]) -> Non
         numbers = [getattr(one, name) for one in recordings]
         columns[name] = np.array([_NONE if number is None else number for number in numbers], np.int64)
     columns |= _packed("watched", folders)
-    columns["watched_state"] = np.array(_states(folders), np.int64)
-    columns["state"] = np.array(_states([str(one.audio) for one in recordings]), np.int64)
+    columns["watched_state"] = _states(folders)
+    columns["state"] = _states(str(one.audio) for one in recordings)
     try:
         with written_whole(_place(key)) as temporary, open(temporary, "wb") as file:
             np.savez(file, **columns)  # type: ignore[arg-type]  # of arrays alone
     except InputError:
         return  # the next start opens the files again
+
+
+def recall_word(key: str) -> str | None:
+    """A word that was found by looking through folders; None where there is none, or one of them has changed."""
+    try:
+        with np.load(_place(key), allow_pickle=False) as stored:
+            columns = {name: stored[name] for name in stored.files}
+        if np.array_equal(_states(_texts(columns, "watched")), columns["watched_state"]):
+            return _texts(columns, "word")[0]
+    except (OSError, ValueError, KeyError, IndexError, EOFError):
+        pass
+    return None
+
+
+def remember_word(key: str, word: str, watched: Iterable[str]) -> None:
+    """Keep a word, if the cache can be written.
+
+    Parameters
+    ----------
+    watched : folders and files whose change makes it void
+    """
+    folders = sorted(set(watched))
+    if any("\n" in text for text in folders):
+        return
+    columns = {**_packed("watched", folders), **_packed("word", [word]), "watched_state": _states(folders)}
+    try:
+        with written_whole(_place(key)) as temporary, open(temporary, "wb") as file:
+            np.savez(file, **columns)  # type: ignore[arg-type]  # of arrays alone
+    except InputError:
+        return
 
 
 def _place(key: str) -> Path:
@@ -125,16 +154,16 @@ def _texts(columns: dict[str, np.ndarray], name: str) -> list[str]:
     return [values[code] for code in columns[f"{name}_code"].tolist()]
 
 
-def _states(paths: Iterable[str]) -> list[list[int]]:
-    """(bytes, time of change in ns) of files or folders; -1 of what is not there."""
-    states = []
+def _states(paths: Iterable[str]) -> np.ndarray:
+    """(files, 2): (bytes, time of change in ns) of files or folders; -1 of what is not there."""
+    states: list[tuple[int, int]] = []
     for path in paths:
         try:
             found = os.stat(path)
-            states.append([found.st_size, found.st_mtime_ns])
+            states.append((found.st_size, found.st_mtime_ns))
         except OSError:
-            states.append([-1, -1])
-    return states
+            states.append((-1, -1))
+    return np.array(states, np.int64).reshape(-1, 2)
 
 
 class Checked:
@@ -153,23 +182,25 @@ class Checked:
         except (OSError, ValueError, EOFError):
             self._known = np.zeros(0, np.uint64)
 
-    def unknown(self, paths: Sequence[Path]) -> list[int]:
-        """Which of some files have not been checked as they are now."""
-        return np.flatnonzero(~np.isin(self._marks(paths), self._known)).tolist()
+    def unknown(self, marks: np.ndarray) -> list[int]:
+        """Which of some files, by their marks, have not been checked as they are now."""
+        return np.flatnonzero(~np.isin(marks, self._known)).tolist()
 
-    def remember(self, paths: Sequence[Path]) -> None:
-        """These are well, and what was known of others is forgotten."""
-        if len(paths) < LEAST:
+    def remember(self, marks: np.ndarray) -> None:
+        """Files of these marks are well, and what was known of others is forgotten."""
+        marks = np.unique(marks)
+        if len(marks) < LEAST or np.array_equal(marks, self._known):
             return
         try:
             with written_whole(self._path) as temporary, open(temporary, "wb") as file:
-                np.save(file, np.unique(self._marks(paths)), allow_pickle=False)
+                np.save(file, marks, allow_pickle=False)
         except InputError:
             return
 
-    def _marks(self, paths: Sequence[Path]) -> np.ndarray:
+    def marks(self, paths: Sequence[Path]) -> np.ndarray:
+        """What tells whether files are as they were: (files,)."""
         texts = [os.fspath(path) for path in paths]
-        marks = [f"{self._key} {text} {state}" for text, state in zip(texts, _states(texts))]
+        marks = [f"{self._key} {text} {state}" for text, state in zip(texts, _states(texts).tolist())]
         return np.array([int.from_bytes(hashlib.blake2b(m.encode("utf-8", "surrogateescape"), digest_size=8).digest(),
                                         "little") for m in marks], np.uint64)  # fmt: skip
 

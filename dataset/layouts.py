@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from dataset import headers
 from dataset.classes import (
     NIGENS_CLASSES,
     NIGENS_CLASSES_2021,
@@ -30,7 +32,7 @@ from util.audio import audio_info
 from util.columns import named
 from util.errors import InputError
 from util.files import read_json
-from util.find import existing
+from util.find import existing, files_in
 from util.interval_csv import INTERVAL_DIALECTS, IntervalDialect
 from util.label_sheet import SHEET
 from util.microphone_arrays import ARRAYS
@@ -284,6 +286,9 @@ def _layout_found(root: Path) -> Layout:
         for stage in row.stages
         for folder in row.folders(root, format, stage)
     }
+    key = headers.key_of("layout", os.path.abspath(root), *LAYOUTS)
+    if (known := headers.recall_word(key)) in LAYOUTS:
+        return LAYOUTS[known]
     sounds = [path for folder in folders for path in sounds_under(folder)]
     # stereo clips may lie in the folder of what they were made of, whose layout then counts
     told = (
@@ -291,7 +296,22 @@ def _layout_found(root: Path) -> Layout:
         for row in LAYOUTS.values()
         if sounds and (all if isinstance(row, PairLayout) else any)(row.told_by(path) for path in sounds)
     )
-    return next(told, LAYOUTS["starss23"])
+    found = next(told, LAYOUTS["starss23"])
+    if len(sounds) >= headers.LEAST:
+        headers.remember_word(key, found.name, _looked_at(root, folders, sounds))
+    return found
+
+
+def _looked_at(root: Path, folders: Iterable[Path], sounds: Sequence[Path]) -> set[str]:
+    """What tells the layout of a root: the root, its csv files, the folders of sounds with all that are in them."""
+    found = {os.path.abspath(path) for path in (root, *files_in(root, [".csv"]))}
+    found |= {os.path.abspath(inner) for inner in {os.path.dirname(path) for path in sounds}}
+    for folder in folders:
+        there = next(path for path in (folder, *folder.parents) if path.is_dir())
+        found.add(os.path.abspath(there))
+        if there == folder:
+            found |= {os.path.abspath(inner) for inner, _, _ in os.walk(folder)}
+    return found
 
 
 def _layout_2018(root: Path) -> Layout:

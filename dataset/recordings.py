@@ -30,7 +30,7 @@ from util.microphone_arrays import ARRAYS, Array
 Value = TypeVar("Value")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Recording:
     """One clip and the files that belong to it.
 
@@ -373,17 +373,29 @@ class Boxes:
 
 
 class _PackedEvents:
-    """An event table in the smallest types that hold its columns exactly: labels take 12 to 20 bytes a row, not 64."""
+    """An event table in the smallest types that hold its columns exactly: labels take 5 to 20 bytes a row, not 64.
+
+    All columns are one string of bytes, those of one value that value alone. Small strings lie in Python's own blocks:
+    arrays that stay would split the memory in which batches and layers come and go, so that it grows and grows.
+    """
+
+    __slots__ = ("_content", "_frame_s", "_kinds", "_rows")
 
     _TYPES = (np.int8, np.int16, np.int32, np.float16, np.float32)
+    _HELD = 600  # bytes of an entry of the cache besides its rows: key, objects
 
     def __init__(self, table: EventTable):
-        self._frame_s = table.frame_s
-        self._columns = {name: self._smallest(getattr(table, name)) for name in EventTable.COLUMNS}
+        self._frame_s, self._rows = table.frame_s, len(table)
+        packed = [self._smallest(getattr(table, name)) for name in EventTable.COLUMNS]
+        self._kinds = "".join(column.dtype.char if len(column) == self._rows else "=" + column.dtype.char
+                              for column in packed)  # fmt: skip
+        self._content = b"".join(column.tobytes() for column in packed)
 
     @classmethod
     def _smallest(cls, column: np.ndarray) -> np.ndarray:
         unknown = bool(np.isnan(column).any())
+        if len(column) > 1 and np.array_equal(column, np.broadcast_to(column[:1], column.shape), equal_nan=unknown):
+            column = column[:1]
         for kind in cls._TYPES:
             if unknown and np.issubdtype(kind, np.integer):
                 continue
@@ -395,10 +407,19 @@ class _PackedEvents:
 
     @property
     def nbytes(self) -> int:
-        return sum(column.nbytes for column in self._columns.values())
+        return len(self._content) + self._HELD
 
     def unpacked(self) -> EventTable:
-        return EventTable.make(frame_s=self._frame_s, **self._columns)
+        columns, place, rows = {}, 0, self._rows
+        kinds = iter(self._kinds)
+        for name in EventTable.COLUMNS:
+            kind = next(kinds)
+            count = 1 if kind == "=" else rows
+            dtype = np.dtype(next(kinds) if kind == "=" else kind)
+            column = np.frombuffer(self._content, dtype, count, place)
+            columns[name] = column if count == rows else np.repeat(column, rows)
+            place += count * dtype.itemsize
+        return EventTable.make(frame_s=self._frame_s, **columns)
 
 
 class _Cache(Generic[Value]):

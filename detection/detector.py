@@ -15,6 +15,7 @@ import onnxruntime
 
 from detection.finished import Finished
 from detection.models import model_path
+from detection.onnx_size import with_size
 from detection.yolox import PADDING, PERSON, STRIDES, Detections, anchor_points, detections, letterbox_into
 from util.errors import InputError
 from util.files import sha256_of
@@ -42,13 +43,15 @@ class Detector:
     device : "auto" (CUDA where onnxruntime has it), "cuda" or "cpu"
     threads : of one inference; 1 where several run side by side
     person_class : number of the class that is people; None: the one that the file's names call so, else 0
-    size : (width, height) of the input where the file leaves them free; None: 416 x 416
+    size : (width, height) of the input, of a network that takes any; None: as the file says, 416 x 416 where it does
+        not. 416 x 224 holds a picture of 360x180 and less grey than 416 x 416
     content : of the file, in place of the file
 
     Attributes
     ----------
     label : name in box files ("yolox_tiny", stem of an onnx file)
     width, height : pixels of the network's input, read from the file
+    input_name : of the pictures in the file
     free_batch : whether several pictures fit into one inference
     classes : number of classes, 0 where the file does not tell; boxes of people come with label 0, whatever their class
     decoded : whether the graph itself turns offsets into pixels
@@ -75,15 +78,9 @@ class Detector:
         self._asked = (name, device, threads, person_class, size)
         self._content = content
         self.label = Path(name).stem if name.endswith(".onnx") else name
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
-        options.log_severity_level = 3
-        # Waiting threads that spin take the time of the other inferences.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        self.providers = _providers(device)
+        self._threads, self.providers = threads, _providers(device)
         try:
-            self._session = onnxruntime.InferenceSession(content or self.path, options, providers=self.providers)
+            self._session = self._opened(content or self.path)
         except Exception as error:  # onnxruntime has no common class of errors
             reason = str(error).strip().splitlines()[0][:120] if str(error).strip() else type(error).__name__
             raise InputError(f"cannot be loaded as an onnx model ({reason})", path=self.path) from error
@@ -93,6 +90,34 @@ class Detector:
         self.settings: dict[str, int | list[int]] = {} if person_class is None else {"person_class": person_class}
         if size is not None:
             self.settings["input_size"] = list(size)
+
+    def _opened(self, model: bytes | Path) -> onnxruntime.InferenceSession:
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = self._threads
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 3
+        # Waiting threads that spin take the time of the other inferences.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        return onnxruntime.InferenceSession(model, options, providers=self.providers)
+
+    def _resized(self, width: int, height: int) -> onnxruntime.InferenceSession:
+        """The model with another input than it declares: convolutions take any size.
+
+        Raises
+        ------
+        InputError : something in it is made for one size
+        """
+        declared = f"{self.width}x{self.height}"
+        try:
+            session = self._opened(with_size(self._content or self.path.read_bytes(), width, height))
+            grey = np.full((1, 3, height, width), PADDING, self._type)
+            made = [one.shape[:2] for one in session.run(None, {self.input_name: grey})]
+            if (1, len(anchor_points(width, height))) not in made:
+                raise InputError("its outputs do not follow the size of its input")
+        except Exception as error:
+            rule = f"--detector-size {width}x{height}: the model takes {declared} and no other size"
+            raise InputError(rule, path=self.path) from error
+        return session
 
     @cached_property
     def sha256(self) -> str:
@@ -122,20 +147,20 @@ class Detector:
             raise self._no_yolox(f"input {shape}, (batch, 3, height, width) needed")
         if inputs[0].type not in _INPUT_TYPES:
             raise self._no_yolox(f"input {shape} {inputs[0].type}, float or float16 needed")
+        self.input_name, self._type = inputs[0].name, _INPUT_TYPES[inputs[0].type]
         fixed = [side for side in shape[2:] if isinstance(side, int) and side > 0]
         wanted = size or (_FREE_SIZE, _FREE_SIZE)
         self.width, self.height = (
             side if isinstance(side, int) and side > 0 else free for side, free in zip(shape[:1:-1], wanted)
         )
-        if size is not None and fixed and size != (self.width, self.height):
-            rule = f"--detector-size {size[0]}x{size[1]}: the model takes {self.width}x{self.height}"
-            raise InputError(rule, path=self.path)
         if self.width % STRIDES[-1] or self.height % STRIDES[-1]:
             raise self._no_yolox(f"input {shape}, sides that are multiples of 32 needed")
-        self._input, self._type = inputs[0].name, _INPUT_TYPES[inputs[0].type]
         self.free_batch = not isinstance(shape[0], int)
         if not self.free_batch and shape[0] != 1:
             raise self._no_yolox(f"batch {shape[0]}, 1 or a free one needed")
+        if size is not None and fixed and size != (self.width, self.height):
+            self._session = self._resized(*size)
+            self.width, self.height = size
         self.anchors = anchor_points(self.width, self.height)
 
     def _probe(self) -> None:
@@ -177,7 +202,7 @@ class Detector:
         return 0
 
     def _run(self, batch: np.ndarray) -> list[np.ndarray]:
-        return self._session.run(None, {self._input: batch.astype(self._type, copy=False)})
+        return self._session.run(None, {self.input_name: batch.astype(self._type, copy=False)})
 
     def infer(self, batch: np.ndarray) -> np.ndarray:
         """Input (b, 3, height, width) float32 -> raw output (b, anchors, 5 + classes); of finished boxes those."""

@@ -300,9 +300,10 @@ def check_labels(
             check(recording, labels(recording))
         return
     checked = Checked(*classes, *checked_for, labels.frame_s, key_of(*lengths))
-    for index in checked.unknown(paths):
+    marks = checked.marks(paths)
+    for index in checked.unknown(marks):
         check(named[index], labels(named[index]))
-    checked.remember(paths)
+    checked.remember(marks)
 
 
 def common_classes(roots: Sequence[DataRoot], class_num: int | None) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import pickle
 from pathlib import Path
 
 import cv2
@@ -11,12 +12,16 @@ import pytest
 
 import object_detection
 from detection.detector import Detector
+from detection.onnx_size import with_size
+from detection.quantise import main as quantise
 from detection.videos import is_current
-from detection.yolox import PERSON, person_boxes
+from detection.yolox import PERSON, box_iou, person_boxes
 from tests.films import film
+from tests.shared import SHARED, needs_shared
 from tests.test_vision_yolox import ONNX, same_boxes
 from util import text
 from util.boxes import box_path, read_boxes
+from util.cli import run_main
 from util.errors import InputError
 
 
@@ -36,6 +41,57 @@ def test_a_free_size_runs_at_a_default_or_as_asked():
     same_boxes(opened("free")(pictures()), small(pictures()))
     with pytest.raises(InputError, match="--detector-size 416x416: the model takes 128x64"):
         opened("free", size=(416, 416))
+
+
+def test_a_declared_size_is_changed_where_the_network_takes_any(tmp_path):
+    """As of YOLOX's own exports: convolutions, and a declaration that nothing but onnxruntime's check needs."""
+    content = (ONNX / "free_size.onnx").read_bytes()
+    declared = with_size(content, 128, 64)
+    assert with_size(declared, 128, 64) == declared != content
+    fixed = Detector("fixed.onnx", device="cpu", content=declared)
+    assert (fixed.width, fixed.height, fixed.settings) == (128, 64, {})
+    wide = Detector("fixed.onnx", device="cpu", content=declared, size=(416, 224))
+    assert (wide.width, wide.height) == (416, 224) and wide.settings == {"input_size": [416, 224]}
+    same_boxes(opened("free_size", size=(416, 224))(pictures()), wide(pictures()))
+    sent = pickle.loads(pickle.dumps(wide))
+    assert (sent.width, sent.height, sent.sha256) == (416, 224, fixed.sha256)
+    for broken in (b"", b"\x3a\x05abc", content[: len(content) // 2], b"\x0b"):
+        with pytest.raises(InputError, match="declares no size of pictures"):
+            with_size(broken, 128, 64)
+
+
+def person_at(height_px: int = 120) -> np.ndarray:
+    """A photograph of a person on grey."""
+    photo = cv2.imread(str(sorted((SHARED / "real" / "person_images").glob("photo*.jpg"))[0]))
+    small = cv2.resize(photo, (photo.shape[1] * height_px // photo.shape[0], height_px))
+    picture = np.full((180, 360, 3), 90, np.uint8)
+    picture[40 : 40 + height_px, 100 : 100 + small.shape[1]] = small
+    return picture
+
+
+REAL = str(SHARED / "real" / "yolox" / "yolox_nano_coco.onnx")
+
+
+@needs_shared
+def test_real_weights_need_little_of_the_grey_below_a_picture():
+    """416x224 holds 360x180: another padding, nearly the same people (docs/vision.md has the average precision)."""
+    square, wide = Detector(REAL, device="cpu"), Detector(REAL, device="cpu", size=(416, 224))
+    one, other = (detector([person_at()], score_threshold=0.3)[0] for detector in (square, wide))
+    assert len(one.score) and one.label[0] == other.label[0] == PERSON
+    assert abs(one.score[0] - other.score[0]) < 0.1 and np.abs(one.boxes[0] - other.boxes[0]).max() < 5
+
+
+@needs_shared
+def test_real_weights_in_eight_bits_find_the_same_person(tmp_path):
+    pytest.importorskip("onnx", reason="no onnx: pip install -r requirements-export.txt -c constraints.txt")
+    video, out = tmp_path / "a.mp4", tmp_path / "small.onnx"
+    film(video, [0.0, 0.1], picture=lambda index: person_at(100 + 20 * index))
+    assert run_main(quantise, [REAL, str(out), "--video", str(video), "--pictures", "2"]) == 0
+    small = Detector(str(out), device="cpu")
+    assert b"QuantizeLinear" in out.read_bytes() and out.stat().st_size < Path(REAL).stat().st_size / 2
+    one, other = (detector([person_at()], score_threshold=0.3)[0] for detector in (Detector(REAL), small))
+    assert other.label[0] == PERSON and abs(one.score[0] - other.score[0]) < 0.2
+    assert box_iou(one.boxes[:1], other.boxes[:1])[0, 0] > 0.7
 
 
 def test_sixteen_bits_and_further_outputs_are_no_matter():
