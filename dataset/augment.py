@@ -176,15 +176,15 @@ class ChannelSwap:
         self._channels = [swap.channels(array) for swap in self.swaps]
 
     def __call__(
-        self, waveform: np.ndarray, labels: list[ClipLabels], boxes: np.ndarray | None, number: int
+        self, waveform: np.ndarray, labels: list[ClipLabels], seen: np.ndarray | None, number: int
     ) -> tuple[np.ndarray, list[ClipLabels], np.ndarray | None]:
         """Waveform (channels, samples), labels of the pieces and boxes (looks, 6, 4) of item `number`, swapped."""
         drawn = self._drawn(number)
         swap, (source, sign) = self.swaps[drawn], self._channels[drawn]
         if swap == SWAPS[2]:
-            return waveform, labels, boxes
-        seen = None if boxes is None else np.stack([swap.boxes(look) for look in boxes])
-        return waveform[source] * sign[:, None], [clip.turned(swap) for clip in labels], seen
+            return waveform, labels, seen
+        turned = None if seen is None else np.stack([swap.boxes(look) for look in seen])
+        return waveform[source] * sign[:, None], [clip.turned(swap) for clip in labels], turned
 
     def of_whole(self, numbers: np.ndarray, number: int) -> np.ndarray:
         """What was found in whole recordings (frames, channels): of the channels as they are swapped for an item."""
