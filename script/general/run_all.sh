@@ -27,8 +27,11 @@ elif [ -z "$has_root" ]; then
     python -m simulation --layout nigens2020 --train 10 --test 0 --seconds 20 --out "$SIMULATED_ROOT" >&2
     roots+=(--data-root "$SIMULATED_ROOT")
     # what a few minutes of sound and two processor cores allow: small modules, short trainings, nothing mixed or cut
-    small=(-b 8 --width 0.125 --module-iter 200 --align-iter 750 --joint-iter 150)
+    small=(-b 8 -l 0.003 --width 0.125 --module-iter 200 --align-iter 1000 --joint-iter 600)
     small+=(--set mixup=false --set cutout=false --set align_units=48)
+    # a quarter as wide, of the mended form; with the published weight of the vectors, 1000, it learns no detection so soon
+    small+=(--joint-set filters=[16,16,16] --joint-set rnn_units=[64,64] --joint-set dense=[64])
+    small+=(--joint-set layout=paper --joint-set mask=classwise --joint-set loss_weights=[1.0,50.0])
 fi
 if [ -z "$has_mono" ]; then
     python -m simulation --layout mono --classes nigens2020 --train 80 --test 20 --seconds 10 --out "$MONO_ROOT" >&2
