@@ -68,6 +68,7 @@ def main(argv: list[str] | None = None) -> int:
     add("--align-iter", type=int, default=600, metavar="N", help="of every alignment [600]")
     add("--joint-iter", type=int, default=1000, metavar="N", help="of every joint system [1000]")
     add("--joint", default="seldnet2020", metavar="SYSTEM", help="that table 2 compares with [seldnet2020]")
+    add("--align-batch", type=int, metavar="N", help="items of a step of an alignment [as every training, -b]")
     add("--width", type=float, default=0.25, metavar="X", help="of the modules [0.25]")
     add("--set", action="append", default=[], metavar="NAME=VALUE", help="setting of the general network")
     add("--joint-set", action="append", default=[], metavar="NAME=VALUE", help="setting of the joint system")
@@ -113,6 +114,7 @@ def main(argv: list[str] | None = None) -> int:
 def _trainings(number: int, args: argparse.Namespace) -> list[Training]:
     """What a table needs, in the order in which it can be trained."""
     made: list[Training] = []
+    batch = () if args.align_batch is None else ("-b", str(args.align_batch))
     wide = _changes([f"width={args.width:g}", *args.set])
     if number == 1:
         for format in args.formats:
@@ -125,7 +127,7 @@ def _trainings(number: int, args: argparse.Namespace) -> list[Training]:
                 for doa in doas:
                     pair = ("--sed", f"{{{format}_{sed}}}", "--doa", f"{{{format}_{doa}}}", *_changes(args.set))
                     name = f"{format}_{sed}_{doa}"
-                    made.append(Training(name, "general", args.data_root, args.align_iter, (*own, *pair)))
+                    made.append(Training(name, "general", args.data_root, args.align_iter, (*own, *pair, *batch)))
         return made
     made.append(Training("mono_sed_t", "general_sed_t", args.mono_root, args.module_iter, ("--format", "mono", *wide)))
     made.append(Training("joint_histogram", "general_histogram", args.data_root, 1, ("--format", "foa")))
@@ -134,7 +136,7 @@ def _trainings(number: int, args: argparse.Namespace) -> list[Training]:
             same = ("--format", "foa", "--share", f"{share:g}", "-rs", str(seed))
             end = f"share{100 * share:g}_seed{seed}"
             pair = ("--sed", "{mono_sed_t}", "--doa", "histogram", *_changes(args.set))
-            made.append(Training(f"aligned_{end}", "general", args.data_root, args.align_iter, (*same, *pair)))
+            made.append(Training(f"aligned_{end}", "general", args.data_root, args.align_iter, (*same, *pair, *batch)))
             made.append(
                 Training(
                     f"joint_{end}", args.joint, args.data_root, args.joint_iter, (*same, *_changes(args.joint_set))
@@ -159,7 +161,7 @@ def _run(training: Training, out: Path, runs: dict[str, Path], flags: Sequence[s
             own = [word.format(**runs) if word.startswith("{") else word for word in training.flags]
             length = ["-i", str(training.iterations), "-s", str(-(-training.iterations // PARTS)), "--select", "val"]
             where = ["--data-root", str(training.root), "-m", str(folder)]
-            _seld(log, "-train", "-val", "--system", training.system, *where, *length, *own, *flags)
+            _seld(log, "-train", "-val", "--system", training.system, *where, *length, *flags, *own)
         run = sorted(path for path in folder.glob("*") if any(path.glob("params_*.pth")))[-1]
         if not any(run.glob("raw_*")):  # runs in epochs are evaluated at their end
             _seld(log, "-eval", "-em", str(run), "--data-root", str(training.root))
