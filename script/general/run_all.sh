@@ -27,10 +27,10 @@ elif [ -z "$has_root" ]; then
     python -m simulation --layout nigens2020 --train 10 --test 0 --seconds 20 --out "$SIMULATED_ROOT" >&2
     roots+=(--data-root "$SIMULATED_ROOT")
     # what a few minutes of sound and two processor cores allow: small modules, short trainings, nothing mixed or cut
-    small=(-b 8 --align-batch 32 -l 0.003 --width 0.125 --module-iter 150 --align-iter 400 --joint-iter 350)
-    small+=(--set mixup=false --set cutout=false --set align_units=48)
+    small=(-b 8 --align-batch 32 -l 0.003 --width 0.125 --module-iter 150 --align-iter 300 --joint-iter 350)
+    small+=(--set mixup=false --set cutout=false --set chunk_frames=160 --set align_units=48)
     # a quarter as wide, of the mended form; with the published weight of the vectors, 1000, it learns no detection so soon
-    small+=(--joint-set filters=[16,16,16] --joint-set rnn_units=[64,64] --joint-set dense=[64])
+    small+=(--joint-set filters=[16,16,16] --joint-set rnn_units=[64,64] --joint-set dense=[64] --joint-set sequence_frames=150)
     small+=(--joint-set layout=paper --joint-set mask=classwise --joint-set loss_weights=[1.0,50.0])
 fi
 if [ -z "$has_mono" ]; then
