@@ -12,7 +12,7 @@ class AudioFeature(nn.Module):
 
     Attributes
     ----------
-    channels : of the waveform
+    channels : of the waveform; 0: as many as there are
     maps, bins : planes of the feature, and bins of each
     held_over : what `held` compares with, where features depend on more than their frame: the "recording", which is
         read twice, or the "item" of a batch by itself; "": there is nothing of the kind

@@ -42,6 +42,9 @@ def export_checkpoint(given: dict[str, Any], command: str) -> int:
     content.classes = list(model.classes)
     content.thresholds = thresholds_of(content, args.threshold_config, model).to_dict()
     stages = [name for name, stage in model.stages.items() if stage.stage.network is not None]
+    if not stages:
+        rule = f"{model.system.name} has no network: there is nothing to export, its features are computed as they are"
+        raise InputError(rule, path=checkpoint)
     files = {name: exported.file_of_stage(out, name, stages) for name in stages}
     made = {
         "checkpoint": checkpoint.name,
@@ -52,8 +55,9 @@ def export_checkpoint(given: dict[str, Any], command: str) -> int:
     }
     print(f"exporting {model.system.title}; some 10 s a stage", flush=True)
     for name, file in files.items():
-        metadata = _metadata(content, model, name, {stage: path.name for stage, path in files.items()}, made)
-        graph = _graph(model, model.stages[name], checkpoint)
+        channels = export.channels_of(model, name)
+        metadata = _metadata(content, model, name, channels, {one: path.name for one, path in files.items()}, made)
+        graph = _graph(model, model.stages[name], channels, checkpoint)
         with written_whole(file) as temporary:
             temporary.write_bytes(export.with_metadata(graph, metadata))
         print(f"  {file}: {os.path.getsize(file) / 1e6:.1f} MB; the same raw output as PyTorch's on noise")
@@ -61,10 +65,10 @@ def export_checkpoint(given: dict[str, Any], command: str) -> int:
     return 0
 
 
-def _graph(model: Model, stage: StageModel, checkpoint: Path) -> bytes:
+def _graph(model: Model, stage: StageModel, channels: int, checkpoint: Path) -> bytes:
     producer = model.system.producer
     try:
-        return export.export_stage(stage, producer.shape if stage.visual and producer is not None else None)
+        return export.export_stage(stage, channels, producer.shape if stage.visual and producer is not None else None)
     except InputError:
         raise
     except Exception as error:  # the exporter and onnxruntime have no common class of errors
@@ -74,7 +78,7 @@ def _graph(model: Model, stage: StageModel, checkpoint: Path) -> bytes:
 
 
 def _metadata(
-    content: Checkpoint, model: Model, stage: str, files: dict[str, str], made: dict[str, Any]
+    content: Checkpoint, model: Model, stage: str, channels: int, files: dict[str, str], made: dict[str, Any]
 ) -> dict[str, Any]:
     """What a file says of itself: everything that a prediction needs, and what people want to know."""
     own = model.stages[stage]
@@ -85,6 +89,7 @@ def _metadata(
         "title": model.system.title,
         "stage": stage,
         "files": files,
+        "takes": list(own.stage.takes),
         "stages": {
             name: {"settings": state.settings, "iteration": state.iteration} for name, state in content.stages.items()
         },
@@ -94,7 +99,7 @@ def _metadata(
         "window_plan": {
             **dataclasses.asdict(own.plans.framing),
             "plan": type(plan).__name__,
-            "channels": own.front.audio.channels,
+            "channels": channels,
             "frames": plan.frames,
             "samples": None if plan.frames is None else own.plans.framing.samples_of(plan.frames),
             "hop_frames": getattr(plan, "hop", plan.frames),

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from net.onnx_layers import with_onnx_layers
-from system.model import StageModel
+from system.model import Model, StageModel
 from util.errors import InputError
 
 COMMAND = "pip install -r requirements-export.txt"
@@ -61,11 +61,12 @@ class Graph(nn.Module):
         return (self.network(features, seen).float(), *found)
 
 
-def export_stage(model: StageModel, visual_shape: tuple[int, ...] | None) -> bytes:
+def export_stage(model: StageModel, channels: int, visual_shape: tuple[int, ...] | None) -> bytes:
     """A stage as the content of an ONNX file, compared with the network; `with_metadata` adds what it is.
 
     Parameters
     ----------
+    channels : of what it hears, see `channels_of`
     visual_shape : of one look at the picture; None: it takes none
 
     Raises
@@ -75,7 +76,7 @@ def export_stage(model: StageModel, visual_shape: tuple[int, ...] | None) -> byt
     """
     check_packages()
     graph = Graph(model).eval()
-    names, example = _example(model, visual_shape, batch=2, seed=0)
+    names, example = _example(model, channels, visual_shape, batch=2, seed=0)
     with torch.no_grad(), _quiet():
         program = torch.onnx.export(
             graph,
@@ -90,8 +91,23 @@ def export_stage(model: StageModel, visual_shape: tuple[int, ...] | None) -> byt
         if program is None:
             raise ValueError("torch.onnx.export gave nothing")
         content = _tidied(program.model_proto)
-    _compare(model, content, visual_shape)
+    _compare(model, content, channels, visual_shape)
     return content
+
+
+def channels_of(model: Model, name: str) -> int:
+    """Channels of what a stage hears: of the sound, or of what the stages that it takes say, one after the other."""
+    stage = model.stages[name]
+    return sum(_rows_of(model, taken) for taken in stage.stage.takes) or stage.front.audio.channels
+
+
+def _rows_of(model: Model, name: str) -> int:
+    """Numbers of a frame of a stage's raw output."""
+    stage, visual = model.stages[name], model.system.producer if model.stages[name].visual else None
+    _, example = _example(stage, channels_of(model, name), None if visual is None else visual.shape, batch=1, seed=0)
+    with torch.inference_mode():
+        raw = stage.network(*stage.front(_batch(example)))
+    return raw[0].numel() // raw.shape[-1]
 
 
 def with_metadata(content: bytes, metadata: Mapping[str, Any]) -> bytes:
@@ -126,7 +142,7 @@ def check_packages() -> None:
 
 
 def _example(
-    model: StageModel, visual_shape: tuple[int, ...] | None, *, batch: int, seed: int
+    model: StageModel, channels: int, visual_shape: tuple[int, ...] | None, *, batch: int, seed: int
 ) -> tuple[list[str], dict[str, Tensor]]:
     """Names of the inputs and inputs of that form: noise, the last frames outside of the recording."""
     framing = model.plans.framing
@@ -138,8 +154,7 @@ def _example(
     if plan.frames is not None:
         inside[-1, frames // 2 :] = False
     example = {
-        "waveform": 0.1
-        * torch.randn((batch, model.front.audio.channels, framing.samples_of(frames)), generator=generator),
+        "waveform": 0.1 * torch.randn((batch, channels, framing.samples_of(frames)), generator=generator),
         "inside": inside,
     }
     if visual_shape is not None:
@@ -197,18 +212,22 @@ def _values(proto: Any) -> Iterator[Any]:
     yield from proto.graph.output
 
 
-def _compare(model: StageModel, content: bytes, visual_shape: tuple[int, ...] | None) -> None:
+def _batch(inputs: Mapping[str, Tensor]) -> dict[str, Any]:
+    """Inputs of a graph as a batch of a loader."""
+    index = torch.arange(inputs["inside"].shape[1])
+    frames = torch.where(inputs["inside"], index, -1)
+    return {"labels": None, "frames": frames, **{name: inputs[name] for name in inputs if name != "inside"}}
+
+
+def _compare(model: StageModel, content: bytes, channels: int, visual_shape: tuple[int, ...] | None) -> None:
     """Run the graph as users do, with another batch than it was traced with."""
     from system.exported import open_session
 
-    _, inputs = _example(model, visual_shape, batch=3, seed=1)
+    _, inputs = _example(model, channels, visual_shape, batch=3, seed=1)
     session = open_session(content, torch.device("cpu"))
     (made, *_) = session.run(None, {name: value.numpy() for name, value in inputs.items()})
-    batch = {"waveform": inputs["waveform"], "labels": None}
-    batch["frames"] = torch.where(inputs["inside"], torch.arange(inputs["inside"].shape[1]), -1)
-    batch.update({name: inputs[name] for name in ("visual", "loudest") if name in inputs})
     with torch.inference_mode():
-        due = model.network(*model.front(batch)).float().numpy()
+        due = model.network(*model.front(_batch(inputs))).float().numpy()
     difference = float(np.abs(made - due).max()) if made.shape == due.shape else np.inf
     if not difference <= _LARGEST_DIFFERENCE * max(1.0, float(np.abs(due).max())):
         raise ValueError(f"the graph's output differs from the network's by {difference:g}")

@@ -23,7 +23,7 @@ CLASSES = ("one", "two", "three")
 def untrained_system(
     path: Path, net: str, *, array: str = "foa", visual: bool = False, settings: Mapping[str, Any] | None = None
 ) -> Path:
-    """Write a checkpoint of a system's untrained networks, its features standardised by those of some noise.
+    """Write a checkpoint of a system's untrained networks, features of sound standardised by those of some noise.
 
     Parameters
     ----------
@@ -38,9 +38,12 @@ def untrained_system(
         made, statistics = stage.settings(args, ARRAYS[array]), None
         front, plans = stage.front(made, ARRAYS[array], visual, None), stage.plans(made)
         if stage.statistics:
-            noise = torch.from_numpy(bursts(2.0, rate_hz=plans.framing.rate_hz))[None, : ARRAYS[array].channels]
-            features = front.audio(noise)[0]
-            statistics = {"feature": made["feature"], "mean": features.mean(1), "scale": features.std(1) + 1e-3}
+            mean, deviation = torch.zeros((front.audio.maps, front.audio.bins)), torch.tensor(1.0)
+            if not stage.takes:  # else it hears no sound
+                noise = torch.from_numpy(bursts(2.0, rate_hz=plans.framing.rate_hz))[None, : ARRAYS[array].channels]
+                features = front.audio(noise)[0]
+                mean, deviation = features.mean(1), features.std(1)
+            statistics = {"feature": made["feature"], "mean": mean, "scale": (deviation + 1e-3).expand_as(mean)}
         model = StageModel(stage, made, ARRAYS[array], len(CLASSES), visual=visual, statistics=statistics)
         states[stage.name] = StageState(made, model.network.state_dict(), statistics)
     checkpoint = Checkpoint(
