@@ -31,7 +31,7 @@ from util.files import read_json, write_json
 
 DONE = "trained.json"
 CHOOSE = ("out", "tables", "formats", "modules", "shares", "seeds")  # what is trained, not how
-PARTS = 4  # checkpoints of a training, of which the best one on the selection list is taken
+PARTS = 4  # checkpoints of a training, of which the best one on the selection list is taken; an alignment is its last
 SEDS = ("sed_m", "sed_t")
 DOAS = {"foa": ("doa_iv", "doa_hist", "histogram"), "mic": ("doa_gcc",)}
 
@@ -45,6 +45,7 @@ class Training:
     name : of its folder
     system, root, iterations : of `python seld.py -train`
     flags : of its own; {NAME} stands for the run of that name
+    parts : checkpoints
     """
 
     name: str
@@ -52,6 +53,7 @@ class Training:
     root: Path
     iterations: int
     flags: tuple[str, ...] = ()
+    parts: int = PARTS
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -127,7 +129,7 @@ def _trainings(number: int, args: argparse.Namespace) -> list[Training]:
                 for doa in doas:
                     pair = ("--sed", f"{{{format}_{sed}}}", "--doa", f"{{{format}_{doa}}}", *_changes(args.set))
                     name = f"{format}_{sed}_{doa}"
-                    made.append(Training(name, "general", args.data_root, args.align_iter, (*own, *pair, *batch)))
+                    made.append(Training(name, "general", args.data_root, args.align_iter, (*own, *pair, *batch), 1))
         return made
     made.append(Training("mono_sed_t", "general_sed_t", args.mono_root, args.module_iter, ("--format", "mono", *wide)))
     made.append(Training("joint_histogram", "general_histogram", args.data_root, 1, ("--format", "foa")))
@@ -136,7 +138,9 @@ def _trainings(number: int, args: argparse.Namespace) -> list[Training]:
             same = ("--format", "foa", "--share", f"{share:g}", "-rs", str(seed))
             end = f"share{100 * share:g}_seed{seed}"
             pair = ("--sed", "{mono_sed_t}", "--doa", "histogram", *_changes(args.set))
-            made.append(Training(f"aligned_{end}", "general", args.data_root, args.align_iter, (*same, *pair, *batch)))
+            made.append(
+                Training(f"aligned_{end}", "general", args.data_root, args.align_iter, (*same, *pair, *batch), 1)
+            )
             made.append(
                 Training(
                     f"joint_{end}", args.joint, args.data_root, args.joint_iter, (*same, *_changes(args.joint_set))
@@ -159,7 +163,14 @@ def _run(training: Training, out: Path, runs: dict[str, Path], flags: Sequence[s
             _seld(log, "-train", "-val", "--resume", str(begun[-1]))
         else:
             own = [word.format(**runs) if word.startswith("{") else word for word in training.flags]
-            length = ["-i", str(training.iterations), "-s", str(-(-training.iterations // PARTS)), "--select", "val"]
+            length = [
+                "-i",
+                str(training.iterations),
+                "-s",
+                str(-(-training.iterations // training.parts)),
+                "--select",
+                "val",
+            ]
             where = ["--data-root", str(training.root), "-m", str(folder)]
             _seld(log, "-train", "-val", "--system", training.system, *where, *length, *flags, *own)
         run = sorted(path for path in folder.glob("*") if any(path.glob("params_*.pth")))[-1]
