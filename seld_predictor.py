@@ -151,6 +151,7 @@ class SELDPredictor:
                 file=sys.stderr,
             )
             stage.take_statistics(source, self.workers)
+        source = source.levelled(stage.level)
         plan = stage.plans.evaluation(source.lengths(stage.rate_hz))
         with Loader(
             source,

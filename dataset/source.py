@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -15,6 +15,7 @@ from util.intervals import IntervalTable
 
 Read = Callable[[Recording, int, int, int], np.ndarray]
 Visual = Callable[[Recording, np.ndarray], np.ndarray]
+_BLOCK = 2**20  # samples
 
 
 def read_file(recording: Recording, start: int, length: int, rate_hz: int) -> np.ndarray:
@@ -55,10 +56,39 @@ class Source:
         """Samples that there are of a recording, whatever `clip_s` says."""
         return recording.samples_at(rate_hz) if self.length_of is None else self.length_of(recording, rate_hz)
 
+    def levelled(self, deviation: float | None) -> Source:
+        """Recordings as a whole brought to a standard deviation, over all samples and channels; silence stays so.
+
+        Parameters
+        ----------
+        deviation : of samples in [-1, 1]; None: recordings stay as they are
+        """
+        if deviation is None:
+            return self
+        gains: dict[tuple[str, int], float] = {}
+
+        def read(recording: Recording, start: int, length: int, rate_hz: int) -> np.ndarray:
+            key = (recording.name, rate_hz)
+            if key not in gains:
+                found = _deviation(self.read, recording, self.samples_of(recording, rate_hz), rate_hz)
+                gains[key] = deviation / found if found > 0 else 1.0
+            return self.read(recording, start, length, rate_hz) * np.float32(gains[key])
+
+        return replace(self, read=read)
+
     @property
     def channel_count(self) -> int:
         """Channels of the waveforms."""
         return self.recordings[0].array.channels if self.channels is None else self.channels
+
+
+def _deviation(read: Read, recording: Recording, samples: int, rate_hz: int) -> float:
+    """Standard deviation of all samples of all channels of a recording, read in blocks."""
+    count, total, squares = 0, 0.0, 0.0
+    for start in range(0, samples, _BLOCK):
+        block = read(recording, start, min(_BLOCK, samples - start), rate_hz).astype(np.float64)
+        count, total, squares = count + block.size, total + block.sum(), squares + np.square(block).sum()
+    return float(max(squares / count - (total / count) ** 2, 0.0) ** 0.5) if count else 0.0
 
 
 class Turn(Protocol):

@@ -47,16 +47,18 @@ class Front(nn.Module):
         self.audio, self.standardise, self.padding, self.visual = audio, standardise, padding, visual
 
     def forward(self, batch: Batch) -> tuple[Tensor, Tensor | None]:
-        """(audio feature (B, maps, T, bins), visual feature or None), without gradients.
+        """(audio feature (B, maps, T, bins), visual feature or None), without gradients unless what is heard has some.
 
         Computed in the precision of the features, whatever the network's is.
         """
-        with torch.no_grad(), torch.autocast(batch["waveform"].device.type, enabled=False):
+        followed = batch["waveform"].requires_grad
+        with torch.set_grad_enabled(followed), torch.autocast(batch["waveform"].device.type, enabled=False):
             features, outside = self.raw_features(batch)
             if self.standardise is not None:
                 features = self.standardise(features)
             if outside is not None:
-                features = features.masked_fill_(outside[:, None, :, None], self.padding)
+                fill = features.masked_fill if followed else features.masked_fill_
+                features = fill(outside[:, None, :, None], self.padding)
             seen = batch.get("visual")
             return features, None if self.visual is None or seen is None else self.visual(seen)
 

@@ -53,6 +53,7 @@ from system.model import Model, StageModel
 from system.presets import preset_of
 from system.row import Init, Stage, System
 from system.table import system_named
+from system.tuned import Tuned, hearing_framing
 from util.errors import InputError
 from util.events import EventTable
 from util.files import write_array, write_json
@@ -234,22 +235,23 @@ class StagesRun:
         whole.to(fabric.device)
         if fabric.world_size > 1:  # each draws for itself what is drawn inside the network
             torch.manual_seed(args.random_seed + 1_000_003 * fabric.global_rank)
+        learner = self._learner(whole, model)
         results = Results(
             Evaluation(fabric, whole, args, thresholds, self.roots, self.command),
             self.data,
             folder,
             stage,
-            lambda state: self._checkpoint(stage, state, thresholds, args),
+            lambda state: self._checkpoint(learner.states(state), thresholds, args),
         )
         if stage.network is None:
             self._keep(model, results)
             return 0
-        source = self._source(stage)
-        plan = training_plan(args, source, self.roots, model.plans)
+        source = self._source(learner)
+        plan = training_plan(args, source, self.roots, learner.plans)
         _set_iterations(args, self.given, plan, stage)
         trainer = SELDTrainer(
             fabric,
-            model,
+            learner,
             TrainingSettings(
                 max_iter=args.max_iter,
                 model_save_interval=args.model_save_interval,
@@ -258,7 +260,7 @@ class StagesRun:
                 schedule=args.schedule,
                 seed=args.random_seed,
             ),
-            make_loader=lambda step: training_loader(args, source, plan, model, self.array, **ranks, first_step=step),
+            make_loader=lambda step: training_loader(args, source, plan, learner, self.array, **ranks, first_step=step),
             on_checkpoint=results.checkpoint,
             on_loss=results.loss,
             sync_batchnorm=args.sync_batchnorm,
@@ -267,7 +269,7 @@ class StagesRun:
             trainer.restore(before)
         results.open(trainer.iteration if resumed is not None else None)
         if fabric.is_global_zero:
-            self._print_start(stage, model, args, folder, trainer.iteration)
+            self._print_start(stage, learner, args, folder, trainer.iteration)
         try:
             with ended_by_others(fabric):
                 trainer.train()
@@ -329,6 +331,13 @@ class StagesRun:
             self._print_report(f"stage {stage.name} from {self.args.init}", report)
         return model
 
+    @staticmethod
+    def _learner(whole: Model, model: StageModel) -> StageModel:
+        """What is trained: a stage, or a stage and those that it takes."""
+        earlier = {name: one for name, one in whole.needed([model.stage.name]).items() if one is not model}
+        plans = model.stage.tuned(model.settings, hearing_framing(earlier)) if earlier else None
+        return model if plans is None else Tuned(model, earlier, plans)
+
     def _stages(self, model: StageModel) -> dict[str, StageModel]:
         """The stage that is trained, and those before it."""
         return {**self._earlier(model.stage), model.stage.name: model}
@@ -341,12 +350,13 @@ class StagesRun:
             for one in before
         }
 
-    def _source(self, stage: Stage) -> Source:
+    def _source(self, model: StageModel) -> Source:
         """What a stage is trained on: the recordings, or what earlier stages say of them."""
         seen = self._seen()
         if seen is not None and self.system.supposes:
             seen = SupposedBoxes(self.classes, seen)
-        return self._heard(stage, source_of(self.args, self.data.train, self.classes, seen))
+        source = source_of(self.args, self.data.train, self.classes, seen)
+        return source.levelled(model.level) if isinstance(model, Tuned) else self._heard(model.stage, source)
 
     def _seen(self, *, blind: bool = False) -> Visual | None:
         """What is seen of the recordings, nothing where `blind`; None: it does not look."""
@@ -358,7 +368,7 @@ class StagesRun:
     def _heard(self, stage: Stage, source: Source) -> Source:
         """Recordings as a stage hears them."""
         if not stage.takes:
-            return source
+            return source.levelled(stage.level(self.settings[stage.name]))
         stages = self._earlier(stage)
         earlier = Model(self.system, self.array, self.classes, stages, visual=self.visual)
         earlier.to(self.fabric.device)
@@ -386,13 +396,13 @@ class StagesRun:
             results.close()
         self.fabric.barrier()
 
-    def _checkpoint(self, stage: Stage, state: StageState, thresholds: Thresholds, args: Arguments) -> Checkpoint:
+    def _checkpoint(self, states: Mapping[str, StageState], thresholds: Thresholds, args: Arguments) -> Checkpoint:
         return Checkpoint(
             self.system.name,
             self.array.to_dict(),
             list(self.classes),
             self.visual,
-            {**self.stages, stage.name: state},
+            {**self.stages, **states},
             thresholds.to_dict(),
             args.to_dict(),
             {name: [r.name for r in getattr(self.data, name)] for name in ("train", "selection")},

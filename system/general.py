@@ -6,7 +6,7 @@ A module is a row of `_ROWS`; a new one needs nothing else but the file of its n
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from torch import nn
@@ -57,6 +57,7 @@ CHOICES = {"feature": tuple(FEATURES), "standardise": ("vector", "scalar"), "poo
 STEP_FRAMES = {"PannCnn14L6": 8, "PannCnn14L6F64": 8}  # of the feature that one step of a network takes, if not 16
 FEATURE_HZ = GENERAL["rate_hz"] // GENERAL["hop_length"]
 LABEL_HZ = FEATURE_HZ // FRAMES_PER_LABEL
+LEVEL = 0.1  # standard deviation of whole recordings, with std_norm
 Network = Callable[[Settings, AudioFeature, int], nn.Module]
 
 
@@ -74,7 +75,14 @@ def _made(args: Arguments, preset: Preset) -> Settings:
             raise InputError(f"--set {name}={made[name]}: must be {low} or more")
     if not 0 < made["width"] <= 4 or not 0 <= made["dropout"] < 1 or not 0 <= made["tracks"] <= 3:
         raise InputError("--set width: above 0, up to 4; dropout: 0 up to 1; tracks: 0 (each class its own) to 3")
+    if made["fine_tune"] and made["align_frames"] % 2:
+        rule = f"align_frames must be even, a step of a module is 200 ms, found {made['align_frames']}"
+        raise InputError(f"--set fine_tune=true: {rule}")
     return {**made, "random_seed": args.random_seed}
+
+
+def _level(settings: Settings) -> float | None:
+    return LEVEL if settings.get("std_norm") else None  # of checkpoints from before there was one: no
 
 
 def _hearing(preset: Preset, encoder: str = "") -> Callable[[Arguments, Array], Settings]:
@@ -188,6 +196,19 @@ def _alignment_plans(settings: Settings) -> Plans:
     )
 
 
+def _tuning_plans(settings: Settings, framing: Framing) -> Plans | None:
+    """Of the sound, where the modules learn together with the alignment: its chunks; None where they do not."""
+    if not settings.get("fine_tune"):
+        return None
+    framing = replace(framing, frames_per_output=FRAMES_PER_LABEL)
+    sizes = {name: FRAMES_PER_LABEL * settings[f"align_{name}"] for name in ("frames", "hop")}
+    return Plans(
+        framing,
+        training=_chunks(framing, sizes, "frames", "hop", FRAMES_PER_LABEL // 2),
+        evaluation=lambda lengths: Clips(framing, lengths, frames=None),
+    )
+
+
 # stages ---------------------------------------------------------------------------------------------------------------
 
 
@@ -218,6 +239,7 @@ def _detection(preset: Preset, network: Network, encoder: str = "", init: Init |
             "sed",
             settings=_hearing(preset, encoder),
             plans=_sound_plans,
+            level=_level,
             front=_sound_front,
             network=lambda settings, audio, classes, visual: network(settings, audio, classes),
             output_format=lambda settings, classes: Detection(classes, frame_s=_frame_s(settings)),
@@ -272,6 +294,7 @@ def _direction(preset: Preset) -> tuple[Stage, ...]:
             "doa",
             settings=_hearing(preset),
             plans=_sound_plans,
+            level=_level,
             front=_sound_front,
             network=lambda settings, audio, classes, visual: ModuleNetwork(
                 audio.maps,
@@ -295,6 +318,7 @@ def _of_histograms(preset: Preset) -> tuple[Stage, ...]:
         "hist",
         settings=_hearing_histogram(preset),
         plans=_whole_plans(1),
+        level=_level,
         front=lambda settings, array, visual, statistics: Front(SingleSourceHistogram(array.channels)),
         network=None,
         output_format=lambda settings, classes: Votes(classes, frame_s=1 / FEATURE_HZ),
@@ -341,6 +365,7 @@ def _untrained(preset: Preset) -> tuple[Stage, ...]:
             "histogram",
             settings=_hearing_histogram(preset),
             plans=_whole_plans(FRAMES_PER_LABEL),
+            level=_level,
             front=lambda settings, array, visual, statistics: Front(VoteShares(array.channels)),
             network=None,
             output_format=lambda settings, classes: Directions(classes),
@@ -368,6 +393,7 @@ def _alignment(preset: Preset, takes: Sequence[str]) -> Stage:
         output_format=output_format,
         recipe=Recipe(epochs=100),
         takes=tuple(takes),
+        tuned=_tuning_plans,
     )
 
 

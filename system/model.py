@@ -63,6 +63,11 @@ class StageModel(nn.Module):
         return self.plans.framing.rate_hz
 
     @property
+    def level(self) -> float | None:
+        """Standard deviation that recordings as a whole are brought to; None: they are heard as they are."""
+        return self.stage.level(self.settings)
+
+    @property
     def lacks_statistics(self) -> bool:
         """Whether its features are to be standardised and nobody has said by what, as of weights that come alone."""
         return self.stage.statistics and self.statistics is None
@@ -86,6 +91,10 @@ class StageModel(nn.Module):
         if self.augment is not None and self.training:
             features, target = self.augment(features, target, batch["number"].tolist())
         return self.output_format.loss(self.network(features, seen).float(), target)
+
+    def states(self, state: Any) -> dict[str, Any]:
+        """What was trained (`system.checkpoint.StageState`), by stage."""
+        return {self.stage.name: state}
 
     def hears_like(self, other: StageModel) -> bool:
         """Whether the features of another stage are those of this one, for any recording."""

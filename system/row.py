@@ -137,6 +137,10 @@ class Stage:
     statistics : whether the features are standardised with statistics of the recordings
     init : where the weights come from
     takes : earlier stages whose raw output, frozen, is this stage's input in place of the sound
+    tuned : (settings, framing of what they hear) -> plans of the sound by which the stages that it takes are trained on
+        together with it (`system.tuned`); None: they stay as they are
+    level : settings -> standard deviation that recordings as a whole are brought to before they are heard; None: they
+        are heard as they are
     augment : settings -> what is done to the features and targets of a training batch; None: nothing is
     foreign : settings of weights that come without any, from another project's file; None: there are none
     recognise : weights of another project's file -> what they were trained for; None: they are of another network
@@ -152,6 +156,8 @@ class Stage:
     statistics: bool = False
     init: Init | None = None
     takes: tuple[str, ...] = ()
+    tuned: Callable[[Settings, Framing], Plans | None] = lambda settings, framing: None
+    level: Callable[[Settings], float | None] = lambda settings: None
     augment: Callable[[Settings], FeatureAugment | None] | None = None
     foreign: Settings | None = None
     recognise: Callable[[Mapping[str, torch.Tensor]], Foreign | None] | None = None
