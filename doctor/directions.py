@@ -9,7 +9,7 @@ from itertools import permutations, product
 
 import numpy as np
 
-from doctor.sound import CHANNEL_NAMES, Delays, Directions, Intensity, channel_names, lag_index, pair_delays_s, pairs_of
+from doctor.sound import CHANNEL_NAMES, Directions, Intensity, Phases, channel_names
 from util.angles import angle_between_deg, direction_from_degrees, wrap_azimuth_deg
 from util.boxes import BoxTrack
 from util.microphone_arrays import Array
@@ -121,9 +121,9 @@ def judge(evidence: Directions, truth: Truth) -> Verdict | None:
     if isinstance(evidence, Intensity):
         hypotheses = _ambisonic_hypotheses()
         fits: list[tuple[float, float | None]] = [_fit_intensity(evidence, truth, one) for one in hypotheses]
-    elif isinstance(evidence, Delays):
-        hypotheses = _capsule_hypotheses(evidence.array)
-        fits = [_fit_delays(evidence, truth, one) for one in hypotheses]
+    elif isinstance(evidence, Phases):
+        hypotheses = capsule_hypotheses(evidence.array)
+        fits = _fit_phases(evidence, truth, hypotheses)
     else:
         raise TypeError(f"directions of {type(evidence).__name__}")
     scores = np.array([score for score, _ in fits])
@@ -149,27 +149,44 @@ def label_lag_s(evidence: Directions, truth: Truth, frame_s: float) -> float | N
     loud[evidence.loud()] = True  # a pause in the sound below a label counts against it
     if len(truth) < LEAST_FRAMES:
         return None
-    matches = []
+    truth = truth[np.linspace(0, len(truth) - 1, min(len(truth), MOST_FRAMES)).astype(np.int64)]
+    matches, due = [], _due(evidence, truth)
+    most = evidence.most(np.arange(len(loud))) if isinstance(evidence, Phases) else None
     for lag in lags:
         there = (truth.frame + lag >= 0) & (truth.frame + lag < len(loud))
         moved = Truth(truth.frame[there] + lag, truth.direction[there])
         enough = there.sum() >= max(LEAST_FRAMES, 0.7 * len(truth))
-        matches.append(float(np.mean(_match(evidence, moved) * loud[moved.frame])) if enough else 0.0)
+        match = _match(evidence, moved, due=None if due is None else due[there], most=most) if enough else np.zeros(1)
+        matches.append(float(np.mean(match * loud[moved.frame])) if enough else 0.0)
     best, as_is = int(np.argmax(matches)), matches[_LABEL_LAGS]
     if abs(lags[best]) < 3 or best in (0, len(lags) - 1):
         return None
     return float(lags[best] * frame_s) if matches[best] > as_is + 0.12 and matches[best] > 1.25 * as_is else None
 
 
-def _match(evidence: Directions, truth: Truth, hypothesis: Hypothesis | None = None) -> np.ndarray:
-    """How well the sound of each frame (n,) comes from where it should: 0..1."""
+def _match(
+    evidence: Directions,
+    truth: Truth,
+    hypothesis: Hypothesis | None = None,
+    *,
+    due: np.ndarray | None = None,
+    most: np.ndarray | None = None,
+) -> np.ndarray:
+    """How well the sound of each frame (n,) comes from where it should: 0..1.
+
+    Parameters
+    ----------
+    due, most : `_due` of the truth, and `Phases.most` of all frames, where they are known already
+    """
     if isinstance(evidence, Intensity):
         vector = _flow(evidence, truth, hypothesis or _ambisonic_hypotheses()[0])
         return np.exp(-np.square(_errors_deg(vector, truth) / _SOUND_SPREAD_DEG))
-    if not isinstance(evidence, Delays):
+    if not isinstance(evidence, Phases):
         raise TypeError(f"directions of {type(evidence).__name__}")
-    fit, most = _correlations(evidence, truth, hypothesis or _capsule_hypotheses(evidence.array)[0])
-    return np.maximum(fit / most, 0.0)
+    hypothesis = hypothesis or capsule_hypotheses(evidence.array)[0]
+    due = evidence.due(_before(truth, hypothesis)) if due is None else due
+    most = evidence.most(truth.frame) if most is None else most[truth.frame]
+    return np.clip(_fitting(evidence, truth, hypothesis, due) / most, 0.0, 1.0)
 
 
 @dataclass(frozen=True)
@@ -258,27 +275,33 @@ def _fit_intensity(evidence: Intensity, truth: Truth, hypothesis: Hypothesis) ->
     return float(np.mean(2 * towards / energy)), float(np.median(_errors_deg(vector, truth)))
 
 
-def _fit_delays(evidence: Delays, truth: Truth, hypothesis: Hypothesis) -> tuple[float, None]:
-    """Mean correlation of the pairs at the delays that the directions ask for, over what the best delays give."""
-    fit, most = _correlations(evidence, truth, hypothesis)
-    return float(fit.mean() / most.mean()), None
+def _fit_phases(evidence: Phases, truth: Truth, hypotheses: Sequence[Hypothesis]) -> list[tuple[float, float | None]]:
+    """Of each explanation: mean fit of the phases that the directions ask for, over what the best delays give."""
+    most = float(evidence.most(truth.frame).mean())
+    due: dict[float, np.ndarray] = {}  # of the turn at hand, and of none
+    made: list[tuple[float, float | None]] = []
+    for one in hypotheses:
+        if one.yaw_deg not in due:
+            due = {yaw_deg: held for yaw_deg, held in due.items() if not yaw_deg}
+            due[one.yaw_deg] = evidence.due(_before(truth, one))
+        made.append((float(_fitting(evidence, truth, one, due[one.yaw_deg]).mean()) / most, None))
+    return made
 
 
-def _correlations(evidence: Delays, truth: Truth, hypothesis: Hypothesis) -> tuple[np.ndarray, np.ndarray]:
-    """Per frame (n,): correlation at the delays of the direction that fits best, and at the best delays of all."""
-    direction = truth.direction
-    if hypothesis.yaw_deg:
-        direction = _turned(direction, -hypothesis.yaw_deg)
-    correlation = evidence.correlation[truth.frame]
-    middle = correlation.shape[2] // 2
-    delays_s = pair_delays_s(evidence.array, np.nan_to_num(direction), hypothesis.order)  # (n, m, pairs)
-    column = np.clip(lag_index(delays_s, middle), 0, correlation.shape[2] - 1)
-    at = np.take_along_axis(correlation, np.moveaxis(column, 1, 2), axis=2)  # (n, pairs, m)
-    sign = np.array([hypothesis.sign[a] * hypothesis.sign[b] for a, b in pairs_of(evidence.array)])
-    fit = (at * sign[:, None]).mean(axis=1)
-    fit = np.where(np.isnan(truth.direction[..., 0]), -np.inf, fit).max(axis=1)
-    most = np.abs(correlation).max(axis=2).mean(axis=1) + 1e-12
-    return fit, most
+def _due(evidence: Directions, truth: Truth) -> np.ndarray | None:
+    """What capsules hear of the directions; None of Ambisonics, which needs no such thing."""
+    return evidence.due(np.nan_to_num(truth.direction)) if isinstance(evidence, Phases) else None
+
+
+def _before(truth: Truth, hypothesis: Hypothesis) -> np.ndarray:
+    """Directions (n, m, 3) as an array with the mistake hears them."""
+    return np.nan_to_num(_turned(truth.direction, -hypothesis.yaw_deg))
+
+
+def _fitting(evidence: Phases, truth: Truth, hypothesis: Hypothesis, due: np.ndarray) -> np.ndarray:
+    """Fit of each frame (n,) to the direction that fits best of those that are possible."""
+    fit = evidence.fit(truth.frame, due, hypothesis.order, hypothesis.sign)
+    return np.where(np.isnan(truth.direction[..., 0]), -np.inf, fit).max(axis=1)
 
 
 @lru_cache(maxsize=1)
@@ -309,7 +332,7 @@ def _ambisonic_hypotheses() -> list[Hypothesis]:
 
 
 @lru_cache(maxsize=8)
-def _capsule_hypotheses(array: Array) -> list[Hypothesis]:
+def capsule_hypotheses(array: Array) -> list[Hypothesis]:
     count = array.channels
     as_is, plain = tuple(range(count)), (1,) * count
     names = channel_names(array)

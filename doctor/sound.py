@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from localization.ambisonics import HOP, N_FFT, band_covariances, dominant_waves, spectra
+from localization.steered import steering
 from util.angles import degrees_from_direction, direction_from_degrees
 from util.audio import RATE_HZ, audio_info, read_audio
 from util.microphone_arrays import SPEED_OF_SOUND_M_S, Array
@@ -20,6 +22,7 @@ FRAME = round(FRAME_S * RATE_HZ)
 _BLOCK_FRAMES = 100
 _AMBISONIC_BAND_HZ = (200.0, 5000.0)  # below: wind and rumble, above: what microphone arrays encode wrongly
 _CAPSULE_BAND_HZ = (300.0, 8000.0)
+_CAPSULE_FFT = 512
 _LOOKED_AT = (200, 1200)  # samples of a frame at which covariances begin
 _LAG_STEP_S = 1 / (4 * RATE_HZ)
 CLIPPED_RUN = 4  # so many samples at the peak are no wave any more
@@ -127,14 +130,18 @@ class Intensity(Directions):
 
 
 @dataclass(frozen=True)
-class Delays(Directions):
-    """Capsules: correlation (frames, pairs, lags) of each pair, whitened (GCC-PHAT), 1 for a delayed copy.
+class Phases(Directions):
+    """Capsules: what each pair of channels has in common, bin by bin, whatever its level; as directions are steered by.
 
-    A positive lag says that the second channel of the pair is late.
+    Attributes
+    ----------
+    cross : (frames, pairs, 2, bins) int8: 127 times the real and imaginary part of the second channel times the
+        conjugate of the first, of amplitude 1
+    loudness : (frames,)
     """
 
     array: Array
-    correlation: np.ndarray
+    cross: np.ndarray
     loudness: np.ndarray
 
     @property
@@ -142,23 +149,61 @@ class Delays(Directions):
         """Of all channels, per frame."""
         return self.loudness
 
+    def due(self, direction: np.ndarray) -> np.ndarray:
+        """What plane waves from directions (..., 3) make of the pairs: (..., pairs, 2, bins) float32."""
+        heard = steering(self.array, direction.reshape(-1, 3), _capsule_bins_hz()).astype(np.complex64)
+        made = np.stack([heard[:, second] * heard[:, first].conj() for first, second in pairs_of(self.array)], axis=1)
+        parts = np.stack([made.real, made.imag], axis=2)
+        return parts.reshape(*direction.shape[:-1], *parts.shape[1:])
+
+    def fit(
+        self,
+        frames: np.ndarray,
+        due: np.ndarray,
+        order: Sequence[int] | None = None,
+        sign: Sequence[int] | None = None,
+    ) -> np.ndarray:
+        """How well frames (n,) fit what is due of m directions each (n, m, pairs, 2, bins): (n, m), 1 perfectly.
+
+        Parameters
+        ----------
+        order, sign : capsule that each channel of the file has, and its sign; None: as in the array
+        """
+        pairs, channels = pairs_of(self.array), range(self.array.channels)
+        order, sign = order or tuple(channels), sign or (1,) * self.array.channels
+        cross, made = self.cross[frames].astype(np.float32) / 127, np.zeros(due.shape[:2], dtype=np.float32)
+        for place, (first, second) in enumerate(pairs):
+            one, other = order[first], order[second]
+            part = due[:, :, pairs.index((min(one, other), max(one, other)))]
+            real, imaginary = (np.einsum("nb,nmb->nm", cross[:, place, k], part[:, :, k]) for k in (0, 1))
+            made += sign[first] * sign[second] * (real + imaginary * (1 if one < other else -1))
+        return made / (len(pairs) * cross.shape[3])
+
+    def most(self, frames: np.ndarray) -> np.ndarray:
+        """How well frames (n,) fit delays of each pair by itself, whichever are best: (n,)."""
+        cross, most = self.cross[frames].astype(np.float32) / 127, np.zeros(len(frames))
+        turn = 2 * np.pi * np.outer(_capsule_bins_hz(), _delays_s(self.array)).astype(np.float32)
+        for place in range(cross.shape[1]):
+            fit = cross[:, place, 0] @ np.cos(turn) - cross[:, place, 1] @ np.sin(turn)
+            most += np.abs(fit).max(axis=1)
+        return most / (cross.shape[1] * cross.shape[3]) + 1e-12
+
     def azimuth_deg(self, frames: np.ndarray) -> np.ndarray:
-        """Of the direction in the horizontal plane whose delays fit best."""
+        """Of the direction in the horizontal plane that fits best."""
         grid_deg = np.arange(-180.0, 180.0, 5.0)
-        delays_s = pair_delays_s(self.array, direction_from_degrees(grid_deg, np.zeros(len(grid_deg))))
-        columns = lag_index(delays_s, self.correlation.shape[2] // 2)
-        fit = sum(self.correlation[frames, pair][:, columns[:, pair]] for pair in range(delays_s.shape[1]))
+        due = self.due(direction_from_degrees(grid_deg, np.zeros(len(grid_deg)))).reshape(len(grid_deg), -1)
+        fit = self.cross[frames].reshape(len(frames), -1).astype(np.float32) @ due.T
         return grid_deg[np.argmax(fit, axis=1)]
 
-    def frames(self, frames: np.ndarray) -> Delays:
+    def frames(self, frames: np.ndarray) -> Phases:
         """Those frames alone."""
-        return Delays(self.array, self.correlation[frames], self.loudness[frames])
+        return Phases(self.array, self.cross[frames], self.loudness[frames])
 
     @classmethod
-    def joined(cls, parts: Sequence[Delays]) -> Delays:
+    def joined(cls, parts: Sequence[Phases]) -> Phases:
         """Frames of several recordings, of energy 1."""
-        correlation = np.concatenate([part.correlation for part in parts])
-        return Delays(parts[0].array, correlation, np.ones(len(correlation)))
+        cross = np.concatenate([part.cross for part in parts])
+        return Phases(parts[0].array, cross, np.ones(len(cross)))
 
 
 def channel_names(array: Array) -> tuple[str, ...]:
@@ -171,39 +216,16 @@ def pairs_of(array: Array) -> list[tuple[int, int]]:
     return list(combinations(range(array.channels), 2))
 
 
-def arrival_s(array: Array, direction: np.ndarray) -> np.ndarray:
-    """When a plane wave from directions (..., 3) reaches each capsule (..., channels), relative to the centre.
-
-    Around a rigid sphere the wave creeps (Woodworth's formula).
-    """
-    angle = np.arccos(np.clip(np.asarray(direction) @ array.directions().T, -1, 1))
-    path = -np.cos(angle)
-    if array.baffle == "rigid":
-        path = np.where(angle > np.pi / 2, angle - np.pi / 2, path)
-    return path * array.radius_m / SPEED_OF_SOUND_M_S
+def _delays_s(array: Array) -> np.ndarray:
+    """Delays between two capsules of an array, and a little more."""
+    most_s = 2 * array.radius_m * 1.4 / SPEED_OF_SOUND_M_S
+    return np.linspace(-most_s, most_s, 2 * int(np.ceil(most_s / _LAG_STEP_S)) + 1)
 
 
-def pair_delays_s(array: Array, direction: np.ndarray, order: tuple[int, ...] | None = None) -> np.ndarray:
-    """How much later the second channel of each pair hears a direction (..., 3) than the first: (..., pairs).
-
-    Parameters
-    ----------
-    order : capsule that each channel of the file has; None: as in the array
-    """
-    arrival = arrival_s(array, direction)
-    if order is not None:
-        arrival = arrival[..., list(order)]
-    return np.stack([arrival[..., second] - arrival[..., first] for first, second in pairs_of(array)], axis=-1)
-
-
-def _lags(array: Array) -> int:
-    """Lags to each side that delays of the array reach, and a little more."""
-    return int(np.ceil(2 * array.radius_m * 1.4 / SPEED_OF_SOUND_M_S / _LAG_STEP_S)) + 2
-
-
-def lag_index(delay_s: np.ndarray, lags: int) -> np.ndarray:
-    """Column of a delay in `Delays.correlation` with `lags` columns to each side of no delay."""
-    return np.rint(np.asarray(delay_s) / _LAG_STEP_S).astype(np.int64) + lags
+@lru_cache(maxsize=1)
+def _capsule_bins_hz() -> np.ndarray:
+    frequency_hz = np.fft.rfftfreq(_CAPSULE_FFT, 1 / RATE_HZ)
+    return frequency_hz[_in_band(frequency_hz, _CAPSULE_BAND_HZ)]
 
 
 def scan(
@@ -224,7 +246,7 @@ def scan(
     total = info.frames_at(RATE_HZ)
     gather = _Levels(array.channels)
     parts: list[tuple[np.ndarray, ...]] = []
-    make = _covariances if array.kind == "ambisonics" else _correlations
+    make = _covariances if array.kind == "ambisonics" else phases_of
     for start, waveform in _blocks(path, total, most_s):
         waveform = waveform if matrix is None else matrix @ waveform
         gather.add(waveform, start)
@@ -235,8 +257,8 @@ def scan(
     if array.kind == "ambisonics":
         return gather.levels(), Intensity(*(joined or [np.zeros((0, 4, 4))] * 2))
     if joined is None:
-        joined = [np.zeros((0, len(pairs_of(array)), 2 * _lags(array) + 1)), np.zeros(0)]
-    return gather.levels(), Delays(array, *joined)
+        joined = [np.zeros((0, len(pairs_of(array)), 2, len(_capsule_bins_hz())), np.int8), np.zeros(0)]
+    return gather.levels(), Phases(array, *joined)
 
 
 def levels_of(path: Path, *, matrix: np.ndarray | None = None, most_s: float | None = None) -> Levels:
@@ -327,20 +349,16 @@ def _covariances(framed: np.ndarray, array: Array) -> tuple[np.ndarray, ...]:
     return covariance.astype(np.float32), waves.astype(np.float32)
 
 
-def _correlations(framed: np.ndarray, array: Array) -> tuple[np.ndarray, ...]:
-    """Frames (channels, n, samples) -> whitened correlation (n, pairs, lags) float32, energy (n,)."""
-    spectrum = _spectra(framed, 1024, _CAPSULE_BAND_HZ)
-    frequency_hz = np.fft.rfftfreq(1024, 1 / RATE_HZ)
-    frequency_hz = frequency_hz[_in_band(frequency_hz, _CAPSULE_BAND_HZ)]
-    lags = _lags(array)
-    turn = np.exp(2j * np.pi * np.outer(frequency_hz, np.arange(-lags, lags + 1) * _LAG_STEP_S)).astype(np.complex64)
-    correlation = []
+def phases_of(framed: np.ndarray, array: Array) -> tuple[np.ndarray, ...]:
+    """Frames (channels, n, samples) -> `Phases.cross`, energy (n,)."""
+    spectrum = _spectra(framed, _CAPSULE_FFT, _CAPSULE_BAND_HZ)
+    parts = []
     for first, second in pairs_of(array):
         cross = (spectrum[second] * spectrum[first].conj()).sum(axis=1)
         cross /= np.maximum(np.abs(cross), 1e-20)
-        correlation.append((cross @ turn).real / len(frequency_hz))
+        parts.append(np.stack([cross.real, cross.imag], axis=1))
     energy = np.square(np.abs(spectrum)).sum(axis=(0, 2, 3))
-    return np.stack(correlation, axis=1).astype(np.float32), energy.astype(np.float32)
+    return np.rint(127 * np.stack(parts, axis=1)).astype(np.int8), energy.astype(np.float32)
 
 
 def _in_band(frequency_hz: np.ndarray, band_hz: tuple[float, float]) -> np.ndarray:

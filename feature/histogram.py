@@ -240,7 +240,8 @@ class SingleSourceStream:
     Unlike in the feature of a whole clip nothing wraps around: silence stands before and behind the recording. The
     noise floor then begins with the first five frames alone, and remembers for seconds what it began with: of the
     golden clips, whose ends are much louder than their beginnings, one bin in six changes sides; where they point
-    does not. A frame is known 0.06 s after its middle.
+    does not. With silence at both ends, where nothing wraps, all bins are the same (a test). A frame is known 0.06 s
+    after its middle.
     """
 
     def __init__(self) -> None:

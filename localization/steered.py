@@ -9,6 +9,7 @@ After DiBiase 2000, A high-accuracy, low-latency technique for talker localizati
 
 from __future__ import annotations
 
+from functools import lru_cache
 from itertools import combinations
 
 import numpy as np
@@ -32,6 +33,7 @@ _SILENT = 1e-7  # amplitude of a bin: nothing but rounding
 _CHANCE = 1.5  # standard deviations of the steered power of noise that no weight is given for
 _FLAT = 0.05  # an array whose least extent is less than that share of its largest is flat, or a line
 _LEAST_APART_M = 0.002
+_SPHERE_STEPS = 360  # of the angle between a wave and a capsule
 
 
 class SteeredBands:
@@ -128,12 +130,17 @@ def steering(array: Array, direction: np.ndarray, frequency_hz: np.ndarray) -> n
     """Phases of a plane wave from directions (n, 3) at the capsules: (n, channels, bins) complex, of amplitude 1."""
     if array.baffle == "rigid":
         angle = np.arccos(np.clip(direction @ array.directions().T, -1, 1))
-        table_rad = np.linspace(0, np.pi, 361)
-        response = sphere_response(frequency_hz, table_rad, array.radius_m)
-        response = response[np.rint(angle / np.pi * 360).astype(int)]
-        return response / np.abs(response)
+        phases = _sphere_phases(array.radius_m, tuple(frequency_hz.tolist()))
+        return phases[np.rint(angle / np.pi * _SPHERE_STEPS).astype(int)]
     early_s = direction @ array.positions_m().T / SPEED_OF_SOUND_M_S
     return np.exp(2j * np.pi * early_s[..., None] * frequency_hz)
+
+
+@lru_cache(maxsize=4)
+def _sphere_phases(radius_m: float, frequency_hz: tuple[float, ...]) -> np.ndarray:
+    """Phases on a rigid sphere by the angle to the wave, from 0 to pi: (steps + 1, bins)."""
+    response = sphere_response(np.array(frequency_hz), np.linspace(0, np.pi, _SPHERE_STEPS + 1), radius_m)
+    return response / np.abs(response)
 
 
 def grid_of(array: Array, points: int = _POINTS) -> tuple[np.ndarray, str]:

@@ -117,6 +117,19 @@ def test_stream_is_one_whatever_the_blocks(block: int) -> None:
     assert angle_between_deg(strongest(streamed, 1), strongest(whole, 1)) < 0.5
 
 
+def test_stream_differs_from_the_whole_clip_by_what_lies_behind_its_ends_alone() -> None:
+    """Frame indices wrap around in a whole clip: with silence at both ends nothing wraps, and all bins agree."""
+    sound = recording("one")[:, :30000]
+    differing = []
+    for silence in (0, 6000):  # samples: the noise floor begins with five frames, and with two of the other end
+        waveform = np.pad(sound, ((0, 0), (silence, silence)))
+        stream = SingleSourceStream()
+        streamed = SingleSources.concatenate([stream.feed(waveform), stream.finish()])
+        whole = mask_of(SingleSourceHistogram().whole_sources(torch.from_numpy(waveform)))
+        differing.append(int((mask_of(streamed) != whole).sum()) / whole.sum())
+    assert differing[0] > 0.02 and differing[1] < 1e-4
+
+
 def test_silence_noise_and_what_is_too_short() -> None:
     feature = SingleSourceHistogram()
     assert not feature.whole(torch.zeros(1, 4, 2400)).any()
