@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
@@ -201,13 +202,23 @@ class StageLayout(Layout):
 
     def folder_of(self, path: str | os.PathLike[str]) -> tuple[str, str, int] | None:
         """As `Layout.folder_of`."""
+        folders = (path if isinstance(path, Path) else Path(path)).parts[:-1]
+        if folders not in self._found:
+            self._found[folders] = self._of_folders(folders)
+        return self._found[folders]
+
+    def _of_folders(self, folders: Sequence[str]) -> tuple[str, str, int] | None:
         kinds = {kind: name for name, kind in self.audio.items()}
-        parts = Path(path).parts
-        for position in range(len(parts) - 2, -1, -1):
-            kind, _, stage = parts[position].rpartition("_")
+        for position in range(len(folders) - 1, -1, -1):
+            kind, _, stage = folders[position].rpartition("_")
             if kind in kinds and stage in self.stages:
                 return kinds[kind], stage, position
         return None
+
+    @cached_property
+    def _found(self) -> dict[tuple[str, ...], tuple[str, str, int] | None]:
+        """What `folder_of` has found, by folders: sets have thousands of recordings in a few."""
+        return {}
 
     def labels_of(self, path: Path) -> Path | None:
         """As `Layout.labels_of`."""

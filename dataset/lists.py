@@ -140,11 +140,12 @@ def _resolve(line: str, list_path: Path, roots: Sequence[DataRoot]) -> Path | No
     names = (line, line.replace("\\", "/")) if "\\" in line else (line,)  # the second: written on Windows
     folders = (Path(), list_path.parent.parent, *(root.path for root in roots))
     try:
-        candidates = [folder / name for name in names for folder in folders]
-        exact = next((candidate for candidate in candidates if os.path.isfile(candidate)), None)
+        candidates = [os.path.join(folder, name) for name in names for folder in folders]
+        exact = next(filter(os.path.isfile, candidates), None)
         if exact is not None:
-            return exact
-        return next((found for one in candidates if (found := existing(one)) is not None and found.is_file()), None)
+            return Path(exact)
+        spelt = map(existing, map(Path, candidates))
+        return next((found for found in spelt if found is not None and found.is_file()), None)
     except (ValueError, OSError):  # a zero byte, a name that is too long
         return None
 

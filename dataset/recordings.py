@@ -10,7 +10,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import ClassVar, Generic, TypeVar
 
 import numpy as np
 
@@ -381,7 +381,8 @@ class _PackedEvents:
 
     __slots__ = ("_content", "_frame_s", "_kinds", "_rows")
 
-    _TYPES = (np.int8, np.int16, np.int32, np.float16, np.float32)
+    _INTEGERS: ClassVar[dict[type, int]] = {np.int8: 2**7, np.int16: 2**15, np.int32: 2**31}
+    _FLOATS = (np.float16, np.float32)
     _HELD = 600  # bytes of an entry of the cache besides its rows: key, objects
 
     def __init__(self, table: EventTable):
@@ -393,15 +394,22 @@ class _PackedEvents:
 
     @classmethod
     def _smallest(cls, column: np.ndarray) -> np.ndarray:
-        unknown = bool(np.isnan(column).any())
-        if len(column) > 1 and np.array_equal(column, np.broadcast_to(column[:1], column.shape), equal_nan=unknown):
-            column = column[:1]
-        for kind in cls._TYPES:
-            if unknown and np.issubdtype(kind, np.integer):
-                continue
-            with np.errstate(invalid="ignore", over="ignore"):
+        if len(column) > 1:
+            first = column[0]
+            if (column == first).all() if first == first else np.isnan(column).all():
+                column = column[:1]
+        if not len(column):
+            return column.astype(np.int8)
+        low, high = column.min(), column.max()  # NaN where one is
+        if column.dtype.kind != "f" or (math.isfinite(high - low) and (column == np.rint(column)).all()):
+            for kind, limit in cls._INTEGERS.items():
+                if -limit <= low and high < limit:
+                    return column.astype(kind)
+            return column
+        for kind in cls._FLOATS:
+            with np.errstate(over="ignore"):
                 packed = column.astype(kind)
-            if np.array_equal(packed.astype(column.dtype), column, equal_nan=unknown):
+            if np.array_equal(packed.astype(column.dtype), column, equal_nan=True):
                 return packed
         return column
 

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from feature.mel import mel_weights
 from feature.stft import SpectralFeature
+from feature.traced import plus
 
 FLOOR_DB = -100.0  # least level; the plane of levels is the level above it, so that silence and padding are 0
 _AMIN = 10 ** (FLOOR_DB / 10)
@@ -61,6 +62,16 @@ class MelPlanes(SpectralFeature):
         )
         self.register_buffer("mel_weights", mel_weights(rate_hz, n_fft, bands, fmin_hz), persistent=False)
 
+    def _planes(self, real: Tensor, imaginary: Tensor) -> tuple[Tensor, ...]:
+        """Spectrum (batch, channels, frames, bins) -> planes (batch, 1 or more, frames, bands), 4 in all."""
+        raise NotImplementedError
+
+    def _block(self, real: Tensor, imaginary: Tensor, out: Tensor) -> None:
+        torch.cat(self._planes(real, imaginary), dim=1, out=out)
+
+    def _traced(self, framed: Tensor) -> Tensor:
+        return torch.cat(self._planes(*self._traced_spectrum(framed, self.hann)), dim=1)
+
 
 class LogmelDirection(MelPlanes):
     """Waveform -> 1 plane of log-mel levels (dB above -100) and 3 planes of directions, of x, y, z.
@@ -92,7 +103,7 @@ class LogmelDirection(MelPlanes):
         parts = np.zeros((0, 4, channels)) if encoder is None else np.concatenate([encoder.real, encoder.imag], axis=2)
         self.register_buffer("encoder", torch.from_numpy(parts.astype(np.float32)), persistent=False)
 
-    def _block(self, real: Tensor, imaginary: Tensor, out: Tensor) -> None:
+    def _planes(self, real: Tensor, imaginary: Tensor) -> tuple[Tensor, ...]:
         if len(self.encoder):
             own, turned = self.encoder.split(self.channels, dim=2)
             real, imaginary = (
@@ -100,11 +111,11 @@ class LogmelDirection(MelPlanes):
                 torch.einsum("bctf,fac->batf", real, turned) + torch.einsum("bctf,fac->batf", imaginary, own),
             )
         power = real.square().addcmul_(imaginary, imaginary)  # of W, Y, Z, X
-        out[:, 0] = (power[:, 0] @ self.mel_weights).clamp_(min=_AMIN).log10_().mul_(10).sub_(FLOOR_DB)
+        level = (power[:, :1] @ self.mel_weights).clamp_(min=_AMIN).log10_().mul_(10).sub_(FLOOR_DB)
         axes = [3, 1, 2]
         intensity = (real[:, :1] * real[:, axes]).addcmul_(imaginary[:, :1], imaginary[:, axes]) @ self.mel_weights
         energy = 0.5 * (power.sum(dim=1, keepdim=True) @ self.mel_weights)
-        out[:, 1:] = intensity.div_(energy.add_(_EPS))
+        return level, intensity / plus(energy, _EPS)
 
 
 class LogmelPair(MelPlanes):
@@ -122,17 +133,16 @@ class LogmelPair(MelPlanes):
     def __init__(self, **analysis: Any):
         super().__init__(2, **analysis)
 
-    def _block(self, real: Tensor, imaginary: Tensor, out: Tensor) -> None:
+    def _planes(self, real: Tensor, imaginary: Tensor) -> tuple[Tensor, ...]:
         power = real.square().addcmul_(imaginary, imaginary) @ self.mel_weights
-        left, right = power[:, 0], power[:, 1]
+        left, right = power[:, :1], power[:, 1:]
         both = left + right
-        cosine = (real[:, 0] * real[:, 1]).addcmul_(imaginary[:, 0], imaginary[:, 1]) @ self.mel_weights
-        sine = (imaginary[:, 0] * real[:, 1]).sub_(real[:, 0] * imaginary[:, 1]) @ self.mel_weights
-        length = (left * right).sqrt_().add_(_EPS)
-        out[:, 0] = (0.5 * both).clamp_(min=_AMIN).log10_().mul_(10).sub_(FLOOR_DB)
-        out[:, 1] = (left - right).div_(both + _EPS)
-        out[:, 2] = cosine.div_(length)
-        out[:, 3] = sine.div_(length)
+        (real_l, real_r), (imaginary_l, imaginary_r) = (part.split(1, dim=1) for part in (real, imaginary))
+        cosine = (real_l * real_r).addcmul_(imaginary_l, imaginary_r) @ self.mel_weights
+        sine = (imaginary_l * real_r).sub_(real_l * imaginary_r) @ self.mel_weights
+        length = plus((left * right).sqrt_(), _EPS)
+        level = (0.5 * both).clamp_(min=_AMIN).log10_().mul_(10).sub_(FLOOR_DB)
+        return level, (left - right) / plus(both, _EPS), cosine / length, sine / length
 
 
 def level_above_mean(levels: Tensor, *, range_db: tuple[float, float] = (-60.0, 30.0)) -> Tensor:

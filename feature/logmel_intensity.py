@@ -7,6 +7,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from feature import traced
 from feature.mel import MelBands, levels_db_, mel_weights
 from feature.stft import Scratch, SpectralFeature
 
@@ -109,7 +110,11 @@ class LogmelIntensity(SpectralFeature):
         return self._bands.weights
 
     def columns(self, features: Tensor) -> Tensor:
-        """Features (batch, 7, T, bands) as rows (batch, T, 7 bands) in the notebook's order of columns."""
+        """Features (batch, 7, T, bands) as rows (batch, T, 7 bands): of layout "reference" in the notebook's order of
+        columns, else map by map.
+        """
+        if self.layout == "paper":
+            return features.transpose(1, 2).flatten(2)
         return torch.cat([part.permute(0, 2, 3, 1).flatten(2) for part in self._planes(features)], dim=2)
 
     def _compute(self, framed: Tensor, out: Tensor, scratch: Scratch) -> None:
@@ -132,7 +137,7 @@ class LogmelIntensity(SpectralFeature):
             norm = power[:, :1] * self.energy[0] + power[:, 1:].sum(dim=1, keepdim=True) * self.energy[1]
         else:
             norm = intensity.square().sum(dim=1, keepdim=True).sqrt()
-        intensity = (intensity / (norm + self.eps)) @ self.mel_weights
+        intensity = (intensity / traced.plus(norm, self.eps)) @ self.mel_weights
         if not self.levels:
             return intensity
         return self._arranged(torch.cat((levels_db_(power @ self.mel_weights), intensity), dim=1))

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from feature.audio import AudioFeature
-from feature.traced import frames_of, spectrum
+from feature.traced import frames_of, plus, spectrum
 
 _CPU_BLOCK_SAMPLES = 2**15  # frames of a block times n_fft: all that is made of a block stays in the processor's cache
 
@@ -184,7 +184,7 @@ class SpectralFeature(AudioFeature):
         return self(functional.pad(waveform, (self.left, self.left), mode="reflect"))
 
     def _offset(self, waveform: Tensor) -> Tensor:
-        return waveform if not self.offset else waveform.to(self.precision) + self.offset
+        return waveform if not self.offset else plus(waveform.to(self.precision), self.offset)
 
     def _frames(self, waveform: Tensor) -> Tensor:
         """Block by block on the processor, at once elsewhere."""

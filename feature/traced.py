@@ -12,6 +12,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
+_SCALE = 2.0**40  # exact: a power of two
+
+
+def plus(x: Tensor, small: float) -> Tensor:
+    """x + small; in a graph, too: the exporter takes additions of numbers up to 1e-8 for such of nothing.
+
+    There |x| must be below 1e26, and what is too small for that too (1e-32, which only keeps 0 from being divided by 0)
+    is the least of the result.
+    """
+    if not torch.compiler.is_exporting():
+        return x + small
+    return (x * _SCALE + small * _SCALE) * (1 / _SCALE) if small * _SCALE > 1 else x.clamp(min=small)
+
 
 def frames_of(waveform: Tensor, n_fft: int, hop: int) -> Tensor:
     """Frames (batch, channels, frames, n_fft) that lie inside the samples (batch, channels, samples)."""

@@ -19,7 +19,9 @@ from dataset.source import Source
 from feature.front import Front
 from job.data import TrainingData, default_lists, open_roots
 from job.statistics import gather_statistics
-from output_format.contract import ActivityApart
+from output_format.contract import ActivityApart, OutputFormat
+from output_format.frame_labels import VectorFormat
+from system.model import of_whole
 from system.row import Plans, Settings, Stage, System
 from system.table import SYSTEMS, system_named
 from util.errors import InputError
@@ -46,7 +48,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = (
         "Write the standardised features and the labels of every recording of a set as npy files: "
         "OUT/FORMAT_dev_norm/CLIP.npy (frames, columns) float32 in the column order of the published system, "
-        "OUT/FORMAT_dev_label/CLIP.npy (frames, 3 classes) float32: activity, azimuth, elevation in degrees; "
+        "OUT/FORMAT_dev_label/CLIP.npy float32: (frames, 3 classes) activity, azimuth, elevation in degrees, or, of "
+        "systems that learn vectors of 100 ms, (frames, 4 classes) activity, x, y, z; "
         "OUT/FORMAT_wts.npz: mean and scale of the columns. Training needs none of these files: it computes what it "
         "needs. An interrupted run goes on when called again."
     )
@@ -88,8 +91,6 @@ def run(options: argparse.Namespace) -> int:
     data = TrainingData(trained, apart, parts[-1], names[0], names[-1])
     stage, array = _with_statistics(system)[0], recordings[0].array
     settings = stage.settings(args, array)
-    if not isinstance(stage.output_format(settings, len(classes)), ActivityApart):
-        raise _unpublished(system.name)
     about = {
         "system": options.system,
         "settings": settings,
@@ -153,25 +154,29 @@ class Extraction(Opens):
 
     def check(self) -> None:
         """Refuse a system whose publication has no such files."""
-        if not isinstance(self._front.audio, _Columns) or self._front.standardise is None:
-            raise _unpublished(self.system)
+        known = isinstance(self._front.audio, _Columns) and self._front.standardise is not None
+        if not known or not isinstance(self._format, ActivityApart | VectorFormat):
+            raise InputError(f"--system {self.system}: its publication has no such files")
 
     def __call__(self, recording: Recording) -> None:
         """The features, then the labels, which say that the recording is done."""
-        plans, output_format = self._stage.plans(self.settings), self._format
+        plans = self._stage.plans(self.settings)
         features, label = _files(self.out, recording)
         source = Source([recording], clip_s=self.clip_s)
         frames = int(plans.framing.clip_frames(source.lengths(plans.framing.rate_hz))[0])
         write_array(features, np.concatenate(list(self._rows(source, plans))))
         labels = Labels(len(self.classes), frame_s=self.label_frame_s or Labels.FRAME_S, classes=self.classes)
-        matrix = output_format.label_matrix(labels.intervals(recording), frames)
+        output_format = self._format
+        if isinstance(output_format, VectorFormat):
+            matrix = output_format.label_rows(labels(recording), -(-frames // plans.framing.frames_per_output))
+        else:
+            assert isinstance(output_format, ActivityApart)
+            matrix = output_format.label_matrix(labels.intervals(recording), frames)
         write_array(label, matrix.astype(np.float32))
 
-    @property
-    def _format(self) -> ActivityApart:
-        made = self._stage.output_format(self.settings, len(self.classes))
-        assert isinstance(made, ActivityApart)
-        return made
+    @cached_property
+    def _format(self) -> OutputFormat:
+        return self._stage.output_format(self.settings, len(self.classes))
 
     def _rows(self, source: Source, plans: Plans) -> Iterator[np.ndarray]:
         """Standardised rows (frames, columns) of a recording, sequence by sequence."""
@@ -179,14 +184,10 @@ class Extraction(Opens):
         assert isinstance(audio, _Columns) and standardise is not None
         plan = plans.evaluation(source.lengths(plans.framing.rate_hz))
         with torch.inference_mode():
-            for batch in Loader(source, plan, batch_size=4, workers=0):
+            for batch in Loader(source, plan, batch_size=4, workers=0, of_whole=of_whole(self._front)):
                 features, padding = self._front.raw_features(batch)
                 made = audio.columns(standardise(features))
                 yield (made.flatten(0, 1) if padding is None else made[~padding]).numpy()
-
-
-def _unpublished(system: str) -> InputError:
-    return InputError(f"--system {system}: its publication has no such files")
 
 
 def _claim(out: Path, about: dict[str, Any]) -> None:

@@ -131,6 +131,10 @@ class VectorFormat:
             raise ValueError(f"raw output must be {shape} of floating point numbers, found {raw.shape} {raw.dtype}")
         return raw
 
+    def label_rows(self, events: EventTable, frames: int) -> np.ndarray:
+        """Labels of a whole recording as the references store them: (frames, 4 classes), activity, x, y, z."""
+        return frame_labels(events, self.classes, frames=frames).reshape(4 * self.classes, frames).T
+
     def encode(self, clips: Sequence[Clip], grid: LabelGrid) -> Tensor:
         """Labels of a batch: (batch, 4, classes, steps) float32, 0 outside of the recordings.
 

@@ -19,7 +19,8 @@ from util.errors import InputError
 
 COMMAND = "pip install -r requirements-export.txt"
 OPSET = 18
-_LARGEST_DIFFERENCE = 1e-3  # between graph and network, of outputs about 1
+_LARGEST_DIFFERENCE = 1e-4  # between graph and network, of outputs about 1
+_DRAWS = 3  # of noise: in one of them a phase may lie at a seam, where the last bit decides between 0 and 2 pi
 _EXAMPLE_FRAMES = 160  # of plans whose items have any length
 
 
@@ -220,17 +221,26 @@ def _batch(inputs: Mapping[str, Tensor]) -> dict[str, Any]:
 
 
 def _compare(model: StageModel, content: bytes, channels: int, visual_shape: tuple[int, ...] | None) -> None:
-    """Run the graph as users do, with another batch than it was traced with."""
+    """Run the graph as users do, with another batch than it was traced with.
+
+    Raises
+    ------
+    ValueError : it gives something else, whatever noise is drawn
+    """
     from system.exported import open_session
 
-    _, inputs = _example(model, channels, visual_shape, batch=3, seed=1)
     session = open_session(content, torch.device("cpu"))
-    (made, *_) = session.run(None, {name: value.numpy() for name, value in inputs.items()})
-    with torch.inference_mode():
-        due = model.network(*model.front(_batch(inputs))).float().numpy()
-    difference = float(np.abs(made - due).max()) if made.shape == due.shape else np.inf
-    if not difference <= _LARGEST_DIFFERENCE * max(1.0, float(np.abs(due).max())):
-        raise ValueError(f"the graph's output differs from the network's by {difference:g}")
+    least = np.inf
+    for seed in range(1, _DRAWS + 1):
+        _, inputs = _example(model, channels, visual_shape, batch=3, seed=seed)
+        (made, *_) = session.run(None, {name: value.numpy() for name, value in inputs.items()})
+        with torch.inference_mode():
+            due = model.network(*model.front(_batch(inputs))).float().numpy()
+        if made.shape == due.shape:
+            least = min(least, float(np.abs(made - due).max()) / max(1.0, float(np.abs(due).max())))
+        if least <= _LARGEST_DIFFERENCE:
+            return
+    raise ValueError(f"the graph's output differs from the network's by {least:g}")
 
 
 @contextmanager

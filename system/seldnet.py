@@ -139,17 +139,14 @@ def _output_format(settings: Settings, classes: int) -> SedDoa:
     )
 
 
-def _system(preset: Preset, source: str) -> System:
-    stage = Stage(
-        "main",
-        settings=_settings_of(preset),
-        plans=_plans,
-        front=_front,
-        network=_network,
-        output_format=_output_format,
-        recipe=Recipe(keras_adam),
-        statistics=True,
-    )
+def keras_system(preset: Preset, source: str, **parts: Any) -> System:
+    """A baseline whose reference is written in Keras: one stage on standardised features, of whole recordings.
+
+    Parameters
+    ----------
+    parts : settings, plans, front, network, output_format of the stage, see `Stage`
+    """
+    stage = Stage("main", **parts, recipe=Recipe(keras_adam), statistics=True)
     return System(preset.name, preset.title, source, (stage,), streams=False)
 
 
@@ -159,5 +156,15 @@ _SOURCES = {
 }
 _TUNED = "tuning of the DCASE 2019 baseline, repository aru-2044922/aml_project_seld"
 SYSTEMS = tuple(
-    _system(preset, _SOURCES.get(name, _TUNED)) for name, preset in presets().items() if preset.family in ANALYSIS
+    keras_system(
+        preset,
+        _SOURCES.get(name, _TUNED),
+        settings=_settings_of(preset),
+        plans=_plans,
+        front=_front,
+        network=_network,
+        output_format=_output_format,
+    )
+    for name, preset in presets().items()
+    if preset.family in ANALYSIS
 )

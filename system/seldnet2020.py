@@ -22,9 +22,8 @@ from net.seldnet import SELDnet
 from output_format.accdoa import Accdoa
 from output_format.sed_vector import MASKS, OBJECTIVES, SedVector
 from system.presets import Preset, check_choices, check_made_for, preset_of, with_changes
-from system.recipes import keras_adam
-from system.row import Plans, Recipe, Settings, Stage, Statistics, System
-from system.seldnet import check_layers
+from system.row import Plans, Settings, Statistics
+from system.seldnet import check_layers, keras_system
 from system.standardise import standardise_by
 from util.errors import InputError
 from util.job_arguments import Arguments
@@ -158,22 +157,15 @@ def _output_format(settings: Settings, classes: int) -> Accdoa | SedVector:
     )
 
 
-def _system(name: str, source: str) -> System:
-    preset = preset_of(name)
-    stage = Stage(
-        "main",
-        settings=_settings_of(preset),
+SYSTEMS = tuple(
+    keras_system(
+        preset_of(f"seldnet{year}"),
+        f"DCASE {year} task 3, repository sharathadavanne/seld-dcase{year}",
+        settings=_settings_of(preset_of(f"seldnet{year}")),
         plans=_plans,
         front=_front,
         network=_network,
         output_format=_output_format,
-        recipe=Recipe(keras_adam),
-        statistics=True,
     )
-    return System(name, preset.title, source, (stage,), streams=False)
-
-
-SYSTEMS = (
-    _system("seldnet2020", "DCASE 2020 task 3, repository sharathadavanne/seld-dcase2020"),
-    _system("seldnet2021", "DCASE 2021 task 3, repository sharathadavanne/seld-dcase2021"),
+    for year in (2020, 2021)
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -51,6 +52,11 @@ def untrained_system(
     )
     save_checkpoint(path, checkpoint)
     return path
+
+
+def exporter_is_there() -> bool:
+    """Whether the packages of requirements-export.txt can be imported."""
+    return all(importlib.util.find_spec(name) is not None for name in ("onnx", "onnxscript"))
 
 
 def angles_apart_deg(first: np.ndarray, second: np.ndarray) -> float:

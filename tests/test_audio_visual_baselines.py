@@ -16,6 +16,7 @@ from dataset.seen import RESNET50
 from detection.resnet50 import Backbone
 from seld_predictor import load
 from system.table import system_named
+from tests.exports import exporter_is_there
 from tests.small_sets import make_set
 from tests.tiny import tiny_video
 from util.cli import run_main
@@ -76,7 +77,14 @@ def test_audio_visual_baseline_trains_scores_and_infers(name, glance, tmp_path, 
         (csv,) = (tmp_path / "seen").glob("*.csv")
         header, *rows = csv.read_text().splitlines()
         assert header.endswith("distance,onscreen") and {row.rsplit(",", 1)[1] for row in rows} <= {"0", "1"}
-    assert run_main(seld.main, [*command[:2], "-em", str(run), "--stream"]) == 2
+    if exporter_is_there():
+        graph = ["-export", str(run), "--out", str(tmp_path / "model.onnx")]
+        assert run_main(seld.main, graph) == 0
+        command[command.index(str(run))] = str(tmp_path / "model.onnx")
+        flags_seen = ["--detector", str(glance), "--out", str(tmp_path / "graph")]
+        assert run_main(seld.main, [*command, str(tmp_path / "t.json"), *flags_seen]) == 0
+        np.testing.assert_allclose(np.load(tmp_path / f"graph/{sound.stem}.npy"), raw, atol=1e-4)
+    assert run_main(seld.main, ["-infer", str(sound), "-em", str(run), "--stream"]) == 2
     assert run_main(seld.main, ["-train", "-val", "--system", name, *flags, "--augment", "acs"]) == 2
     assert "cannot be turned with the sound" in capsys.readouterr().err
 

@@ -13,7 +13,12 @@ from dataset.__main__ import main
 from feature.magnitude_phase import SELDNET2019, MagnitudePhase
 from simulation.tut_tau.settings import SetSettings
 from simulation.tut_tau.writer import write_set
+from system.presets import presets
+from system.seldnet2020 import audio_feature
+from tests.small_sets import make_set
+from util.angles import direction_from_degrees
 from util.cli import run_main
+from util.dialects import read_events
 from util.interval_csv import read_intervals
 
 
@@ -78,6 +83,46 @@ def test_statistics_of_the_training_recordings(tau, tmp_path):
     rows = np.concatenate([np.load(out / "foa_dev_norm" / f"{name}.npy") for name in trained])
     assert rows.shape[1] == 7 * 64
     np.testing.assert_allclose(rows.mean(axis=0), 0, atol=1e-4)
+
+
+@pytest.mark.parametrize("system", ["seldnet2020", "seldnet2021"])
+def test_sets_of_2020_and_2021(system, tmp_path):
+    """Columns as their programs store them: plane by plane in 2021, band by band in each block in 2020; vectors."""
+    root = make_set(tmp_path / "set", f"nigens{system[-4:]}", formats=("mic",), train=1, test=0, seconds=2.0)
+    out = tmp_path / "features"
+    flags = ["--system", system, "--format", "mic", "--data-root", str(root), "--out", str(out), "--workers", "1"]
+    assert run_main(main, ["extract", *flags]) == 0
+    sounds = sorted((root / "mic_dev").rglob("*.wav"))
+    rows = {path.stem: np.load(out / "mic_dev_norm" / f"{path.stem}.npy") for path in sounds}
+    assert len(rows) == 6 and {one.shape for one in rows.values()} == {(100, 640)}
+    together = np.concatenate(list(rows.values())).astype(np.float64)
+    np.testing.assert_allclose(together.mean(axis=0), 0, atol=1e-3)
+
+    settings = {**presets()[system].settings, "feature": "logmel_gcc", "layout": "paper"}
+    waveform, _ = soundfile.read(sounds[0], dtype="float32")
+    planes = audio_feature(settings, 4).clip(torch.from_numpy(waveform.T.copy())[None], 100)[0].double()  # (10, T, 64)
+    if system == "seldnet2020":
+        row = torch.cat([part.permute(1, 2, 0).flatten(1) for part in (planes[:4], planes[4:])], dim=1)
+    else:
+        row = planes.transpose(0, 1).flatten(1)
+    stored = np.load(out / "mic_wts.npz")
+    rearranged = audio_feature({**settings, "layout": presets()[system].settings["layout"]}, 4)
+    mean, scale = (rearranged.columns(torch.from_numpy(stored[key])[None, :, None])[0, 0] for key in ("mean", "scale"))
+    expected = ((row - mean) / scale).numpy()
+    np.testing.assert_allclose(rows[sounds[0].stem], expected, atol=2e-2)  # single precision of what is stored
+
+    classes = json.loads((out / "extract.json").read_text())["classes"]
+    count = len(classes)
+    labels = np.load(out / "mic_dev_label" / f"{sounds[0].stem}.npy")
+    assert labels.shape == (20, 4 * count)
+    events = read_events(next((root / "metadata_dev").rglob(f"{sounds[0].stem}.csv")), "starss22")
+    active = {(frame, index) for frame, index in zip(events.frame.tolist(), events.class_index.tolist()) if frame < 20}
+    assert active and set(zip(*np.nonzero(labels[:, :count]))) == active
+    vectors = labels[:, count:].reshape(20, 3, count).transpose(0, 2, 1)
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=2), labels[:, :count], atol=1e-6)
+    last = len(events) - 1
+    direction = direction_from_degrees(events.azimuth_deg[last], events.elevation_deg[last])
+    np.testing.assert_allclose(vectors[events.frame[last], events.class_index[last]], direction, atol=1e-6)
 
 
 def test_bad_input(tau, tmp_path, capsys):

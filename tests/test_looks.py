@@ -14,6 +14,7 @@ from dataset.recordings import Boxes, Recording
 from dataset.seen import PRODUCERS, RESNET50
 from detection.resnet50 import Backbone, ensure_looks, look_at_times, weights_file
 from net.resnet50 import ResNet50
+from tests.formula_weights import fill
 from tests.tiny import tiny_video
 from util.errors import InputError
 from util.looks import LookTrack, look_file, read_looks, write_looks
@@ -42,6 +43,23 @@ def test_network_has_the_published_form():
     assert names["layer1.0.downsample.0.weight"].shape == (256, 64, 1, 1)
     with torch.inference_mode():
         assert network.eval()(torch.zeros(1, 3, 224, 224)).shape == (1, 2048, 7, 7)
+
+
+def test_output_is_that_of_torchvision():
+    """Recorded of torchvision 0.28.0, `resnet50` without pooling and classifier: the same to the last bit."""
+    place = torch.arange(3 * 224 * 224, dtype=torch.float64)
+    pictures = torch.sin(0.37 * place + 0.11 * torch.sin(0.013 * place)).reshape(1, 3, 224, 224).float()
+    with torch.inference_mode():
+        made = fill(ResNet50())(pictures)
+    rows = made.mean(dim=1)[0, ::3].numpy()
+    due = [
+        [1687.1721, 2422.9199, 2799.8530, 2948.0808, 2923.5537, 2725.1172, 2156.4360],
+        [2725.2866, 3954.7556, 4583.6318, 4810.5063, 4779.8315, 4408.9287, 3358.2542],
+        [2204.6936, 3144.7253, 3650.5837, 3727.3740, 3700.6855, 3430.9561, 2671.7334],
+    ]
+    np.testing.assert_allclose(rows, due, rtol=1e-4)
+    some = made[0, [0, 511, 1024, 2047], [0, 3, 6, 2], [6, 3, 1, 5]].numpy()
+    np.testing.assert_allclose(some, [3496.4661, 8524.5020, 8194.8809, 4755.5679], rtol=1e-3)
 
 
 def test_names_and_numbers_are_those_of_torchvision(weights):

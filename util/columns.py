@@ -7,6 +7,7 @@ import re
 import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from util.errors import InputError
 from util.text import shown
@@ -48,6 +49,7 @@ class Named:
     unit: str | None = None
 
 
+@lru_cache(maxsize=1024)  # the headers of a set are alike
 def named(text: str) -> Named:
     """ "Azimuth (deg)", "azi", "azimuth_deg" -> azimuth in degrees; a name that is not known stays."""
     plain = unicodedata.normalize("NFKC", text).lower().replace("°", " deg ")

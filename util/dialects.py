@@ -8,10 +8,12 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from itertools import chain
 
 import numpy as np
 
-from util.columns import choose, named
+from util.columns import Chosen, choose, named
 from util.errors import InputError
 from util.events import EventTable
 from util.files import write_text
@@ -158,10 +160,12 @@ def _by_name(
 
     def numbers_of(some: list[list[str]], absent: str) -> dict[str, np.ndarray]:
         if found.header is not None:
-            some = [[row[place] for place in places.values()] for row in some]
+            if tuple(places.values()) != tuple(range(len(places))) or any(len(row) != len(places) for row in some):
+                some = [[row[place] for place in places.values()] for row in some]
         else:
             some = [row if len(row) == width else row + [absent] * (width - len(row)) for row in some]
-        return dict(zip(names, np.array(some, dtype=np.float64).T))
+        fields = chain.from_iterable(some)  # ten times as fast as an array of text
+        return dict(zip(names, np.fromiter(map(float, fields), np.float64).reshape(len(some), len(names)).T))
 
     widths = [len(row) for row in rows]
     mixed = found.header is None and min(widths) < width
@@ -205,18 +209,26 @@ def _places(found: CsvText, dialect: Dialect, path: str | os.PathLike[str] | Non
     """Where a header says that the columns stand; None without a header."""
     if found.header is None:
         return None
+    try:
+        chosen, places = _chosen(found.header, dialect)
+    except InputError as error:
+        raise InputError(error.rule, path=path, place=f"line {found.header_line}") from None
+    if chosen.left_out:
+        say_once(f"of dialect {dialect.name}: {chosen.words()}", path)
+    return places
+
+
+@lru_cache(maxsize=256)  # the headers of a set are alike
+def _chosen(header: tuple[str, ...], dialect: Dialect) -> tuple[Chosen, dict[str, int]]:
+    """The columns of a header that a dialect has, and where each stands."""
     called = {named(name).name: name for name in dialect.columns}
     chosen = choose(
-        found.header,
+        header,
         tuple(called),
         optional=[named(name).name for name in dialect.columns[len(dialect.columns) - dialect.optional :]],
         units={"azimuth": "deg", "elevation": "deg", "distance": "m" if dialect.distance_unit_m == 1.0 else "cm"},
-        path=path,
-        line=found.header_line,
     )
-    if chosen.left_out:
-        say_once(f"of dialect {dialect.name}: {chosen.words()}", path)
-    return {called[name]: place for name, place in chosen.positions.items()}
+    return chosen, {called[name]: place for name, place in chosen.positions.items()}
 
 
 def _wrong_width(

@@ -61,9 +61,11 @@ class EventTable:
         filled = {}
         for name in cls.COLUMNS:
             integer = name in _INTEGER_COLUMNS
-            default = 0 if integer else np.nan
-            value = columns.get(name, np.full(count, default))
-            filled[name] = np.asarray(value, dtype=np.int64 if integer else np.float64).reshape(-1)
+            dtype = np.int64 if integer else np.float64
+            if name in columns:
+                filled[name] = np.asarray(columns[name], dtype=dtype).reshape(-1)
+            else:
+                filled[name] = np.full(count, 0 if integer else np.nan, dtype=dtype)
         return cls(frame_s=frame_s, **filled)
 
     @classmethod

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -117,6 +117,19 @@ class SetLayout:
 
 
 _ONE = "three splits of 240 + 60 recordings of 30 s for each of 1, 2, 3 events at one time"
+_NIGENS_2020 = SetLayout(
+    "nigens2020",
+    NIGENS,
+    "600 recordings of 60 s in 6 folds, 200 to evaluate",
+    train=4,
+    test=2,
+    elevation_deg=(-45, 45),
+    step_deg=1,
+    distance_m=(1.0, 4.0),
+    motion="azimuth",
+    motion_share=0.5,
+    speeds_deg_s=(10, 20, 40),
+)
 LAYOUTS = {
     row.key: row
     for row in (
@@ -137,33 +150,8 @@ LAYOUTS = {
             distance_m=None,
             rooms_everywhere=True,
         ),
-        SetLayout(
-            "nigens2020",
-            NIGENS,
-            "600 recordings of 60 s in 6 folds, 200 to evaluate",
-            train=4,
-            test=2,
-            elevation_deg=(-45, 45),
-            step_deg=1,
-            distance_m=(1.0, 4.0),
-            motion="azimuth",
-            motion_share=0.5,
-            speeds_deg_s=(10, 20, 40),
-        ),
-        SetLayout(
-            "nigens2021",
-            NIGENS_2021,
-            "600 recordings of 60 s in 6 folds, 200 to evaluate",
-            train=4,
-            test=2,
-            interference=INTERFERENCE,
-            elevation_deg=(-45, 45),
-            step_deg=1,
-            distance_m=(1.0, 4.0),
-            motion="azimuth",
-            motion_share=0.5,
-            speeds_deg_s=(10, 20, 40),
-        ),
+        _NIGENS_2020,
+        replace(_NIGENS_2020, key="nigens2021", classes=NIGENS_2021, interference=INTERFERENCE),
         SetLayout(
             "mono",
             STARSS,
