@@ -16,10 +16,16 @@ from hypothesis import strategies as st
 import seld
 from bench.direction_scenes import Source, direction_scene
 from job.people import People
+from simulation.picture.painter import render_video
+from simulation.picture.sampling import sample_appearance, sample_background
+from simulation.render import render
+from simulation.room import absorption_for_rt60
+from simulation.scene import Event, Person, Room, Scene, Trajectory
 from tests.shared import SHARED, needs_shared
 from util.angles import angle_between_deg, direction_from_degrees
 from util.array_file import read_array
 from util.boxes import BoxTrack
+from util.camera import Equirectangular
 from util.cli import run_main
 from util.dialects import dialect_named, parse_events, read_events
 from util.errors import InputError
@@ -227,6 +233,34 @@ def test_the_nearest_person_is_named_by_the_box():
     assert person["name"] == "person 2" and person["share"] == 1 and person["box"] == [0.23, 0.4, 0.27, 0.8]
     away = heard.replace(azimuth_deg=np.full(20, -120.0))
     assert people.nearest(away) is None
+
+
+@pytest.mark.slow
+def test_who_talks_in_a_simulated_video_is_named_by_the_boxes_that_are_found():
+    """Two people stand in a room; the one at the left talks, later the one behind at the right."""
+    seconds, size = 5.0, (7.0, 6.0, 2.9)
+    room = Room("room1", size, (3.5, 3.0, 1.5), 0.3, absorption_for_rt60(size, 0.3))
+    places = {0: (1.4, 1.2), 1: (-0.4, -1.8)}  # x, y in metres: 41 degrees, -103 degrees
+    people, events = [], []
+    for source, (x, y) in places.items():
+        feet = Trajectory(np.zeros(1), np.array([[x, y, -1.5]]))
+        people.append(Person(source, feet, 1.75, sample_appearance(np.random.default_rng(source), "train")))
+        sound = 0.1 * np.random.default_rng(source).standard_normal(2 * 24000).astype(np.float32)
+        mouth = Trajectory(np.zeros(1), np.array([[x, y, 0.1]]))
+        events.append(Event(0, "any", 0.3 + 2.5 * source, sound, {}, mouth, "mouth", source))
+    look = sample_background(np.random.default_rng(0), "train")
+    scene = Scene("clip", "train", 0, seconds, 24000, room, tuple(events), tuple(people), (), 30.0, look)
+    soundfile.write("talk.wav", render(scene, [ARRAYS["foa"]])["foa"].T, 24000)
+    render_video(scene, "talk.mp4", camera=Equirectangular(360, 180), fps=5)
+    assert run("talk.wav", "talk.mp4", "--detector", "builtin", "--player", "never") == 0
+    found = json.loads(Path("talk_seld/events.json").read_text())["events"]
+    named = [one for one in found if one.get("person")]
+    assert len(named) == 2 and named[0]["person"]["name"] != named[1]["person"]["name"]
+    for one, (x, y) in zip(sorted(named, key=lambda event: event["start_s"]), places.values()):
+        left, top, right, bottom = one["person"]["box"]
+        azimuth_deg = 180 - 180 * (left + right)
+        assert abs(azimuth_deg - np.rad2deg(np.arctan2(y, x))) < 5 and bottom - top > 0.2
+        assert one["person"]["angle_deg"] < 10 and one["person"]["share"] > 0.6
 
 
 @needs_shared
