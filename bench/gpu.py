@@ -25,6 +25,7 @@ from bench.stopwatch import least_seconds, said
 
 TOLERANCE = {"32": 1e-3, "bf16": 5e-2}  # of the largest output, against the CPU's float32
 LIMIT_S = 300.0  # after which no further part begins
+NETWORKS_S = 90.0  # after which no further network is compared
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -68,10 +69,14 @@ def networks(args: argparse.Namespace) -> int:
     from util.arguments import resolve
     from util.microphone_arrays import ARRAYS
 
-    wrong = 0
+    wrong, late = 0, []
+    begin, seconds = time.perf_counter(), 3 if args.tiny else 10
     for name, system in SYSTEMS.items():
         for stage in system.stages:
             if stage.network is None or stage.takes:
+                continue
+            if time.perf_counter() - begin > NETWORKS_S:
+                late.append(f"{name} {stage.name}")
                 continue
             statistics: dict[str, Any] | None
             try:
@@ -86,8 +91,9 @@ def networks(args: argparse.Namespace) -> int:
                     statistics = {"mean": torch.zeros(shape), "scale": torch.ones(shape), "variance": torch.ones(shape)}
                     statistics |= {"count": 1, "feature": settings.get("feature"), "of": "noise"}
                 made = StageModel(stage, settings, array, 13, visual=False, statistics=statistics)
-                frames = made.plans.evaluation(np.array([10 * made.rate_hz])).items(np.array([0]))
-                samples = made.plans.framing.samples_of(sum(piece.frames for piece in frames[0].pieces))
+                frames = made.plans.evaluation(np.array([seconds * made.rate_hz])).items(np.array([0]))
+                held = sum(piece.frames for piece in frames[0].pieces)
+                samples = made.plans.framing.samples_of(held)
             except Exception as error:
                 why = str(error).splitlines()[0][:60] if str(error) else type(error).__name__
                 print(f"  {name:28s} {stage.name:6s} left out: needs more than noise ({why})")
@@ -95,18 +101,23 @@ def networks(args: argparse.Namespace) -> int:
             try:
                 made.eval()
                 waveform = 0.1 * torch.randn(2, array.channels, samples)
+                batch = {"waveform": waveform}
+                if made.of_whole is not None:
+                    loudest = [made.of_whole.find(waveform[item : item + 1]) for item in range(2)]
+                    batch["loudest"] = torch.from_numpy(np.stack(loudest))[:, None].expand(-1, held, -1)
                 found = []
                 for device, precision in (("cpu", "32"), (args.device, "32"), (args.device, "bf16")):
                     made.to(device)
                     with torch.inference_mode(), torch.autocast(device, torch.bfloat16, enabled=precision == "bf16"):
-                        features, _ = made.front.raw_features({"waveform": waveform.to(device)})
+                        features, _ = made.front.raw_features({name: part.to(device) for name, part in batch.items()})
                         if made.front.standardise is not None:
                             features = made.front.standardise(features)
                         output = made.network(features, None)
                     parts = output if isinstance(output, (tuple, list)) else [output]
                     found.append(torch.cat([part.float().cpu().flatten() for part in parts]))
-            except KeyError as missing:  # what is known of a whole recording
-                print(f"  {name:28s} {stage.name:6s} left out: needs {missing} of a recording")
+            except Exception as error:  # the other networks are worth knowing
+                wrong += 1
+                print(f"  {name:28s} {stage.name:6s} FAILED {type(error).__name__}: {str(error)[:80]}")
                 continue
             reference, *others = found
             scale = float(reference.abs().max())
@@ -114,6 +125,8 @@ def networks(args: argparse.Namespace) -> int:
             bad = any(value > limit for value, limit in zip(off, TOLERANCE.values()))
             wrong += bad
             print(f"  {name:28s} {stage.name:6s} float32 {off[0]:.1e}  bfloat16 {off[1]:.1e}{'  WRONG' if bad else ''}")
+    if late:
+        print(f"  left out, {NETWORKS_S:.0f} s are over: {', '.join(late)}")
     return wrong
 
 
@@ -192,7 +205,8 @@ def inference(args: argparse.Namespace) -> int:
     code = [sys.executable, "bench/inference.py"]
     known = subprocess.run([*code, "--help"], capture_output=True, text=True, check=False).stdout
     flags = ["--device", args.device] if "--device" in known else []
-    limit_s = 60 if not args.tiny else 120
+    flags += ["--seconds", "10", "--repeats", "1", "--only", "stream"] if args.tiny else []
+    limit_s = 60
     try:
         run = subprocess.run([*code, *flags], capture_output=True, text=True, timeout=limit_s, check=False)
     except subprocess.TimeoutExpired as late:
@@ -211,8 +225,8 @@ def processes(args: argparse.Namespace) -> int:
         return 0
     from bench.scale import training_rates
 
-    for line in training_rates(args.device, count, steps=4 if args.tiny else 100, batch=4 if args.tiny else 64):
-        print(f"  {line}", flush=True)
+    for rate in training_rates(args.device, count, steps=4 if args.tiny else 100, batch=4 if args.tiny else 64):
+        print(f"  {rate}", flush=True)
     return 0
 
 

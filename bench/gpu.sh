@@ -2,7 +2,7 @@
 # Everything to measure once where a GPU can be reached, in at most six minutes:
 #
 #     bash bench/gpu.sh                    # writes bench_gpu/<date>.txt
-#     DEVICE=cpu TINY=1 bash bench/gpu.sh  # the same on a CPU with tiny sizes: does it run?
+#     DEVICE=cpu TINY=1 bash bench/gpu.sh  # the same on a CPU with tiny sizes: does it run? (LIMIT=900 where it is busy)
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 DEVICE="${DEVICE:-cuda}" OUT="${OUT:-bench_gpu}"

@@ -24,7 +24,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -332,33 +332,54 @@ def _checksum(root: Path) -> str:
 
 
 def _train(args: argparse.Namespace) -> None:
+    found: list[list[Rate]] = []
     for _ in range(args.turns):
-        for line in training_rates(args.device, 2, steps=8, batch=16):
-            print(line, flush=True)
+        found.append(training_rates(args.device, 2, steps=8, batch=16))
+        print("; ".join(map(str, found[-1])), flush=True)
+    one, two = (max(rate.windows_s for rate in rates) for rates in zip(*found))
+    print(f"the best of each: 2 processes of 1 thread are {two / one:.2f} times as fast as 1 process of 2 threads")
 
 
-def training_rates(device: str, count: int, *, steps: int, batch: int) -> list[str]:
-    """Windows a second of one process, and of several that share the batches: lines to print.
+@dataclass(frozen=True)
+class Rate:
+    """How fast processes train that share the batches.
 
-    Each is given by the clock of steps after the first, and by the processor time of all processes, which hardly
-    feels what else the machine does.
+    Attributes
+    ----------
+    windows_s : by the clock, of steps after the first
+    cpu_ms : of processor time a window, of all processes: it hardly feels what else the machine does
     """
-    lines = []
+
+    processes: int
+    threads: int
+    windows_s: float
+    cpu_ms: float
+
+    def __str__(self) -> str:
+        return (
+            f"{self.processes} process(es), {self.threads} thread(s) each: {self.windows_s:.1f} windows/s, "
+            f"{self.cpu_ms:.0f} ms of processor time a window"
+        )
+
+
+def training_rates(device: str, count: int, *, steps: int, batch: int) -> list[Rate]:
+    """Of one process, and of several that share the batches."""
+    rates = []
     for processes in (1, count):
         asked = json.dumps({"device": device, "processes": processes, "steps": steps, "batch": batch})
+        threads = max(1, count // processes)
         port = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(29500 + os.getpid() % 1000 + processes)}
         running = [
             subprocess.Popen(
                 [sys.executable, __file__, "trained", "--root", asked], cwd=ROOT, stdout=subprocess.PIPE, text=True,
-                env={**os.environ, **port, "RANK": str(rank), "OMP_NUM_THREADS": str(max(1, count // processes))},
+                env={**os.environ, **port, "RANK": str(rank), "OMP_NUM_THREADS": str(threads)},
             )
             for rank in range(processes)
         ]  # fmt: skip
         found = [json.loads(process.communicate(timeout=300)[0].splitlines()[-1]) for process in running]
         wall, cpu = max(one[0] for one in found), sum(one[1] for one in found)
-        rate = f"{steps * batch / wall:.1f} windows/s, {1e3 * cpu / (steps * batch):.0f} ms of processor time a window"
-        lines.append(f"{processes} process(es), {max(1, count // processes)} thread(s) each: {rate}")
-    return lines
+        rates.append(Rate(processes, threads, steps * batch / wall, 1e3 * cpu / (steps * batch)))
+    return rates
 
 
 def _trained(asked: dict) -> int:

@@ -16,8 +16,6 @@ from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, Generic, TypeVar
 
-from tqdm import tqdm
-
 from util.cpus import cpu_count
 from util.errors import CommonError, InputError
 
@@ -255,15 +253,29 @@ def where_of(arguments: argparse.Namespace) -> Where:
     return Where(cpu_count() if given is None else given, arguments.cluster)
 
 
-def _bar(progress: Progress | None, count: int) -> tqdm:
-    if progress is None:
-        return tqdm(disable=True)
+class _NoBar:
+    """In place of a bar that is not shown."""
+
+    def __enter__(self) -> _NoBar:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def update(self, amount: float) -> None:
+        """Nothing."""
+
+
+def _bar(progress: Progress | None, count: int) -> Any:
+    if progress is None or not progress.shown:
+        return _NoBar()
+    from tqdm import tqdm  # not where a command with little to do shows none
+
     total = count if progress.amounts is None else sum(progress.amounts)
     return tqdm(
         total=total,
         unit=progress.unit,
         desc=progress.description,
-        disable=not progress.shown,
         leave=progress.leave,
         mininterval=0.2,
     )
