@@ -30,7 +30,7 @@ from tests.test_parallel import ROOT
 from util.audio import write_audio
 from util.cli import run_main
 from util.errors import InputError
-from util.files import write_text
+from util.files import write_json, write_text
 from util.parallel import Where, each
 from util.video import VideoWriter
 
@@ -147,6 +147,36 @@ def test_a_defect_on_a_worker_keeps_its_traceback(cluster, tmp_path):
 def test_workers_have_as_many_threads_as_they_were_given(cluster):
     outcome = each(count_threads, [0], Where(cluster=str(cluster.file)))
     assert set(outcome.results[0].values()) == {1}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks at processes in /proc")
+def test_a_batch_system_starts_workers_and_ends_them(tmp_path, monkeypatch):
+    """`slurm:FILE`, with commands in place of Slurm's that carry a job out here."""
+    pytest.importorskip("dask_jobqueue", reason="no dask-jobqueue: pip install -r requirements-cluster.txt")
+    commands = {
+        "sbatch": 'cp "${@: -1}" job.sh\nsetsid bash job.sh > job.txt 2>&1 &\necho "Submitted batch job $!"',
+        "scancel": 'for job; do kill -- -"$job"; done',
+    }
+    for name, body in commands.items():
+        (tmp_path / name).write_text(f"#!/usr/bin/env bash\n{body}\n")
+        (tmp_path / name).chmod(0o755)
+    settings = {"queue": "cpu", "account": "me", "cores": 2, "memory": "1GB", "walltime": "00:10:00", "jobs": 1}
+    settings |= {"job_script_prologue": ["cd ."], "interface": "lo"}
+    write_json(tmp_path / "slurm.yaml", settings)  # json is yaml
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.delenv("PYTHONPATH", raising=False)
+    outcome = each(where_from, list(range(4)), Where(cluster="slurm:slurm.yaml"))
+    workers = {process for _, _, process in outcome.results}
+    assert os.getpid() not in workers and 1 <= len(workers) <= 2
+    script = (tmp_path / "job.sh").read_text()
+    for line in ("#SBATCH -p cpu", "#SBATCH -A me", "#SBATCH --cpus-per-task=2", "#SBATCH -t 00:10:00", "\ncd .\n"):
+        assert line in script
+    assert "--nthreads 1" in script and "--nworkers 2" in script
+    until = time.monotonic() + 30
+    while any(Path(f"/proc/{process}").exists() for process in workers) and time.monotonic() < until:
+        time.sleep(0.05)
+    assert not any(Path(f"/proc/{process}").exists() for process in workers)
 
 
 def contents(root: Path) -> dict[str, bytes]:

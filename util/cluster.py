@@ -121,6 +121,7 @@ def _client(address: str) -> Iterator[Any]:
     import dask
     from distributed import Client
 
+    logging.getLogger("distributed").setLevel(logging.WARNING)  # a scheduler that we start tells its whole life
     with dask.config.set({"distributed.scheduler.allowed-failures": ATTEMPTS - 1}):
         cluster = _started(address)
         try:
