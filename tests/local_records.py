@@ -52,10 +52,11 @@ def served(records: Records) -> Iterator[Records]:
             pass
 
         def do_GET(self) -> None:
-            file = re.fullmatch(r"/api/records/(\d+)/files/([^/]+)/content", self.path)
+            file = re.fullmatch(r"/api/records/(\d+)/files/([^/]+)/content|/plain/(\d+)/([^/]+)", self.path)
             about = re.fullmatch(r"/api/records/(\d+)", self.path)
-            if file is not None and unquote(file[2]) in records.files.get(int(file[1]), {}):
-                self.send_file(int(file[1]), unquote(file[2]))
+            number, name = ("0", "") if file is None else [one for one in file.groups() if one is not None]
+            if file is not None and unquote(name) in records.files.get(int(number), {}):
+                self.send_file(int(number), unquote(name))
             elif about is not None and records.listed and int(about[1]) in records.files:
                 self.send(200, json.dumps(records.record(int(about[1]))).encode())
             else:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import shutil
 import struct
 import subprocess
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +22,7 @@ import util.download
 from dataset.__main__ import main as dataset
 from dataset.catalogue import CATALOGUE
 from dataset.layouts import LAYOUTS, DataRoot
+from detection.models import URL_VARIABLE as YOLOX_VARIABLE
 from tests.local_records import Records, served
 from util.cli import run_main
 from util.errors import InputError
@@ -337,6 +340,33 @@ def test_weights_go_to_the_cache_and_unknown_checksums_are_said(tmp_path, monkey
         assert run_main(dataset, ["download", "pann", "--quiet"]) == 0
     assert (tmp_path / "cache" / row.files[0].name).read_bytes() == b"weights"
     assert "no checksum is known of Cnn14" in capsys.readouterr().out
+
+
+def test_detectors_come_from_a_server_without_records(tmp_path, monkeypatch, capsys):
+    """YOLOX: sums are those of the table, a transfer that breaks off goes on, another file is not kept."""
+    row = CATALOGUE["yolox"]
+    contents = {source.name: f"weights of {source.name}".encode() * 40 for source in row.files}
+    sums = {name: f"sha256:{hashlib.sha256(content).hexdigest()}" for name, content in contents.items()}
+    small = tuple(replace(one, size=len(contents[one.name]), checksum=sums[one.name]) for one in row.files)
+    monkeypatch.setitem(CATALOGUE, "yolox", replace(row, files=small))
+    monkeypatch.setattr(util.download, "PAUSE_S", 0.01)
+    monkeypatch.setattr(util.download, "_BLOCK", 50)
+    (first, *others) = contents
+    with served(Records({0: dict(contents)}, breaks={first: [100]}, listed=False)) as running:
+        monkeypatch.setenv(YOLOX_VARIABLE, f"{running.url}/plain/0")
+        command = ["download", "yolox", "--to", str(tmp_path / "to"), "--quiet"]
+        assert run_main(dataset, command) == 0
+        assert {path.name: path.read_bytes() for path in (tmp_path / "to").glob("*.onnx")} == contents
+        assert [asked for name, asked in running.asked if name == first] == [None, "bytes=100-"]
+        asked = len(running.asked)
+        assert run_main(dataset, command) == 0 and len(running.asked) == asked  # all of it is there
+
+        for gone in (others[0], "downloads.json"):
+            (tmp_path / "to" / gone).unlink()
+        running.files[0][others[0]] = contents[others[0]][::-1]
+        capsys.readouterr()
+        assert run_main(dataset, command) == 2
+        assert "sha256" in capsys.readouterr().err and not (tmp_path / "to" / others[0]).exists()
 
 
 def test_the_list_names_every_set(capsys):
