@@ -442,6 +442,7 @@ def load(
     person_class: int | None = None,
     detector_size: tuple[int, int] | None = None,
     latency_s: float | None = None,
+    views: int = 1,
     batch_size: int = 16,
     workers: int = 1,
 ) -> Inference:
@@ -457,6 +458,7 @@ def load(
     spare_detector : of people, where that one must be downloaded and cannot be; None: that is an error
     person_class, detector_size : of the detector, see `detection.detector.Detector`
     latency_s : longest time from a frame to its row, two label frames at least; None: windows as far apart as usual
+    views : predictions are the mean of those of the sound turned and mirrored in so many ways (Ambisonics: up to 16)
 
     Raises
     ------
@@ -474,6 +476,7 @@ def load(
         raise InputError(f"was trained on {model.array.name} audio, not on {array.name}", path=checkpoint)
     if latency_s is not None:
         model.answer_within(latency_s)
+    model.hear_in_views(views)
     thresholds = thresholds_of(content, threshold_config, model)
     fabric = make_fabric(device, 1, precision, training=False)
     model.to(fabric.device).eval()

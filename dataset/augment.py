@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import torch
 
 from dataset import draws
 from dataset.recordings import Recording
@@ -80,17 +82,21 @@ class Swap:
         velocity = np.where(in_azimuth, self.azimuth_sign * velocity, velocity)
         return table.replace(**turned, angular_velocity_deg_s=velocity)
 
-    def boxes(self, boxes: np.ndarray) -> np.ndarray:
+    def boxes(self, boxes: np.ndarray, *, oriented: bool = False) -> np.ndarray:
         """Boxes (6, 4), fractions of an equirectangular picture, at their new places; rows of zeros stay.
 
         A box that the roll brings across the seam is split there, as a detector would see it: its wider part keeps the
         row, the other one takes the first empty row, if there is one. Boxes that the old seam had split stay in two.
+
+        Parameters
+        ----------
+        oriented : where the swap stands people on their heads, y0 is still the head's side, and larger than y1
         """
         boxes = np.asarray(boxes, dtype=np.float32)
         kept = boxes[boxes.any(axis=1)].astype(np.float64)
         x0, y0, x1, y1 = kept.T
         if self.elevation_sign < 0:
-            y0, y1 = 1 - y1, 1 - y0
+            y0, y1 = (1 - y0, 1 - y1) if oriented else (1 - y1, 1 - y0)
         if self.azimuth_sign < 0:
             x0, x1 = 1 - x1, 1 - x0
         rows, parts = np.stack([x0, y0, x1, y1], axis=1), []
@@ -151,13 +157,15 @@ def swaps_of(array: Array) -> tuple[Swap, ...]:
     raise ValueError(f"the channels of {array.name} allow no swap")
 
 
-def check_swappable(recordings: Sequence[Recording]) -> None:
-    """Refuse what a channel swap would make wrong: video of a perspective view, which has no back to roll to the front.
+def check_swappable(recordings: Sequence[Recording], swaps: Sequence[Swap]) -> None:
+    """Refuse what a channel swap would make wrong: a perspective view has no back to roll to the front.
 
     Raises
     ------
     InputError : a recording with such a video
     """
+    if all(swap in MIRROR for swap in swaps):
+        return
     for recording in recordings:
         if recording.video is not None and recording.view != "equirectangular":
             raise InputError(f"is {recording.view} video; --augment acs needs 360-degree video", path=recording.video)
@@ -169,9 +177,11 @@ class ChannelSwap:
     Parameters
     ----------
     swaps : None: those of `swaps_of`
+    oriented : see `Swap.boxes`
     """
 
-    def __init__(self, array: Array, seed: int, swaps: Sequence[Swap] | None = None):
+    def __init__(self, array: Array, seed: int, swaps: Sequence[Swap] | None = None, *, oriented: bool = False):
+        self.oriented = oriented
         self.seed, self.swaps = seed, tuple(swaps_of(array) if swaps is None else swaps)
         self._channels = [swap.channels(array) for swap in self.swaps]
 
@@ -183,7 +193,7 @@ class ChannelSwap:
         swap, (source, sign) = self.swaps[drawn], self._channels[drawn]
         if swap == SWAPS[2]:
             return waveform, labels, seen
-        turned = None if seen is None else np.stack([swap.boxes(look) for look in seen])
+        turned = None if seen is None else np.stack([swap.boxes(look, oriented=self.oriented) for look in seen])
         return waveform[source] * sign[:, None], [clip.turned(swap) for clip in labels], turned
 
     def of_whole(self, numbers: np.ndarray, number: int) -> np.ndarray:
@@ -194,6 +204,55 @@ class ChannelSwap:
     def _drawn(self, number: int) -> int:
         """Which swap item `number` gets."""
         return int(draws.integers(self.seed, _SWAP_STREAM, number, len(self.swaps))[0])
+
+
+@dataclass(frozen=True)
+class View:
+    """A batch heard and seen as by an array that is turned or mirrored.
+
+    Attributes
+    ----------
+    swap : the symmetry
+    source, sign : (channels,) see `Swap.channels`
+    oriented : see `Swap.boxes`
+    """
+
+    swap: Swap
+    source: np.ndarray
+    sign: np.ndarray
+    oriented: bool = False
+
+    def of(self, batch: Mapping[str, Any]) -> dict[str, Any]:
+        """The batch so: waveform (batch, channels, samples) and boxes (batch, looks, 6, 4) are turned."""
+        made = dict(batch)
+        made["waveform"] = batch["waveform"][:, self.source] * torch.from_numpy(self.sign)[:, None]
+        if "loudest" in batch:  # numbers of each channel
+            made["loudest"] = batch["loudest"][..., self.source]
+        if batch.get("visual") is not None:
+            looks = batch["visual"].numpy()
+            turned = [self.swap.boxes(look, oriented=self.oriented) for look in looks.reshape(-1, *looks.shape[-2:])]
+            made["visual"] = torch.from_numpy(np.stack(turned).reshape(looks.shape))
+        return made
+
+
+def views_of(array: Array, count: int, *, oriented: bool = False) -> tuple[View, ...]:
+    """So many symmetries of an array, as different as they can be, without the identity, which counts too.
+
+    Raises
+    ------
+    InputError : it has fewer
+    """
+    try:
+        swaps = all_swaps_of(array)
+    except ValueError as error:
+        raise InputError(f"--views: {error}") from None
+    if not 1 <= count <= len(swaps):
+        raise InputError(f"--views {count}: {array.name} has 1 to {len(swaps)}, turned and mirrored")
+    first = swaps.index(SWAPS[2])
+    step = len(swaps) // 3 | 1  # no divisor of 16, 8 or 2: every symmetry is met once
+    chosen = [swaps[(first + index * step) % len(swaps)] for index in range(1, count)]
+    made = ((swap, *swap.channels(array)) for swap in chosen)
+    return tuple(View(swap, source, sign.astype(np.float32), oriented) for swap, source, sign in made)
 
 
 @dataclass(frozen=True)

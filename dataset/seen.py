@@ -10,7 +10,9 @@ from typing import Protocol
 
 import numpy as np
 
+from dataset.stereo import camera_at
 from util.boxes import MAX_BOXES, BoxTrack, box_file, read_boxes
+from util.camera import boxes_on_sphere
 from util.looks import look_file, read_looks
 
 
@@ -48,6 +50,7 @@ class Producer:
     file : (video, name of what looks at it: `--detector`) -> its file
     read : file -> what is seen
     turns : whether it is known where in the picture things are, so that they turn with the sound
+    on_sphere : what is seen in the view of a camera -> what would be in a picture of the whole sphere; None: the same
     """
 
     name: str
@@ -56,6 +59,7 @@ class Producer:
     file: Callable[[str | os.PathLike[str], str], Path]
     read: Callable[[Path], Held]
     turns: bool
+    on_sphere: Callable[[np.ndarray], np.ndarray] | None = None
 
     def nothing(self, recording: object, time_s: np.ndarray) -> np.ndarray:
         """What is seen where there is no picture: zeros (m, ...) float32."""
@@ -92,7 +96,13 @@ class PackedBoxes:
 
 
 BOXES = Producer(
-    "boxes", "person boxes", (MAX_BOXES, 4), box_file, lambda path: PackedBoxes(read_boxes(path)), turns=True
+    "boxes",
+    "person boxes",
+    (MAX_BOXES, 4),
+    box_file,
+    lambda path: PackedBoxes(read_boxes(path)),
+    turns=True,
+    on_sphere=lambda boxes: boxes_on_sphere(boxes, camera_at()),
 )
 RESNET50 = Producer("resnet50", "ResNet-50 features", (7, 7), look_file, read_looks, turns=False)
 PRODUCERS = {producer.name: producer for producer in (BOXES, RESNET50)}

@@ -16,7 +16,8 @@ def object_tokens(boxes: Tensor) -> Tensor:
 
     Parameters
     ----------
-    boxes : (..., 4) x0, y0, x1, y1 as fractions of an equirectangular picture; rows of zeros are no box
+    boxes : (..., 4) x0, y0, x1, y1 as fractions of an equirectangular picture; rows of zeros are no box. y0 is the side
+        of the head: y0 > y1 of people who stand on it, whose height is below 0
 
     Returns
     -------

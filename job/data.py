@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from dataset.augment import Addition, ChannelSwap, all_swaps_of, check_swappable
+from dataset.augment import Addition, ChannelSwap, all_swaps_of, check_swappable, swaps_of
 from dataset.headers import LEAST, Checked, key_of
 from dataset.layouts import DataRoot, ListNames
 from dataset.lists import list_file
@@ -211,12 +211,13 @@ def augmentation(args: Arguments, array: Array, source: Source) -> Augment | Non
         producer = system_named(args.net).producer
         if producer is not None and not producer.turns:
             raise InputError(f"--augment {args.augment}: {producer.title} cannot be turned with the sound; --no-video")
-        check_swappable(source.recordings)
     try:
-        swaps = all_swaps_of(array) if args.augment == "full" else None
-        return ChannelSwap(array, args.random_seed, swaps)
+        swaps = all_swaps_of(array) if args.augment == "full" else swaps_of(array)
     except ValueError as error:
         raise InputError(f"--augment {args.augment}: {error}") from None
+    if source.visual is not None:
+        check_swappable(source.recordings, swaps)
+    return ChannelSwap(array, args.random_seed, swaps, oriented=system_named(args.net).oriented)
 
 
 def addition(args: Arguments, plan: Plan) -> Addition | None:

@@ -241,6 +241,7 @@ def evaluate_checkpoint(given: dict[str, Any], checkpoint: Path, command: str) -
     check_framing(given, model.hearing.plans, checkpoint)
     if args.latency_s is not None:
         model.answer_within(args.latency_s)
+    model.hear_in_views(args.views)
     _check_arrays(recordings, model, checkpoint)
     model.to(fabric.device)
     if args.no_video and model.visual:
@@ -263,6 +264,8 @@ def evaluate_checkpoint(given: dict[str, Any], checkpoint: Path, command: str) -
         name += f"_{args.activity}-activity"
     if args.latency_s is not None:
         name += f"_{args.latency_s:g}s-latency"
+    if args.views > 1:
+        name += f"_{args.views}-views"
     csv_dir, raw_dir, result = (
         checkpoint.parent / part for part in (f"pred_{name}", f"raw_{name}", f"result_{name}.txt")
     )

@@ -89,6 +89,7 @@ def open_checkpoint(args: Arguments, given: Mapping[str, Any]) -> tuple[Inferenc
         person_class=args.person_class,
         detector_size=args.detector_size,
         latency_s=args.latency_s,
+        views=args.views,
         batch_size=args.batch_size,
         workers=args.workers,
     )

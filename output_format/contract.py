@@ -105,6 +105,23 @@ class OutputFormat(Protocol):
         ...
 
 
+@runtime_checkable
+class Turnable(Protocol):
+    """A format whose outputs of one sound, heard by an array turned in several ways, can be brought together.
+
+    Attributes
+    ----------
+    turns : whether its directions are whole ones
+    """
+
+    @property
+    def turns(self) -> bool: ...
+
+    def joined_views(self, outputs: Sequence[Tensor], matrices: Sequence[np.ndarray]) -> Tensor:
+        """The mean of outputs (batch, ...) whose directions were turned by matrices (3, 3) before."""
+        ...
+
+
 def needed(output_format: OutputFormat) -> tuple[str, ...]:
     """Columns of the labels, besides directions, that a format learns and its events have: "distance_m", "onscreen"."""
     columns: tuple[str, ...] = getattr(output_format, "needs", ())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -75,6 +76,7 @@ def slots(
         raise ValueError(f"labels have classes outside 0..{classes - 1}")
     azimuth_deg = joined("azimuth_deg")
     elevation_deg = joined("elevation_deg") if "z" in elements else np.zeros(len(azimuth_deg))
+    elevation_deg = np.nan_to_num(elevation_deg)  # of stereo pairs nobody knows it: the horizon
     columns = [direction_from_degrees(azimuth_deg, elevation_deg)[:, : 3 if "z" in elements else 2]]
     columns += [joined(_COLUMNS[name])[:, None] for name in elements if name in _COLUMNS]
     values = np.concatenate(columns, axis=1)
@@ -279,6 +281,11 @@ class MultiAccdoa:
         return "onscreen" in self.elements
 
     @property
+    def turns(self) -> bool:
+        """Whether it knows elevations, without which directions cannot be turned."""
+        return "z" in self.elements
+
+    @property
     def dialect(self) -> str:
         """The csv dialect that says everything of its events."""
         if "z" not in self.elements:
@@ -301,6 +308,31 @@ class MultiAccdoa:
         """The format that a description was made of."""
         how = {"tracks": about.get("tracks", TRACKS), "elements": about.get("elements", VECTOR)}
         return cls(classes, frame_s=about["frame_s"], **how)
+
+    def joined_views(self, outputs: Sequence[Tensor], matrices: Sequence[np.ndarray]) -> Tensor:
+        """The mean of outputs (batch, tracks, elements, classes, frames) of one sound turned in several ways.
+
+        Which track says what is free: those of each output are brought into the order, class by class and frame by
+        frame, in which they are nearest to those of the first.
+
+        Parameters
+        ----------
+        matrices : (3, 3) by which the directions that each output says were turned
+        """
+        total = None
+        for output, matrix in zip(outputs, matrices):
+            back = torch.from_numpy(np.ascontiguousarray(matrix.T)).to(output)
+            output = torch.cat((torch.einsum("ij,btjcf->bticf", back, output[:, :, :AXES]), output[:, :, AXES:]), dim=2)
+            if total is None:
+                first = total = output
+                continue
+            orders = list(itertools.permutations(range(self.tracks)))
+            off = torch.stack([(output[:, order] - first)[:, :, :AXES].square().sum(dim=(1, 2)) for order in orders])
+            best = off.argmin(dim=0)  # (batch, classes, frames)
+            for number, order in enumerate(orders):
+                total = total + torch.where((best == number)[:, None, None], output[:, order], 0.0)
+        assert total is not None
+        return total / len(outputs)
 
     def encode(self, clips: Sequence[Clip], grid: LabelGrid) -> dict[str, Tensor]:
         """Labels of a batch, kept per label frame.

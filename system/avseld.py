@@ -43,6 +43,8 @@ def _settings(args: Arguments, array: Array) -> Settings:
         raise InputError(f"--set channels={made['channels']}: must be a multiple of 8")
     if not 0 <= made["dropout"] < 1 or made["masks"] < 0:
         raise InputError("--set dropout: 0 to below 1, masks: 0 or more")
+    if made["distance"] not in (0, 1):
+        raise InputError("--set distance: 1 with distances, 0 without")
     if made["hop_frames"] % (2 * STEP_FRAMES) or not 0 < made["hop_frames"] <= WINDOW_FRAMES:
         rule = f"must be a multiple of {2 * STEP_FRAMES}, {WINDOW_FRAMES} at most"
         raise InputError(f"--set hop_frames={made['hop_frames']}: {rule}")
@@ -104,6 +106,7 @@ def _network(settings: Settings, audio: AudioFeature, classes: int, visual: bool
         layers=settings["layers"],
         dropout=settings["dropout"],
         masks=settings["masks"],
+        distance=settings.get("distance") == 1,
     )
 
 
@@ -113,8 +116,12 @@ _STAGE = Stage(
     plans=_plans,
     front=_front,
     network=_network,
-    output_format=lambda settings, classes: DetectedAccdoa(classes, frame_s=LABEL_FRAME_S),
+    output_format=lambda settings, classes: DetectedAccdoa(
+        classes, frame_s=LABEL_FRAME_S, distance=settings.get("distance") == 1
+    ),
     recipe=Recipe(adamw, schedule=warm_cosine, ema=EMA, clip_norm=1.0),
 )
 
-SYSTEMS = (System(NAME, presets()[NAME].title, "this project", (_STAGE,), visual="boxes", supposes=True),)
+SYSTEMS = (
+    System(NAME, presets()[NAME].title, "this project", (_STAGE,), visual="boxes", supposes=True, oriented=True),
+)

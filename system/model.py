@@ -9,10 +9,11 @@ import numpy as np
 import torch
 from torch import nn
 
+from dataset.augment import View, views_of
 from dataset.plans import EvaluationPlan, Lengths
 from dataset.source import Source
 from feature.front import on_device
-from output_format.contract import OutputFormat
+from output_format.contract import OutputFormat, Turnable
 from system.row import Plans, Stage, Statistics, System, last
 from system.standardise import of_whole, running_statistics, statistics_of
 from util.errors import InputError
@@ -50,6 +51,7 @@ class StageModel(nn.Module):
         self.plans = stage.plans(self.settings)
         self.front = stage.front(self.settings, array, visual, statistics)
         self.of_whole = of_whole(self.front)
+        self.views: tuple[View, ...] = ()  # further ones that predictions are the mean of
         self.augment = None if stage.augment is None else stage.augment(self.settings)
         self.output_format = stage.output_format(self.settings, class_count)
         self.network: nn.Module = (
@@ -122,6 +124,9 @@ class StageModel(nn.Module):
         heard : of the batch, by this stage or by one that `hears_like` it; None: it is still to be computed
         """
         output = self.network(*(self.heard(batch) if heard is None else heard)).float()
+        if self.views and isinstance(self.output_format, Turnable):
+            outputs = [output, *(self.network(*self.heard(view.of(batch))).float() for view in self.views)]
+            output = self.output_format.joined_views(outputs, [np.eye(3), *(one.swap.matrix() for one in self.views)])
         losses = np.full(len(output), np.nan)
         if batch["labels"] is not None:
             target = self.output_format.target(batch["labels"], output.device)
@@ -220,6 +225,19 @@ class Model(nn.Module):
         for stage in self.stages.values():
             if not stage.stage.takes:
                 stage.plans = stage.plans.within(latency_s)
+
+    def hear_in_views(self, count: int) -> None:
+        """From now on predictions are the mean of those of the sound turned and mirrored in so many ways.
+
+        Raises
+        ------
+        InputError : the array has fewer symmetries; the output of the system cannot be turned back
+        """
+        form, producer = self.output_format, self.system.producer if self.visual else None
+        still = len(self.stages) > 1 or not isinstance(form, Turnable) or not form.turns
+        if count > 1 and (still or (producer is not None and not producer.turns)):
+            raise InputError(f"--views: what {self.system.name} says cannot be turned back")
+        self.last.views = views_of(self.array, count, oriented=self.system.oriented)
 
     def look_times_s(self, lengths: Lengths) -> np.ndarray:
         """Times in s at which a prediction of one recording of so many samples looks at the picture, in order."""

@@ -214,6 +214,7 @@ class System:
     stages : in the order in which they are trained
     join : raw output (..., frames) of a recording by stage -> that of the system, in the format of the last stage
     visual : what is seen, a row of `dataset.seen`; None: it has no use for pictures
+    oriented : it knows which side of a box is the head's, see `dataset.augment.Swap.boxes`
     supposes : recordings without video may be trained on, with boxes supposed from their labels
     streams : whether rows come as soon as a window is heard; else the recording is taken as a whole
     slots : of a system that is assembled of modules
@@ -226,6 +227,7 @@ class System:
     join: Callable[[Mapping[str, np.ndarray]], np.ndarray] = last
     visual: str | None = None
     supposes: bool = False
+    oriented: bool = False
     streams: bool = True
     slots: Slots | None = None
 

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 
 import seld
-from dataset.augment import ALL_SWAPS, Addition, all_swaps_of
+from dataset.augment import ALL_SWAPS, Addition, all_swaps_of, views_of
 from dataset.classes import STARSS23_CLASSES
 from dataset.framing import Framing
 from dataset.loader import Loader
@@ -25,7 +26,7 @@ from feature.encoding import ambisonic_encoder, even_directions
 from feature.logmel_direction import LogmelDirection, LogmelPair
 from feature.objects import AZIMUTH, CLASS, ELEVATION, HEIGHT, SCORE, TOKEN, object_tokens
 from job import ship
-from net.avseld import AvSeld, Pointer
+from net.avseld import CONTEXT, AvSeld, Pointer, firsthand, gathered_around
 from output_format.candidates import Candidates
 from output_format.detected_accdoa import DetectedAccdoa, detection_direction_loss
 from seld_predictor import load
@@ -33,6 +34,7 @@ from simulation.receivers import receiver_for
 from system.checkpoint import load_checkpoint, save_checkpoint
 from tests.checkpoints import bursts, recording
 from tests.small_data import make_root
+from tests.small_sets import make_set
 from tests.test_infer import same
 from tests.tiny import tiny_root
 from util import cache
@@ -180,10 +182,63 @@ def test_the_pointer_moves_towards_what_is_near_and_likely():
     direction = torch.from_numpy(direction_from_degrees(np.array(30.0), np.array(12.0))).float()
     given = direction.expand(1, 1, 3, 2, 3)
     with torch.no_grad():
-        moved = pointer(given, heard, objects((38, 0), (-120, 0), frames=1))
+        moved, _ = pointer(given, heard, objects((38, 0), (-120, 0), frames=1))
     head = direction_from_degrees(np.array(38.0), np.array(20.0))
     assert np.rad2deg(np.arccos(moved[0, 0, 0, 0].numpy() @ head)) < 2
     np.testing.assert_allclose(moved[0, 0, 0, 1].numpy(), direction.numpy(), atol=1e-5)
+
+
+def test_of_two_people_in_one_direction_the_one_that_is_heard_there_is_pointed_at():
+    """The mean direction lies between two people; what the sound's own bands say decides."""
+    pointer = Pointer(1, 4)
+    people = objects((25, 0), (-25, 0), frames=1)
+    between = torch.tensor([1.0, 0.0, 0.0]).expand(1, 1, 3, 1, 3)
+    places = direction_from_degrees(np.array([25.0, -25.0]), np.array([0.0, 0.0]))
+    field = torch.from_numpy(np.repeat(places, 32, axis=0)[None, None]).float()  # lower bands left, upper ones right
+    bands = torch.zeros(1, 1, 3, 1, 64)
+    bands[..., :32] = 1 / 32
+    with torch.no_grad():
+        share = pointer.heard_there(bands, field, people)
+        moved, _ = pointer(between, torch.zeros(1, 1, 4), people, share)
+    assert share.shape == (1, 1, 3, 1, 3) and share[0, 0, 0, 0, 0] > 0.95 and share[0, 0, 0, 0, 1] < 0.01
+    assert np.rad2deg(np.arctan2(*moved[0, 0, 0, 0, [1, 0]].numpy())) > 15
+
+
+def test_what_nobody_knows_of_is_not_pointed_at():
+    """A chair where a voice is: objects of classes that training has not seen leave the direction alone."""
+    chair = objects((38, 0), frames=1)
+    chair[..., CLASS] *= 57
+    direction = torch.from_numpy(direction_from_degrees(np.array(30.0), np.array(0.0))).float().expand(1, 1, 3, 2, 3)
+    with torch.no_grad():
+        moved, _ = Pointer(2, 4)(direction, torch.zeros(1, 1, 4), chair)
+    torch.testing.assert_close(moved, direction, atol=0.01, rtol=0)
+
+
+def test_beginnings_count_more_than_echoes():
+    """A click from the left, then its reverberation from everywhere, louder in sum."""
+    levels = torch.full((1, 1, 20, 4), 30.0)
+    levels[:, :, 5] = 50.0
+    levels[:, :, 6:] = 50.0 - 2.0 * torch.arange(14)[:, None]
+    directions = torch.zeros(1, 3, 20, 4)
+    directions[:, 1, 5] = 1.0
+    directions[:, 0, 6:] = 0.6
+    weighted = firsthand(levels, directions).sum(dim=(0, 2, 3))
+    assert weighted[1] > 2 * weighted[0] > 0
+    assert directions.sum(dim=(0, 2, 3))[0] > 2 * directions.sum(dim=(0, 2, 3))[1]
+    assert not firsthand(torch.zeros(1, 1, 20, 4), torch.zeros(1, 3, 20, 4)).any()  # silence
+
+
+def test_directions_are_gathered_from_the_frames_around():
+    rng = torch.Generator().manual_seed(0)
+    measured, gate = torch.randn(2, 9, 3, 2, 3, generator=rng), torch.randn(2, 9, 3, 2, generator=rng)
+    offsets = torch.randn(2, 9, 3, 2, 2 * CONTEXT + 1, generator=rng)
+    expected = torch.zeros_like(measured)
+    for frame in range(9):
+        near = [(one, one - frame + CONTEXT) for one in range(9) if abs(one - frame) <= CONTEXT]
+        logits = torch.stack([offsets[:, frame, ..., place] + gate[:, one] for one, place in near], dim=-1)
+        for weight, (one, _) in zip(logits.softmax(-1).unbind(-1), near):
+            expected[:, frame] += weight[..., None] * measured[:, one]
+    torch.testing.assert_close(gathered_around(measured, offsets, gate), expected)
 
 
 def test_boxes_become_tokens():
@@ -195,6 +250,51 @@ def test_boxes_become_tokens():
     assert math.degrees(found[AZIMUTH]) == pytest.approx(90, abs=1e-3)
     assert math.degrees(found[ELEVATION]) == pytest.approx(-18, abs=1e-3)
     assert math.degrees(found[HEIGHT]) == pytest.approx(72, abs=1e-3) and found[CLASS] == 1
+
+
+def test_a_person_whose_box_is_half_as_high_is_twice_as_far():
+    pointer = Pointer(2, 4)
+    direction = torch.tensor([1.0, 0.0, 0.0]).expand(1, 1, 3, 2, 3)
+    unknown = torch.zeros(1, 1, 3, 2, 1)
+    found = []
+    with torch.no_grad():
+        pointer.none.bias -= 20  # surely somebody
+        for away_m in (1.5, 3.0):
+            person = objects((0, 0), frames=1)
+            person[..., HEIGHT] *= 2 * math.atan(1.7 / 2 / away_m) / math.radians(40)
+            _, log_distance = pointer(direction, torch.zeros(1, 1, 4), person, None, unknown)
+            found.append(2.0 * log_distance.exp())
+    torch.testing.assert_close(found[0], torch.full_like(found[0], 1.5), atol=1e-3, rtol=0)
+    torch.testing.assert_close(found[1], torch.full_like(found[1], 3.0), atol=1e-3, rtol=0)
+
+
+def test_distances_are_learnt_where_something_sounds():
+    form = DetectedAccdoa(13, distance=True)
+    target = torch.zeros(2, 6, 4, 13, 8)
+    target[0, 0, 0, 2], target[0, 0, 3, 2] = 1.0, 2.0
+    made = torch.zeros(2, 3, 4, 13, 8)
+    made[:, :, 0] = 0.5
+    made[:, :, 3] = 2.0
+    right, off = form.loss(made, target), made.clone()
+    off[0, :, 3, 2], off[1, :, 3] = 3.0, 9.0  # half too far where it sounds, anything where nothing does
+    assert form.loss(off, target) - right == pytest.approx(0.3 * 0.5, abs=1e-5)
+    windows = form.loss(off, target, reduction="window")
+    assert windows.shape == (2,) and windows[1] == form.loss(made, target, reduction="window")[1]
+    assert form.dialect == "dcase2024_m" and DetectedAccdoa(13).dialect == "dcase2023"
+
+
+def test_a_head_stays_a_head_upside_down():
+    """What a swap makes of a person's head is the head of the person that it makes."""
+    boxes = np.zeros((6, 4), np.float32)
+    boxes[0] = [0.6, 0.3, 0.65, 0.7]
+
+    def head(rows: np.ndarray) -> np.ndarray:
+        token = object_tokens(torch.from_numpy(rows))[0]
+        up = token[ELEVATION] + 0.5 * token[HEIGHT]
+        return direction_from_degrees(*np.rad2deg(np.array([token[AZIMUTH], up])))
+
+    for swap in ALL_SWAPS:
+        np.testing.assert_allclose(head(swap.boxes(boxes, oriented=True)), swap.matrix() @ head(boxes), atol=1e-5)
 
 
 def target_of(azimuth_deg: float, frames: int = 4) -> torch.Tensor:
@@ -316,12 +416,55 @@ def test_it_trains_scores_and_resumes(run, root, capsys):
         assert "avseld" in next(run.glob("raw_*")).joinpath("fold4_room1_mix001.json").read_text()
 
 
+def test_views_are_symmetric(run, tmp_path):
+    """With all symmetries a recording that is turned gives the turned answer, which one view does not."""
+    recording(tmp_path / "a.wav", 5.0)
+    waveform = soundfile.read(tmp_path / "a.wav", dtype="float32")[0].T
+    swap = ALL_SWAPS[6]
+    source, sign = swap.channels(ARRAYS["foa"])
+    turned = waveform[source] * sign[:, None]
+    write_audio(tmp_path / "b.wav", turned, RATE_HZ, subtype="FLOAT")
+    off = {}
+    for views in (1, 16):
+        inference = load(run, device="cpu", views=views)
+        raw = [
+            inference.prediction(recording_of_file(tmp_path / f"{name}.wav", array=ARRAYS["foa"])).raw for name in "ab"
+        ]
+        # as one vector for each class, since tracks may be exchanged
+        mean = [one.mean(axis=0) for one in raw]
+        off[views] = np.abs(np.einsum("ij,jcf->icf", swap.matrix(), mean[0]) - mean[1]).max()
+    assert off[16] < 1e-3 < off[1]
+
+
+def test_views_need_symmetries_and_directions(run, tmp_path, capsys):
+    recording(tmp_path / "a.wav", 1.0)
+    flags = ["-infer", str(tmp_path / "a.wav"), "-em", str(run), "--player", "never", "--device", "cpu"]
+    flags += ["--out", str(tmp_path / "out")]
+    assert run_main(seld.main, [*flags, "--views", "17"]) == 2
+    assert "--views 17: foa has 1 to 16" in capsys.readouterr().err
+    assert run_main(seld.main, [*flags, "--views", "4"]) == 0
+    for array, most in (("mic", 8), ("binaural", 2)):
+        assert len({view.swap for view in views_of(ARRAYS[array], most)}) == most - 1
+
+
 @pytest.mark.parametrize("form", ["mic", "bin"])
 def test_other_arrays_train(root, form):
     made = train(root, "--format", form, "--no-video", "-i", "1")
     assert (
         load_checkpoint(checkpoints_of(made)[-1]).array["name"] == ARRAYS["mic" if form == "mic" else "binaural"].name
     )
+
+
+def test_stereo_with_a_camera_and_distances_trains_and_is_scored_by_2025(tmp_path, capsys):
+    root = make_set(tmp_path / "data_stereo", "stereo2025", train=2, test=1, seconds=5.0)
+    made = train(root, "-val", "--format", "stereo", "--set", "distance=1", "--detector", "builtin")
+    content = load_checkpoint(checkpoints_of(made)[-1])
+    assert content.visual and content.array["name"] == "stereo"
+    assert run_main(seld.main, ["-eval", "-em", str(made), "--device", "cpu"]) == 0
+    (raw,) = [np.load(path) for path in next(made.glob("raw_*")).glob("*.npy")]
+    assert raw.shape == (3, 4, 13, 50) and (raw[:, 3] > 0).all()
+    train(root, "-val", "--format", "stereo", status=2)
+    assert "scores distances, which the system does not estimate" in capsys.readouterr().err
 
 
 def test_recordings_without_video_are_trained_on_with_supposed_boxes(tmp_path):

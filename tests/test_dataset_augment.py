@@ -111,11 +111,12 @@ def test_swaps_of_arrays():
 def test_perspective_video_is_refused(tmp_path):
     root = make_root(tmp_path, train=1, test=1, seconds=0.3)
     listed = list_file("dcase2023t3_foa_devtrain.txt", [DataRoot(root)])
-    check_swappable(recordings_from_list(listed, [DataRoot(root)]))
+    check_swappable(recordings_from_list(listed, [DataRoot(root)]), SWAPS)
     for written in ({"view": "perspective"}, {"settings": {"view": "perspective"}}):
         write_json(root / "dataset.json", written)
         with pytest.raises(InputError, match="needs 360-degree video"):
-            check_swappable(recordings_from_list(listed, [DataRoot(root)]))
+            check_swappable(recordings_from_list(listed, [DataRoot(root)]), SWAPS)
+    check_swappable(recordings_from_list(listed, [DataRoot(root)]), MIRROR)  # left and right can be exchanged
 
 
 class Clip:

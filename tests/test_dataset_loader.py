@@ -252,12 +252,12 @@ def test_boxes_are_those_of_the_box_track(tmp_path):
     )
     (tmp_path / "a.mp4").touch()
     write_boxes(box_path(tmp_path / "a.mp4", "builtin"), track)
-    recording = SimpleNamespace(video=tmp_path / "a.mp4")
+    recording = SimpleNamespace(video=tmp_path / "a.mp4", view="equirectangular")
     time_s = np.concatenate([rng.uniform(-0.5, 3.5, 50), times, [2.499, 2.5]])
     assert np.array_equal(Boxes("builtin")(recording, time_s), track.at(time_s))
     empty = BoxTrack(times[:0], boxes[:0], boxes[:0, :, 0], 0.0, {"detector": "builtin"})
     write_boxes(box_path(tmp_path / "b.mp4", "builtin"), empty)
-    assert not Boxes("builtin")(SimpleNamespace(video=tmp_path / "b.mp4"), time_s).any()
+    assert not Boxes("builtin")(SimpleNamespace(video=tmp_path / "b.mp4", view="equirectangular"), time_s).any()
 
 
 def test_window_counts_of_the_reference_fixed():

@@ -7,6 +7,8 @@ import dataclasses
 import cv2
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from simulation.picture import (
     Painter,
@@ -31,7 +33,7 @@ from simulation.picture.training import training_frames
 from simulation.scene import Event, Person, Room, Scene, Thing, Trajectory
 from tests.shared import SHARED, needs_shared
 from util.angles import direction_from_degrees
-from util.camera import Equirectangular, Perspective
+from util.camera import Equirectangular, Perspective, boxes_on_sphere
 from util.errors import InputError
 from util.events import EventTable
 from util.video import read_frames, video_info
@@ -498,3 +500,15 @@ def test_a_coco_detector_takes_the_people_for_people():
     assert people >= 25
     assert found / people >= 0.7, f"{found} of {people}"
     assert alarms / count < 0.4
+
+
+@given(st.floats(-45, 45), st.floats(-20, 20), st.floats(-170, 170))
+def test_boxes_of_a_view_lie_on_the_sphere_where_their_things_are(azimuth_deg, elevation_deg, yaw_deg):
+    camera = Perspective(640, 360, 100.0, yaw_deg)
+    (x, y), seen = camera.project(direction_from_degrees(yaw_deg + azimuth_deg, elevation_deg))
+    box = np.array([[x - 3, y - 4, x + 3, y + 4]]) / [640, 360, 640, 360]
+    found = boxes_on_sphere(np.concatenate([box, np.zeros((1, 4))]), camera)
+    x0, y0, x1, y1 = found[0].astype(np.float64)
+    assert seen and 0 < x1 - x0 < 3 / 360 and 0 < y1 - y0 < 4 / 180 and not found[1].any()
+    expected = 0.5 - (yaw_deg + azimuth_deg) / 360
+    assert abs((x0 + x1) / 2 - expected) < 0.3 / 360 and abs((y0 + y1) / 2 - (0.5 - elevation_deg / 180)) < 0.3 / 180

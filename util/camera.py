@@ -88,3 +88,32 @@ class Perspective:
 
 
 Camera = Equirectangular | Perspective
+
+
+def boxes_on_sphere(boxes: np.ndarray, camera: Perspective) -> np.ndarray:
+    """Boxes in a camera's picture -> those of the same things in an equirectangular picture of the whole sphere.
+
+    Parameters
+    ----------
+    boxes : (..., 4) x0, y0, x1, y1 as fractions of the picture; rows of zeros are no box and stay
+
+    Returns
+    -------
+    (..., 4) float32: what the corners and the middles of the sides span in azimuth and elevation
+    """
+    boxes = np.asarray(boxes, dtype=np.float64)
+    x0, y0, x1, y1 = np.moveaxis(boxes, -1, 0)
+    across, down = np.stack([x0, (x0 + x1) / 2, x1], axis=-1), np.stack([y0, (y0 + y1) / 2, y1], axis=-1)
+    pixel = np.stack([np.repeat(across, 3, axis=-1) * camera.width, np.tile(down, 3) * camera.height], axis=-1)
+    x, y, z = np.moveaxis(camera.direction(pixel), -1, 0)
+    turned = np.rad2deg(np.arctan2(y, x)) - camera.yaw_deg  # the picture's middle, so that no box lies at the seam
+    turned = (turned + 180) % 360 - 180
+    elevation_deg = np.rad2deg(np.arctan2(z, np.hypot(x, y)))
+    sides = [
+        0.5 - (turned.max(axis=-1) + camera.yaw_deg) / 360,
+        0.5 - elevation_deg.max(axis=-1) / 180,
+        0.5 - (turned.min(axis=-1) + camera.yaw_deg) / 360,
+        0.5 - elevation_deg.min(axis=-1) / 180,
+    ]
+    made = np.stack(sides, axis=-1)
+    return np.where(boxes.any(axis=-1, keepdims=True), made, 0.0).astype(np.float32)

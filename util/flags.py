@@ -502,6 +502,9 @@ def _recordings() -> tuple[Flag, ...]:
              "longest time from a frame to its row: windows follow each other closer, and hear less of what comes "
              "after (more to compute, lower scores)", group, ("infer", "eval"), metavar="S",
              shown="that of the system's windows", long="--latency", above=0),
+        Flag("views", int, 1,
+             "predict the sound and its picture turned and mirrored in so many ways and take the mean: so many times "
+             "as much to compute, for a better score", group, PREDICTING, metavar="N", least=1),
         Flag("stream_format", str, None,
              "raw samples on standard input: 16-bit integers or 32-bit floats, channels interleaved", group, infer,
              choices=("s16le", "f32le"), shown="s16le"),

@@ -96,6 +96,7 @@ class Arguments:
     array: str | None = None
     stream: bool = False
     latency_s: float | None = None
+    views: int = 1
     stream_format: str | None = None
     channels: int | None = None
     rate: int | None = None
