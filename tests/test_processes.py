@@ -141,7 +141,9 @@ def test_two_machines_train_into_one_run_and_one_that_dies_ends_the_other(tmp_pa
     assert (status, other) == (0, 0), err + err_other
     (run_dir,) = (root / "model_monitor").iterdir()
     assert [iteration_of(path) for path in checkpoints_of(run_dir)] == [1, 2]
-    assert "2 process(es)" in out and not out_other.strip() and "Traceback" not in err + err_other
+    # torchrun itself may write a traceback where the other machine's store is gone before its last barrier
+    own = [line for line in (err + err_other).splitlines() if "torch/distributed/elastic" not in line]
+    assert "2 process(es)" in out and not out_other.strip() and not any(line.startswith("Traceback") for line in own)
     assert len(list(run_dir.glob("events.*"))) == 1 and not list(run_dir.glob("*partial*"))
     # both validated: the same scores as one process gives
     line = next(line for line in out.splitlines() if line.startswith("All\t") and "\tER" not in line)
