@@ -344,6 +344,13 @@ def _mutated(content: bytes, cuts: list[tuple[int, int, bytes]]) -> bytes:
     return content
 
 
+def test_an_empty_field_below_a_row_without_its_last_column_is_named():
+    """Found by the test below: rows of five and six columns, and a field that is no number."""
+    with pytest.raises(InputError, match="azimuth_deg is empty") as error:
+        parse_events("1,0,30,10,200\n2,1,0,31,10,200\n3,1,0,,10,200\n", DIALECTS["starss23"], class_count=13)
+    assert error.value.place == "line 3"
+
+
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(content=MUTATED | st.binary(max_size=80), name=st.sampled_from(sorted(DIALECTS)))
 def test_any_bytes_are_read_or_refused_in_one_line(tmp_path, content, name):

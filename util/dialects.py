@@ -199,7 +199,7 @@ def _malformed(
             yield at, _wrong_width(row, dialect, due, path, number)
             continue
         for name, place in places.items():
-            if not is_number(row[place]):
+            if place < len(row) and not is_number(row[place]):  # rows may lack the optional last column
                 field = row[place].strip()
                 rule = f"{name} must be a number, found '{shown(field)}'" if field else f"{name} is empty"
                 yield at, InputError(rule, path=path, place=f"line {number}")
