@@ -347,7 +347,7 @@ def _mutated(content: bytes, cuts: list[tuple[int, int, bytes]]) -> bytes:
 def test_an_empty_field_below_a_row_without_its_last_column_is_named():
     """Found by the test below: rows of five and six columns, and a field that is no number."""
     with pytest.raises(InputError, match="azimuth_deg is empty") as error:
-        parse_events("1,0,30,10,200\n2,1,0,31,10,200\n3,1,0,,10,200\n", DIALECTS["starss23"], class_count=13)
+        parse_events("1,0,0,30,10\n2,1,0,31,10,200\n3,1,0,,10,200\n", DIALECTS["starss23"], class_count=13)
     assert error.value.place == "line 3"
 
 
