@@ -33,6 +33,7 @@ from seld_predictor import load
 from simulation.receivers import receiver_for
 from system.checkpoint import load_checkpoint, save_checkpoint
 from tests.checkpoints import bursts, recording
+from tests.runs import run_folder
 from tests.small_data import make_root
 from tests.small_sets import make_set
 from tests.test_infer import same
@@ -386,11 +387,8 @@ SMALL = [flag for change in ("filters=4,4,8,8", "channels=16") for flag in ("--s
 
 
 def train(root: Path, *flags: str, status: int = 0) -> Path | None:
-    before = set((root / "model_monitor").glob("*"))
     options = ["--system", "avseld", *SMALL, "-b", "2", "-i", "2", "-s", "1", "--device", "cpu"]
-    assert run_main(seld.main, ["-train", "--data-root", str(root), *options, *flags]) == status
-    made = set((root / "model_monitor").glob("*")) - before
-    return made.pop() if made else None
+    return run_folder(root, "-train", *options, *flags, status=status)
 
 
 @pytest.fixture(scope="module")

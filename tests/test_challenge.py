@@ -21,6 +21,7 @@ from seld_predictor import load
 from system.checkpoint import foreign_weights, load_checkpoint, model_of, recognise
 from system.presets import preset_of
 from system.table import system_named
+from tests.runs import run_folder
 from tests.small_sets import make_set
 from tests.test_net_challenge import NETWORKS, PRETRAINED
 from tests.test_seld import scalars
@@ -49,11 +50,7 @@ def roots(tmp_path_factory) -> dict[str, Path]:
 
 def train(root: Path, system: str, *words: str, status: int = 0) -> Path | None:
     """Train; the run folder."""
-    monitor = root / "model_monitor"
-    before = set(monitor.glob("*"))
-    assert run_main(seld.main, ["--system", system, *words, "--data-root", str(root), *TINY]) == status
-    made = set(monitor.glob("*")) - before
-    return made.pop() if made else None
+    return run_folder(root, "--system", system, *words, *TINY, status=status)
 
 
 @pytest.mark.parametrize(

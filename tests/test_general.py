@@ -22,6 +22,7 @@ from report.__main__ import main as report
 from seld_predictor import load
 from system.checkpoint import load_checkpoint, save_checkpoint
 from system.table import SYSTEMS, system_named
+from tests.runs import run_folder
 from tests.small_data import make_root
 from util.cli import run_main
 from util.dialects import read_events
@@ -43,11 +44,7 @@ def root(tmp_path_factory) -> Path:
 
 def train(root: Path, *flags: str, status: int = 0) -> Path | None:
     """Train; the run folder."""
-    monitor = root / "model_monitor"
-    before = set(monitor.glob("*"))
-    assert run_main(seld.main, ["-train", "--data-root", str(root), *TINY, *flags]) == status
-    made = set(monitor.glob("*")) - before
-    return made.pop() if made else None
+    return run_folder(root, "-train", *TINY, *flags, status=status)
 
 
 @pytest.fixture(scope="module")

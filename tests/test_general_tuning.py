@@ -18,26 +18,16 @@ from system.model import Model
 from system.tuned import Tuned, hearing_framing
 from tests.checkpoints import bursts
 from tests.exports import CLASSES, untrained_system
+from tests.runs import run_folder
 from tests.small_data import make_root
+from tests.test_general import TINY as TINY_MODULES
 from util.audio import write_audio
 from util.cli import run_main
 from util.machine import make_fabric
 from util.microphone_arrays import ARRAYS
 from util.runs import result_checkpoint
 
-TINY = [
-    "--set",
-    "width=0.1",
-    "--set",
-    "align_units=8",
-    "--set",
-    "align_frames=20",
-    "--device",
-    "cpu",
-    "--precision",
-    "32",
-]
-TINY += ["-b", "4", "-i", "2", "-s", "2", "--select", "last"]
+TINY = [*TINY_MODULES, "--set", "align_frames=20"]
 
 
 @pytest.fixture(scope="module")
@@ -47,11 +37,7 @@ def root(tmp_path_factory) -> Path:
 
 
 def train(root: Path, *flags: str, status: int = 0) -> Path | None:
-    monitor = root / "model_monitor"
-    before = set(monitor.glob("*"))
-    assert run_main(seld.main, ["-train", "--data-root", str(root), *TINY, *flags]) == status
-    made = set(monitor.glob("*")) - before
-    return made.pop() if made else None
+    return run_folder(root, "-train", *TINY, *flags, status=status)
 
 
 def recording_of(path: Path, array: str, seconds: float) -> Recording:

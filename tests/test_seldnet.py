@@ -20,6 +20,7 @@ from simulation.tut_tau.writer import write_set
 from system.checkpoint import load_checkpoint, model_of
 from system.presets import ids_of, preset_of, presets, with_changes
 from system.table import SYSTEMS
+from tests.runs import run_folder
 from tests.test_seld import scalars
 from tests.tiny import tiny_root
 from util.cli import run_main
@@ -50,11 +51,7 @@ def tau(tmp_path_factory) -> Path:
 
 def run(root: Path, *flags: str, status: int = 0) -> Path | None:
     """Train; the run folder."""
-    monitor = root / "model_monitor"
-    before = set(monitor.glob("*"))
-    assert run_main(seld.main, [*flags, "--data-root", str(root), *TINY]) == status
-    made = set(monitor.glob("*")) - before
-    return made.pop() if made else None
+    return run_folder(root, *flags, *TINY, status=status)
 
 
 def test_seldnet2018_trains_chooses_scores_and_exports(resim, tmp_path, capsys):

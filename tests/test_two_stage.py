@@ -29,6 +29,7 @@ from simulation.tut_tau.settings import SetSettings
 from simulation.tut_tau.writer import write_set
 from system.checkpoint import load_checkpoint, save_checkpoint
 from system.table import system_named
+from tests.runs import run_folder
 from tests.test_seld import scalars
 from util.cli import run_main
 from util.dialects import read_events
@@ -58,11 +59,7 @@ def threshold(tmp_path_factory) -> Path:
 
 def train(root: Path, *flags: str, status: int = 0) -> Path | None:
     """Train; the run folder."""
-    monitor = root / "model_monitor"
-    before = set(monitor.glob("*"))
-    assert run_main(seld.main, [*flags, "--data-root", str(root), *TINY]) == status
-    made = set(monitor.glob("*")) - before
-    return made.pop() if made else None
+    return run_folder(root, *flags, *TINY, status=status)
 
 
 @pytest.fixture(scope="module")
