@@ -474,9 +474,7 @@ def load(
         raise InputError(error.rule, path=checkpoint) from None
     if array is not None and array != model.array:
         raise InputError(f"was trained on {model.array.name} audio, not on {array.name}", path=checkpoint)
-    if latency_s is not None:
-        model.answer_within(latency_s)
-    model.hear_in_views(views)
+    model.predict_with(latency_s=latency_s, views=views)
     thresholds = thresholds_of(content, threshold_config, model)
     fabric = make_fabric(device, 1, precision, training=False)
     model.to(fabric.device).eval()

@@ -116,6 +116,11 @@ class Swap:
         out[: len(every)] = every
         return out
 
+    def looks(self, looks: np.ndarray, *, oriented: bool = False) -> np.ndarray:
+        """Boxes (..., 6, 4) of several looks, see `boxes`."""
+        turned = [self.boxes(look, oriented=oriented) for look in looks.reshape(-1, *looks.shape[-2:])]
+        return np.stack(turned).reshape(looks.shape)
+
 
 # The eight swaps that keep both FOA and the tetrahedral array of STARSS23 (audio channel swap and video pixel swap of
 # Wang et al., 2023), numbered from 1 as there; the third is the identity.
@@ -193,7 +198,7 @@ class ChannelSwap:
         swap, (source, sign) = self.swaps[drawn], self._channels[drawn]
         if swap == SWAPS[2]:
             return waveform, labels, seen
-        turned = None if seen is None else np.stack([swap.boxes(look, oriented=self.oriented) for look in seen])
+        turned = None if seen is None else swap.looks(seen, oriented=self.oriented)
         return waveform[source] * sign[:, None], [clip.turned(swap) for clip in labels], turned
 
     def of_whole(self, numbers: np.ndarray, number: int) -> np.ndarray:
@@ -229,9 +234,7 @@ class View:
         if "loudest" in batch:  # numbers of each channel
             made["loudest"] = batch["loudest"][..., self.source]
         if batch.get("visual") is not None:
-            looks = batch["visual"].numpy()
-            turned = [self.swap.boxes(look, oriented=self.oriented) for look in looks.reshape(-1, *looks.shape[-2:])]
-            made["visual"] = torch.from_numpy(np.stack(turned).reshape(looks.shape))
+            made["visual"] = torch.from_numpy(self.swap.looks(batch["visual"].numpy(), oriented=self.oriented))
         return made
 
 

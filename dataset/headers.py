@@ -43,15 +43,10 @@ def recall(key: str, make: Callable[..., Any], arrays: Any, again: Callable[[Pat
     arrays : name -> array
     again : sound file -> recording, for files that have changed
     """
-    try:
-        with np.load(_place(key), allow_pickle=False) as stored:
-            columns = {name: stored[name] for name in stored.files}
-    except (OSError, ValueError, KeyError, EOFError):
+    columns = _kept(key)
+    if columns is None:
         return None
     try:
-        watched = _texts(columns, "watched")
-        if not np.array_equal(_states(watched), columns["watched_state"]):
-            return None
         values: dict[str, list[Any]] = {name: _texts(columns, name) for name in _TEXTS}
         changed = np.flatnonzero((_states(values["audio"]) != columns["state"]).any(axis=1)).tolist()
         for name in _NUMBERS:
@@ -68,7 +63,7 @@ def recall(key: str, make: Callable[..., Any], arrays: Any, again: Callable[[Pat
     for index in changed:
         made[index] = again(made[index].audio)
     if changed:
-        remember(key, made, watched)
+        remember(key, made, _texts(columns, "watched"))
     return made
 
 
@@ -79,7 +74,6 @@ def remember(key: str, recordings: Sequence[Any], watched: Iterable[str]) -> Non
     ----------
     watched : folders whose change makes it void
     """
-    folders = sorted(set(watched))
     columns: dict[str, np.ndarray] = {}
     for name in _TEXTS:
         texts = [_text(getattr(one, name)) for one in recordings]
@@ -89,26 +83,17 @@ def remember(key: str, recordings: Sequence[Any], watched: Iterable[str]) -> Non
     for name in _NUMBERS:
         numbers = [getattr(one, name) for one in recordings]
         columns[name] = np.array([_NONE if number is None else number for number in numbers], np.int64)
-    columns |= _packed("watched", folders)
-    columns["watched_state"] = _states(folders)
     columns["state"] = _states(str(one.audio) for one in recordings)
-    try:
-        with written_whole(_place(key)) as temporary, open(temporary, "wb") as file:
-            np.savez(file, **columns)  # type: ignore[arg-type]  # of arrays alone
-    except InputError:
-        return  # the next start opens the files again
+    _keep(key, columns, watched)
 
 
 def recall_word(key: str) -> str | None:
     """A word that was found by looking through folders; None where there is none, or one of them has changed."""
+    columns = _kept(key)
     try:
-        with np.load(_place(key), allow_pickle=False) as stored:
-            columns = {name: stored[name] for name in stored.files}
-        if np.array_equal(_states(_texts(columns, "watched")), columns["watched_state"]):
-            return _texts(columns, "word")[0]
-    except (OSError, ValueError, KeyError, IndexError, EOFError):
-        pass
-    return None
+        return None if columns is None else _texts(columns, "word")[0]
+    except (KeyError, ValueError, IndexError):
+        return None
 
 
 def remember_word(key: str, word: str, watched: Iterable[str]) -> None:
@@ -118,10 +103,25 @@ def remember_word(key: str, word: str, watched: Iterable[str]) -> None:
     ----------
     watched : folders and files whose change makes it void
     """
-    folders = sorted(set(watched))
-    if any("\n" in text for text in folders):
+    _keep(key, _packed("word", [word]), watched)
+
+
+def _kept(key: str) -> dict[str, np.ndarray] | None:
+    """What `_keep` has written; None where there is nothing, or what it watched has changed."""
+    try:
+        with np.load(_place(key), allow_pickle=False) as stored:
+            columns = {name: stored[name] for name in stored.files}
+        return columns if np.array_equal(_states(_texts(columns, "watched")), columns["watched_state"]) else None
+    except (OSError, ValueError, KeyError, IndexError, EOFError):
+        return None
+
+
+def _keep(key: str, columns: dict[str, np.ndarray], watched: Iterable[str]) -> None:
+    """Write columns, if the cache can be written; else the next start looks again."""
+    paths = sorted(set(watched))
+    if any("\n" in path for path in paths):
         return
-    columns = {**_packed("watched", folders), **_packed("word", [word]), "watched_state": _states(folders)}
+    columns = {**columns, **_packed("watched", paths), "watched_state": _states(paths)}
     try:
         with written_whole(_place(key)) as temporary, open(temporary, "wb") as file:
             np.savez(file, **columns)  # type: ignore[arg-type]  # of arrays alone

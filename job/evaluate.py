@@ -239,9 +239,7 @@ def evaluate_checkpoint(given: dict[str, Any], checkpoint: Path, command: str) -
     model = _model_for(content, checkpoint, classes)
     check_edition(args.scored_by, model.output_format)
     check_framing(given, model.hearing.plans, checkpoint)
-    if args.latency_s is not None:
-        model.answer_within(args.latency_s)
-    model.hear_in_views(args.views)
+    model.predict_with(latency_s=args.latency_s, views=args.views)
     _check_arrays(recordings, model, checkpoint)
     model.to(fabric.device)
     if args.no_video and model.visual:

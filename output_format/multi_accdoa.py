@@ -319,19 +319,18 @@ class MultiAccdoa:
         ----------
         matrices : (3, 3) by which the directions that each output says were turned
         """
-        total = None
-        for output, matrix in zip(outputs, matrices):
-            back = torch.from_numpy(np.ascontiguousarray(matrix.T)).to(output)
-            output = torch.cat((torch.einsum("ij,btjcf->bticf", back, output[:, :, :AXES]), output[:, :, AXES:]), dim=2)
-            if total is None:
-                first = total = output
-                continue
-            orders = list(itertools.permutations(range(self.tracks)))
-            off = torch.stack([(output[:, order] - first)[:, :, :AXES].square().sum(dim=(1, 2)) for order in orders])
+        backs = [torch.from_numpy(np.ascontiguousarray(matrix.T)).to(outputs[0]) for matrix in matrices]
+        first, *others = [
+            torch.cat((torch.einsum("ij,btjcf->bticf", back, output[:, :, :AXES]), output[:, :, AXES:]), dim=2)
+            for back, output in zip(backs, outputs)
+        ]
+        total, orders = first, list(itertools.permutations(range(self.tracks)))
+        for other in others:
+            ordered = [other[:, order] for order in orders]
+            off = torch.stack([(one - first)[:, :, :AXES].square().sum(dim=(1, 2)) for one in ordered])
             best = off.argmin(dim=0)  # (batch, classes, frames)
-            for number, order in enumerate(orders):
-                total = total + torch.where((best == number)[:, None, None], output[:, order], 0.0)
-        assert total is not None
+            for number, one in enumerate(ordered):
+                total = total + torch.where((best == number)[:, None, None], one, 0.0)
         return total / len(outputs)
 
     def encode(self, clips: Sequence[Clip], grid: LabelGrid) -> dict[str, Tensor]:

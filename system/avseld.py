@@ -94,6 +94,10 @@ def _encoder(array: Array) -> np.ndarray | None:
     return ambisonic_encoder(response, directions)
 
 
+def _has_distance(settings: Settings) -> bool:
+    return settings.get("distance") == 1  # of checkpoints from before there was one: no
+
+
 def _network(settings: Settings, audio: AudioFeature, classes: int, visual: bool) -> nn.Module:
     return AvSeld(
         audio.maps,
@@ -106,7 +110,7 @@ def _network(settings: Settings, audio: AudioFeature, classes: int, visual: bool
         layers=settings["layers"],
         dropout=settings["dropout"],
         masks=settings["masks"],
-        distance=settings.get("distance") == 1,
+        distance=_has_distance(settings),
     )
 
 
@@ -117,7 +121,7 @@ _STAGE = Stage(
     front=_front,
     network=_network,
     output_format=lambda settings, classes: DetectedAccdoa(
-        classes, frame_s=LABEL_FRAME_S, distance=settings.get("distance") == 1
+        classes, frame_s=LABEL_FRAME_S, distance=_has_distance(settings)
     ),
     recipe=Recipe(adamw, schedule=warm_cosine, ema=EMA, clip_norm=1.0),
 )

@@ -116,7 +116,7 @@ class ExportedStage(StageModel):
     ):
         nn.Module.__init__(self)
         self.stage, self.settings, self.statistics, self.visual = stage, dict(settings), None, visual
-        self.array, self.augment, self.views = array, None, ()
+        self.array, self.augment = array, None
         self.plans = stage.plans(self.settings)
         self.front = stage.front(self.settings, array, visual, None)  # for what is found in whole recordings
         self.of_whole = of_whole(self.front)

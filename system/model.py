@@ -33,7 +33,13 @@ class StageModel(nn.Module):
     class_count : number of classes
     visual : whether the network takes what is seen
     statistics : of the features, where the stage needs some (`feature.statistics`)
+
+    Attributes
+    ----------
+    views : further ones that predictions are the mean of
     """
+
+    views: tuple[View, ...] = ()
 
     def __init__(
         self,
@@ -51,7 +57,6 @@ class StageModel(nn.Module):
         self.plans = stage.plans(self.settings)
         self.front = stage.front(self.settings, array, visual, statistics)
         self.of_whole = of_whole(self.front)
-        self.views: tuple[View, ...] = ()  # further ones that predictions are the mean of
         self.augment = None if stage.augment is None else stage.augment(self.settings)
         self.output_format = stage.output_format(self.settings, class_count)
         self.network: nn.Module = (
@@ -215,29 +220,30 @@ class Model(nn.Module):
         """The plan by which recordings of so many samples are heard."""
         return self.hearing.plans.evaluation(np.asarray(lengths, dtype=np.int64))
 
-    def answer_within(self, latency_s: float) -> None:
-        """From now on no frame waits longer than a time for its row, see `dataset.plans.WindowGrid.within`.
+    def predict_with(self, *, latency_s: float | None = None, views: int = 1) -> None:
+        """How recordings are predicted from now on.
+
+        Parameters
+        ----------
+        latency_s : no frame waits longer for its row, see `dataset.plans.WindowGrid.within`; None: as trained
+        views : predictions are the mean of those of the sound turned and mirrored in so many ways
 
         Raises
         ------
-        InputError : a time that its windows do not allow; it does not hear windows
+        InputError : a time that its windows do not allow, or it does not hear windows; the array has fewer symmetries,
+            or the output of the system cannot be turned back
         """
-        for stage in self.stages.values():
-            if not stage.stage.takes:
-                stage.plans = stage.plans.within(latency_s)
-
-    def hear_in_views(self, count: int) -> None:
-        """From now on predictions are the mean of those of the sound turned and mirrored in so many ways.
-
-        Raises
-        ------
-        InputError : the array has fewer symmetries; the output of the system cannot be turned back
-        """
+        if latency_s is not None:
+            for stage in self.stages.values():
+                if not stage.stage.takes:
+                    stage.plans = stage.plans.within(latency_s)
+        if views == 1:
+            return
         form, producer = self.output_format, self.system.producer if self.visual else None
-        still = len(self.stages) > 1 or not isinstance(form, Turnable) or not form.turns
-        if count > 1 and (still or (producer is not None and not producer.turns)):
+        fixed = len(self.stages) > 1 or not isinstance(form, Turnable) or not form.turns
+        if fixed or (producer is not None and not producer.turns):
             raise InputError(f"--views: what {self.system.name} says cannot be turned back")
-        self.last.views = views_of(self.array, count, oriented=self.system.oriented)
+        self.last.views = views_of(self.array, views, oriented=self.system.oriented)
 
     def look_times_s(self, lengths: Lengths) -> np.ndarray:
         """Times in s at which a prediction of one recording of so many samples looks at the picture, in order."""

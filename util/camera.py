@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from util.angles import degrees_from_direction, direction_from_degrees
+from util.angles import degrees_from_direction, direction_from_degrees, wrap_azimuth_deg
 
 
 @dataclass(frozen=True)
@@ -105,10 +105,8 @@ def boxes_on_sphere(boxes: np.ndarray, camera: Perspective) -> np.ndarray:
     x0, y0, x1, y1 = np.moveaxis(boxes, -1, 0)
     across, down = np.stack([x0, (x0 + x1) / 2, x1], axis=-1), np.stack([y0, (y0 + y1) / 2, y1], axis=-1)
     pixel = np.stack([np.repeat(across, 3, axis=-1) * camera.width, np.tile(down, 3) * camera.height], axis=-1)
-    x, y, z = np.moveaxis(camera.direction(pixel), -1, 0)
-    turned = np.rad2deg(np.arctan2(y, x)) - camera.yaw_deg  # the picture's middle, so that no box lies at the seam
-    turned = (turned + 180) % 360 - 180
-    elevation_deg = np.rad2deg(np.arctan2(z, np.hypot(x, y)))
+    azimuth_deg, elevation_deg = degrees_from_direction(camera.direction(pixel))
+    turned = wrap_azimuth_deg(azimuth_deg - camera.yaw_deg)  # from the middle of the view, so that no box is at a seam
     sides = [
         0.5 - (turned.max(axis=-1) + camera.yaw_deg) / 360,
         0.5 - elevation_deg.max(axis=-1) / 180,
