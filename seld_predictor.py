@@ -18,11 +18,13 @@ import numpy as np
 
 from dataset.classes import STARSS23_CLASSES
 from dataset.loader import Loader
+from dataset.plans import EvaluationPlan, WindowGrid
 from dataset.recordings import Labels, Recording
 from dataset.seen import Track
 from dataset.source import Read, Source, Visual, read_file
 from output_format.candidates import Candidates, merge
-from output_format.contract import shown_classes
+from output_format.contract import Matchable, shown_classes
+from output_format.overlap import OverlapMean
 from system.checkpoint import load_checkpoint, model_of, thresholds_of
 from system.model import Model, StageModel
 from util.audio import resample_stretch
@@ -162,7 +164,7 @@ class SELDPredictor:
             of_whole=stage.of_whole,
             workers=self.workers,
         ) as loader:
-            left = 0
+            left, join = 0, [_joining(one, plan) for one in stages]
             for batch in loader:
                 with self.fabric.autocast():
                     heard = stage.heard(batch)
@@ -172,7 +174,10 @@ class SELDPredictor:
                 for rows in np.split(np.arange(len(recording)), np.flatnonzero(np.diff(recording)) + 1):
                     index = int(recording[rows[0]])
                     left = (left or plan.windows_of(index)) - len(rows)
-                    yield [Block(index, _joined_rows(raw, rows), losses[rows], not left) for raw, losses in made]
+                    yield [
+                        Block(index, join_rows([raw[row] for row in rows], not left), losses[rows], not left)
+                        for join_rows, (raw, losses) in zip(join, made)
+                    ]
 
     def _joined(self, source: Source) -> Iterator[Block]:
         """Recordings of a system of several stages, as its row joins their raw outputs."""
@@ -229,9 +234,12 @@ def taken_source(
     )
 
 
-def _joined_rows(raw: Sequence[np.ndarray], rows: np.ndarray) -> np.ndarray:
-    """Raw outputs of the items of one recording behind each other."""
-    return np.concatenate([raw[row] for row in rows], axis=-1) if len(rows) > 1 else raw[rows[0]]
+def _joining(stage: StageModel, plan: EvaluationPlan) -> Callable[[Sequence[np.ndarray], bool], np.ndarray]:
+    """What joins raw outputs of successive items of a recording, given whether they are the last ones."""
+    if isinstance(plan, WindowGrid) and plan.reach and isinstance(stage.output_format, Matchable):
+        hop = plan.hop // plan.framing.frames_per_output
+        return OverlapMean(stage.output_format.in_order_of, hop, plan.reach)
+    return lambda rows, last: np.concatenate(rows, axis=-1) if len(rows) > 1 else rows[0]
 
 
 Whole = tuple[int, np.ndarray, np.ndarray]  # of a recording: its index, raw output, losses of its items
@@ -443,6 +451,7 @@ def load(
     detector_size: tuple[int, int] | None = None,
     latency_s: float | None = None,
     views: int = 1,
+    overlap: int = 1,
     batch_size: int = 16,
     workers: int = 1,
 ) -> Inference:
@@ -459,10 +468,11 @@ def load(
     person_class, detector_size : of the detector, see `detection.detector.Detector`
     latency_s : longest time from a frame to its row, two label frames at least; None: windows as far apart as usual
     views : predictions are the mean of those of the sound turned and mirrored in so many ways (Ambisonics: up to 16)
+    overlap : windows (1, 3, 5 ...) that the prediction of a frame is the mean of
 
     Raises
     ------
-    InputError : no checkpoint, or of another array; a latency that its windows do not allow
+    InputError : no checkpoint, or of another array; a latency or an overlap that its windows do not allow
     """
     checkpoint = Path(checkpoint)
     if checkpoint.is_dir():
@@ -474,7 +484,7 @@ def load(
         raise InputError(error.rule, path=checkpoint) from None
     if array is not None and array != model.array:
         raise InputError(f"was trained on {model.array.name} audio, not on {array.name}", path=checkpoint)
-    model.predict_with(latency_s=latency_s, views=views)
+    model.predict_with(latency_s=latency_s, views=views, overlap=overlap)
     thresholds = thresholds_of(content, threshold_config, model)
     fabric = make_fabric(device, 1, precision, training=False)
     model.to(fabric.device).eval()

@@ -53,7 +53,7 @@ class Item(NamedTuple):
     ----------
     number : key of everything random about it
     pieces : frames behind each other; what is left of the plan's length behind them is padding
-    keep : frames of the output [from, to) that no other item of an evaluation gives
+    keep : frames of the output [from, to) that an evaluation takes, from this item alone unless windows overlap
     """
 
     number: int
@@ -290,6 +290,10 @@ class RandomWindows(Plan):
 class WindowGrid(EvaluationPlan):
     """Evaluation windows, `hop` frames apart; of each the middle is kept, or what is `lead` frames behind its begin.
 
+    With `reach` as much of that kept as so many windows before and after keep, too: 2 reach + 1 windows say something
+    of every frame (fewer near the ends of a recording).
+
+
     The last samples of a recording that make no whole hop are dropped. Recording r has ceil(frames / hop) windows, one
     at least. Its output ends with the label frame (`label_frame_s`) in which the recording ends; with `whole_windows`
     it ends with the last window, as the reference's does.
@@ -305,12 +309,13 @@ class WindowGrid(EvaluationPlan):
         frames: int,
         hop: int,
         lead: int | None = None,
+        reach: int = 0,
         label_frame_s: float = 0.1,
         whole_windows: bool = False,
         visual_hop: int | None = None,
     ):
         super().__init__(framing, lengths, frames, visual_hop=visual_hop)
-        self.hop, self.lead = hop, (frames - hop) // 2 if lead is None else lead
+        self.hop, self.lead, self.reach = hop, (frames - hop) // 2 if lead is None else lead, reach
         self.label_frame_s, self.whole_windows = label_frame_s, whole_windows
         self._frames = self.lengths // framing.hop
         self._number(np.maximum(-(-self._frames // hop), 1))
@@ -324,21 +329,42 @@ class WindowGrid(EvaluationPlan):
         ------
         InputError : a time that is shorter than two label frames, or so long that no window is that late
         """
-        step = math.lcm(round(self.label_frame_s / self.framing.hop_s), self.framing.frames_per_output)
-        if self.visual_hop is not None:
-            step = math.lcm(step, self.visual_hop)
+        step = self._step
         most = math.floor(latency_s / self.framing.hop_s + 1e-6)
         hop = most // 2 // step * step
         if not 0 < hop or most > self.frames:
             low_s, high_s = 2 * step * self.framing.hop_s, self.frames * self.framing.hop_s
             raise InputError(f"--latency {latency_s:g}: must be {low_s:g} to {high_s:g} s for windows of {high_s:g} s")
-        lead = self.frames - hop - (most - hop) // step * step
+        return self._changed(hop, self.frames - hop - (most - hop) // step * step)
+
+    def overlapping(self, count: int) -> WindowGrid:
+        """The same windows so close together that `count` of them say something of every frame.
+
+        Raises
+        ------
+        InputError : an even number, or more than the windows have steps
+        """
+        hop = self.frames // count // self._step * self._step
+        if count % 2 == 0 or not hop:
+            most = (self.frames // self._step - 1) // 2 * 2 + 1
+            raise InputError(f"--overlap {count}: must be an odd number, for these windows {most} at most")
+        lead = (self.frames - hop) // 2
+        return self._changed(hop, lead - lead % self.framing.frames_per_output, (count - 1) // 2)
+
+    @property
+    def _step(self) -> int:
+        """Frames by which windows can be moved so that label frames and looks stay where they are."""
+        step = math.lcm(round(self.label_frame_s / self.framing.hop_s), self.framing.frames_per_output)
+        return step if self.visual_hop is None else math.lcm(step, self.visual_hop)
+
+    def _changed(self, hop: int, lead: int, reach: int = 0) -> WindowGrid:
         return WindowGrid(
             self.framing,
             self.lengths,
             frames=self.frames,
             hop=hop,
             lead=lead,
+            reach=reach,
             label_frame_s=self.label_frame_s,
             whole_windows=self.whole_windows,
             visual_hop=self.visual_hop,
@@ -372,9 +398,11 @@ class WindowGrid(EvaluationPlan):
             inside = min(max(-first, 0), self.frames), min(max(frames - first, 0), self.frames)
             start, whole = self.window_start(window), frames * self.framing.hop
             piece = Piece(recording, start, self.frames, first, inside, 0, whole)
-            begin = window * self.hop // ratio
-            end = min((window + 1) * self.hop // ratio, self.output_frames(recording)) - begin
-            made.append(Item(number, (piece,), (self.lead // ratio, self.lead // ratio + max(end, 0))))
+            begin = max(window - self.reach, 0) * self.hop // ratio
+            last = min(window + self.reach + 1, self.windows_of(recording))
+            end = max(min(last * self.hop // ratio, self.output_frames(recording)), begin)
+            shift = self.lead // ratio - window * self.hop // ratio
+            made.append(Item(number, (piece,), (begin + shift, end + shift)))
         return made
 
     def time_s(self, item: Item) -> float:

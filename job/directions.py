@@ -43,7 +43,8 @@ from util.placement import Placement
 SOURCES = 3
 _BLOCK_S = 10
 _OWN_FLAGS = ("sources", "array")
-_OF_MODELS = ("eval_model", "threshold_config", "gain_db", "latency_s", "views")  # what has no meaning without a model
+# what has no meaning without a model
+_OF_MODELS = ("eval_model", "threshold_config", "gain_db", "latency_s", "views", "overlap")
 _SHOWN_FROM = 0.02  # threshold of the player: everything, until the user moves it
 
 

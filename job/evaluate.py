@@ -239,7 +239,7 @@ def evaluate_checkpoint(given: dict[str, Any], checkpoint: Path, command: str) -
     model = _model_for(content, checkpoint, classes)
     check_edition(args.scored_by, model.output_format)
     check_framing(given, model.hearing.plans, checkpoint)
-    model.predict_with(latency_s=args.latency_s, views=args.views)
+    model.predict_with(latency_s=args.latency_s, views=args.views, overlap=args.overlap)
     _check_arrays(recordings, model, checkpoint)
     model.to(fabric.device)
     if args.no_video and model.visual:
@@ -264,6 +264,8 @@ def evaluate_checkpoint(given: dict[str, Any], checkpoint: Path, command: str) -
         name += f"_{args.latency_s:g}s-latency"
     if args.views > 1:
         name += f"_{args.views}-views"
+    if args.overlap > 1:
+        name += f"_{args.overlap}-overlap"
     csv_dir, raw_dir, result = (
         checkpoint.parent / part for part in (f"pred_{name}", f"raw_{name}", f"result_{name}.txt")
     )

@@ -90,6 +90,7 @@ def open_checkpoint(args: Arguments, given: Mapping[str, Any]) -> tuple[Inferenc
         detector_size=args.detector_size,
         latency_s=args.latency_s,
         views=args.views,
+        overlap=args.overlap,
         batch_size=args.batch_size,
         workers=args.workers,
     )

@@ -258,6 +258,8 @@ def stream(args: Arguments, given: dict[str, Any]) -> int:
     """Print the rows of a recording (or of standard input) as they come; the exit status."""
     if args.overlay or args.player == "always":
         raise InputError("--stream prints rows only: run without it for a player or an overlay")
+    if args.overlap > 1:
+        raise InputError("--stream says of a frame what one window says: run it without --overlap")
     inference, _ = open_checkpoint(args, given)
     if args.infer == ["-"]:
         name, predictor, blocks = "stream", *_of_standard_input(inference, args)

@@ -122,6 +122,15 @@ class Turnable(Protocol):
         ...
 
 
+@runtime_checkable
+class Matchable(Protocol):
+    """A format whose outputs of the same frames, by different windows, can be averaged."""
+
+    def in_order_of(self, first: Tensor, other: Tensor) -> Tensor:
+        """`other` (batch, ..., frames) with its tracks in the order of those of `first`, frame by frame."""
+        ...
+
+
 def needed(output_format: OutputFormat) -> tuple[str, ...]:
     """Columns of the labels, besides directions, that a format learns and its events have: "distance_m", "onscreen"."""
     columns: tuple[str, ...] = getattr(output_format, "needs", ())

@@ -324,14 +324,24 @@ class MultiAccdoa:
             torch.cat((torch.einsum("ij,btjcf->bticf", back, output[:, :, :AXES]), output[:, :, AXES:]), dim=2)
             for back, output in zip(backs, outputs)
         ]
-        total, orders = first, list(itertools.permutations(range(self.tracks)))
+        total = first
         for other in others:
-            ordered = [other[:, order] for order in orders]
-            off = torch.stack([(one - first)[:, :, :AXES].square().sum(dim=(1, 2)) for one in ordered])
-            best = off.argmin(dim=0)  # (batch, classes, frames)
-            for number, one in enumerate(ordered):
-                total = total + torch.where((best == number)[:, None, None], one, 0.0)
+            total = total + self.in_order_of(first, other)
         return total / len(outputs)
+
+    def in_order_of(self, first: Tensor, other: Tensor) -> Tensor:
+        """Outputs (batch, tracks, elements, classes, frames) with their tracks in another order.
+
+        It is the one, class by class and frame by frame, in which vectors are nearest to those of `first`.
+        """
+        ordered = [other[:, order] for order in itertools.permutations(range(self.tracks))]
+        vectors = sum(name in VECTOR for name in self.elements)
+        off = torch.stack([(one - first)[:, :, :vectors].square().sum(dim=(1, 2)) for one in ordered])
+        best = off.argmin(dim=0)  # (batch, classes, frames)
+        made = torch.zeros_like(other)
+        for number, one in enumerate(ordered):
+            made = torch.where((best == number)[:, None, None], one, made)
+        return made
 
     def encode(self, clips: Sequence[Clip], grid: LabelGrid) -> dict[str, Tensor]:
         """Labels of a batch, kept per label frame.

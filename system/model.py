@@ -13,7 +13,7 @@ from dataset.augment import View, views_of
 from dataset.plans import EvaluationPlan, Lengths
 from dataset.source import Source
 from feature.front import on_device
-from output_format.contract import OutputFormat, Turnable
+from output_format.contract import Matchable, OutputFormat, Turnable
 from system.row import Plans, Stage, Statistics, System, last
 from system.standardise import of_whole, running_statistics, statistics_of
 from util.errors import InputError
@@ -220,19 +220,26 @@ class Model(nn.Module):
         """The plan by which recordings of so many samples are heard."""
         return self.hearing.plans.evaluation(np.asarray(lengths, dtype=np.int64))
 
-    def predict_with(self, *, latency_s: float | None = None, views: int = 1) -> None:
+    def predict_with(self, *, latency_s: float | None = None, views: int = 1, overlap: int = 1) -> None:
         """How recordings are predicted from now on.
 
         Parameters
         ----------
         latency_s : no frame waits longer for its row, see `dataset.plans.WindowGrid.within`; None: as trained
         views : predictions are the mean of those of the sound turned and mirrored in so many ways
+        overlap : windows that the prediction of a frame is the mean of, see `dataset.plans.WindowGrid.overlapping`
 
         Raises
         ------
-        InputError : a time that its windows do not allow, or it does not hear windows; the array has fewer symmetries,
-            or the output of the system cannot be turned back
+        InputError : a time or an overlap that its windows do not allow, or it does not hear windows; the array has
+            fewer symmetries, or the output of the system cannot be turned back, or not be averaged
         """
+        if overlap > 1:
+            if latency_s is not None:
+                raise InputError("--overlap, --latency: one of the two; windows that overlap hear what comes after")
+            if len(self.stages) > 1 or not isinstance(self.output_format, Matchable):
+                raise InputError(f"--overlap: what {self.system.name} says of two windows cannot be averaged")
+            self.last.plans = self.last.plans.overlapping(overlap)
         if latency_s is not None:
             for stage in self.stages.values():
                 if not stage.stage.takes:

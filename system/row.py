@@ -112,12 +112,23 @@ class Plans:
         ------
         InputError : a time that the windows do not allow; evaluation is not by windows
         """
+        return self._regridded("--latency", lambda grid: grid.within(latency_s))
 
+    def overlapping(self, count: int) -> Plans:
+        """The same, evaluated so that so many windows say something of every frame, see `WindowGrid.overlapping`.
+
+        Raises
+        ------
+        InputError : a number that the windows do not allow; evaluation is not by windows
+        """
+        return self._regridded("--overlap", lambda grid: grid.overlapping(count))
+
+    def _regridded(self, flag: str, change: Callable[[WindowGrid], WindowGrid]) -> Plans:
         def evaluation(lengths: np.ndarray) -> EvaluationPlan:
             plan = self.evaluation(lengths)
             if not isinstance(plan, WindowGrid):
-                raise InputError("--latency is for systems that hear windows, this one hears recordings as a whole")
-            return plan.within(latency_s)
+                raise InputError(f"{flag} is for systems that hear windows, this one hears recordings as a whole")
+            return change(plan)
 
         evaluation(np.ones(1, dtype=np.int64))
         return replace(self, evaluation=evaluation)

@@ -505,6 +505,10 @@ def _recordings() -> tuple[Flag, ...]:
         Flag("views", int, 1,
              "predict the sound and its picture turned and mirrored in so many ways and take the mean: so many times "
              "as much to compute, for a better score", group, PREDICTING, metavar="N", least=1),
+        Flag("overlap", int, 1,
+             "windows, an odd number, that hear every frame: they follow each other closer, their tracks are matched "
+             "and averaged; more to compute (avseld with 3: 2.5 times as much)", group, PREDICTING, metavar="N",
+             least=1),
         Flag("stream_format", str, None,
              "raw samples on standard input: 16-bit integers or 32-bit floats, channels interleaved", group, infer,
              choices=("s16le", "f32le"), shown="s16le"),

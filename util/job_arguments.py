@@ -97,6 +97,7 @@ class Arguments:
     stream: bool = False
     latency_s: float | None = None
     views: int = 1
+    overlap: int = 1
     stream_format: str | None = None
     channels: int | None = None
     rate: int | None = None
