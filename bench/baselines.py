@@ -27,7 +27,7 @@ import subprocess
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -70,13 +70,13 @@ def main(argv: list[str] | None = None) -> int:
         if args.data is None:
             raise InputError("--data DIR: where are the sets, or where are they to be made?")
         make_sets(args.data, args.sound_bank)
-        done = {(row["system"], row["task"], row["format"], row["seed"]) for row in _rows(args.out)}
+        done = {(row["system"], row["task"], row["format"], row["seed"]) for row in read_rows(args.out)}
         contenders = [Contender.named(text) for text in args.systems.split(",")]
         due = [(one, seed) for seed in args.seeds.split(",") for one in contenders if (*one.key, seed) not in done]
         for number, (one, seed) in enumerate(due, start=1):
             print(f"{number}/{len(due)}  {one}, seed {seed}, {args.minutes:g} min", flush=True)
-            _append(args.out, _run(args, one, seed))
-    print(table(_rows(args.out)))
+            append_row(args.out, COLUMNS, _run(args, one, seed))
+    print(table(read_rows(args.out)))
     return 0
 
 
@@ -200,7 +200,7 @@ def _monitor(args: argparse.Namespace) -> Path:
 
 def _run(args: argparse.Namespace, one: Contender, seed: str) -> dict[str, object]:
     """One training and its scores; before the first one of a system its speed is measured."""
-    before = [row for row in _rows(args.out) if (row["system"], row["task"], row["format"]) == one.key]
+    before = [row for row in read_rows(args.out) if (row["system"], row["task"], row["format"]) == one.key]
     if before:
         iterations = int(before[0]["iterations"])
     else:
@@ -247,18 +247,20 @@ def _scores(args: argparse.Namespace, one: Contender, folder: Path) -> dict[str,
     return dict(zip(names, lines[2].split("\t")[1:]))
 
 
-def _rows(path: Path) -> list[dict[str, str]]:
+def read_rows(path: Path) -> list[dict[str, str]]:
+    """Rows of a table that is written as it comes; none where there is no file yet."""
     if not path.is_file():
         return []
     with path.open(newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file))
 
 
-def _append(path: Path, row: dict[str, object]) -> None:
+def append_row(path: Path, columns: Sequence[str], row: dict[str, object]) -> None:
+    """A row more, and before the first one the names of the columns."""
     new = not path.is_file()
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, COLUMNS)
+        writer = csv.DictWriter(file, columns)
         if new:
             writer.writeheader()
         writer.writerow(row)

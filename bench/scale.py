@@ -7,6 +7,7 @@ python bench/scale.py slow                     20 ms a read, batch 64: 1 and 8 r
 python bench/scale.py tasks                    overhead of an item: here, in 2 processes, on a scheduler of Dask
 python bench/scale.py simulate                 clips a second: 1 and 2 Dask workers of one thread; the same bytes
 python bench/scale.py train                    2 processes of 1 thread against 1 process of 2 threads
+python bench/scale.py validate                 a validation that two processes share: how long the second one waits
 
 What is compared is taken in turn, in one run, and the least counts: other work on the machine disturbs it least so.
 """
@@ -34,22 +35,28 @@ import util.cli  # noqa: F401  as every command line: how PyTorch's threads wait
 from bench.machine import machine, peak_mb
 
 ROOT = Path(__file__).resolve().parents[1]
+# as docs/scale.md says: workers do not look a hundred times a second at what they are doing
+QUIET_DASK = {"DASK_DISTRIBUTED__WORKER__PROFILE__ENABLED": "False", "DASK_DISTRIBUTED__ADMIN__TICK__INTERVAL": "500ms"}
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run one of the parts."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("part", choices=["open", "opened", "slow", "tasks", "simulate", "train", "trained"])
+    parser.add_argument(
+        "part", choices=["open", "opened", "slow", "tasks", "simulate", "train", "trained", "validate", "validated"]
+    )
     parser.add_argument("--clips", type=int, default=60000, metavar="N", help="short recordings of `open` [60000]")
     parser.add_argument("--long", type=int, default=500, metavar="N", help="long recordings of `open` [500]")
     parser.add_argument("--turns", type=int, default=3, metavar="N", help="pairs of what is compared [3]")
     parser.add_argument("--root", metavar="DIR", help=argparse.SUPPRESS)
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
     args = parser.parse_args(argv)
-    if args.part in ("opened", "trained"):
-        return _opened(args.root) if args.part == "opened" else _trained(json.loads(args.root))
+    inner = {"opened": _opened, "trained": lambda asked: _trained(json.loads(asked)), "validated": _validated}
+    if args.part in inner:
+        return inner[args.part](args.root)
     print(f"{machine()}, load {os.getloadavg()[0]:.1f}", flush=True)
-    {"open": _open, "slow": _slow, "tasks": _tasks, "simulate": _simulate, "train": _train}[args.part](args)
+    parts = {"open": _open, "slow": _slow, "tasks": _tasks, "simulate": _simulate, "train": _train}
+    {**parts, "validate": _validate}[args.part](args)
     return 0
 
 
@@ -237,7 +244,7 @@ def _least_of_batches(batches: Iterator[Any], use: Callable[[Any], object], coun
 def scheduler(folder: Path, workers: int) -> Iterator[str]:
     """A scheduler of Dask and workers of one thread; the file that names it."""
     file, running = folder / "scheduler.json", []
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    environment = {**os.environ, **QUIET_DASK, "OMP_NUM_THREADS": "1"}
     commands = [["scheduler", "--port", "0", "--no-dashboard", "--scheduler-file", str(file)]]
     commands += [["worker", "--scheduler-file", str(file), "--nthreads", "1", "--no-dashboard"]] * workers
     try:
@@ -431,6 +438,65 @@ def _trained(asked: dict) -> int:
     print(json.dumps([time.perf_counter() - start[0], time.process_time() - start[1]]))
     if count > 1:
         torch.distributed.destroy_process_group()
+    return 0
+
+
+def _validate(args: argparse.Namespace) -> None:
+    from simulation.dataset_writer import write_dataset
+    from simulation.settings import Settings
+    from util.parallel import HERE
+
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder) / "set"
+        settings = Settings(train=2, test=40, seconds=60.0, formats=("foa",), video=False)
+        write_dataset(root, settings, where=HERE, progress=False)
+        for processes in (1, 2):
+            took = []
+            for turn in range(args.turns):
+                asked = json.dumps({"root": str(root), "run": f"{folder}/{processes}_{turn}", "nodes": processes})
+                common = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(29600 + os.getpid() % 1000 + turn)}
+                common["OMP_NUM_THREADS"] = "1"
+                running = [
+                    subprocess.Popen(
+                        [sys.executable, __file__, "validated", "--root", asked],
+                        cwd=ROOT,
+                        env={**os.environ, **common, "NODE_RANK": str(rank)},
+                        stdout=subprocess.PIPE,
+                        text=True,
+                    )
+                    for rank in range(processes)
+                ]
+                took.append([json.loads(one.communicate(timeout=600)[0].splitlines()[-1]) for one in running])
+            best = min(took, key=lambda times: times[0][0])
+            said = ", ".join(f"{wall:.2f} s ({busy:.2f} s of processor time)" for wall, busy in best)
+            print(f"40 minutes validated by {processes} process(es) of 1 thread: {said}", flush=True)
+
+
+def _validated(asked: str) -> int:
+    """One process of a training of a step and its validation; prints seconds and those of processor time."""
+    import contextlib
+    import io
+
+    import seld
+    from seld_validator import SELDValidator
+
+    about, whole, took = json.loads(asked), SELDValidator.validate, []
+
+    def timed(*args: Any, **more: Any) -> Any:
+        start = time.perf_counter(), time.process_time()
+        try:
+            return whole(*args, **more)
+        finally:
+            took.append([time.perf_counter() - start[0], time.process_time() - start[1]])
+
+    SELDValidator.validate = timed  # type: ignore[method-assign]
+    command = ["-train", "-val", "--no-video", "--data-root", about["root"], "-m", about["run"], "--device", "cpu"]
+    command += ["-i", "2", "-s", "2", "-b", "4"]
+    if about["nodes"] > 1:
+        command += ["--devices", "1", "--nodes", str(about["nodes"])]
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()) as said:
+        status = seld.main(command)
+    print(said.getvalue()[-500:] if status else json.dumps(took[-1]))
     return 0
 
 
