@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import numpy as np
 from dataset.layouts import DataRoot
 from dataset.lists import list_file
 from dataset.recordings import Boxes, Recording, recordings_from_list
-from dataset.source import Visual
+from dataset.source import Source, Visual
 from dataset.true_boxes import TrueBoxes
 from dcase2022_task3_seld_metrics import Result
 from dcase2022_task3_seld_metrics.editions import EDITIONS
@@ -27,6 +27,7 @@ from job.data import (
     open_roots,
     source_of,
 )
+from job.tuning_thresholds import tuned_thresholds
 from output_format.contract import ActivityApart, OneTask
 from seld_predictor import Change, SELDPredictor
 from seld_validator import SELDValidator, Validation, check_edition, precision_line, write_result
@@ -74,16 +75,7 @@ class Evaluation:
     ) -> Validation:
         """Predict, write and score the recordings."""
         model, args = self.model, self.args
-        predictor = SELDPredictor(
-            self.fabric,
-            model,
-            thresholds=self.thresholds.presence,
-            unification_deg=self.thresholds.unification_deg,
-            frame_s=args.label_frame_s,
-            batch_size=args.batch_size,
-            workers=args.workers,
-            change=None if args.activity == "own" else self._with_reference_activity(),
-        )
+        predictor = self._predictor(None if args.activity == "own" else self._with_reference_activity())
         validator = SELDValidator(
             source_of(args, recordings, model.classes, self._seen(recordings)),
             classes=model.classes,
@@ -93,6 +85,27 @@ class Evaluation:
             precision=args.activity == "own",
         )
         return validator.validate(predictor, csv_dir=csv_dir, raw_dir=raw_dir, description=description)
+
+    def tuned(self, source: Callable[[], Source]) -> Evaluation:
+        """The same with thresholds tuned on recordings, by the first process for all."""
+        thresholds = self.thresholds
+        if self.fabric.is_global_zero:
+            edition = self.args.scored_by
+            thresholds, _ = tuned_thresholds(self._predictor(), source(), self.model.classes, edition=edition)
+        return replace(self, thresholds=self.fabric.broadcast(thresholds))
+
+    def _predictor(self, change: Change | None = None) -> SELDPredictor:
+        args = self.args
+        return SELDPredictor(
+            self.fabric,
+            self.model,
+            thresholds=self.thresholds.presence,
+            unification_deg=self.thresholds.unification_deg,
+            frame_s=args.label_frame_s,
+            batch_size=args.batch_size,
+            workers=args.workers,
+            change=change,
+        )
 
     def _with_reference_activity(self) -> Change:
         """The activity of the labels in place of that of the system."""

@@ -10,6 +10,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from dataset.recordings import Recording
+from dataset.source import Source
 from dcase2022_task3_seld_metrics.editions import EDITIONS
 from dcase2022_task3_seld_metrics.score_table import SCORES
 from job.data import TrainingData, source_of
@@ -25,6 +26,7 @@ from util.runs import (
     iteration_of,
     result_checkpoint,
 )
+from util.thresholds import Thresholds
 
 CLIPS_DRAWN = 3  # clips whose azimuth is drawn at every validation
 
@@ -38,9 +40,16 @@ class Results:
         data: TrainingData,
         run_dir: Path,
         stage: Stage,
-        make: Callable[[StageState], Checkpoint],
+        make: Callable[[StageState, Thresholds], Checkpoint],
+        tuning: Callable[[], Source] | None = None,
     ):
-        self.evaluation, self.data, self.run_dir, self.make = evaluation, data, run_dir, make
+        """
+        Parameters
+        ----------
+        make : the checkpoint of a state, with the thresholds
+        tuning : recordings by which the thresholds of every checkpoint are tuned; None: they stay those of `evaluation`
+        """
+        self.evaluation, self.data, self.run_dir, self.make, self.tuning = evaluation, data, run_dir, make, tuning
         self.args, self.classes = evaluation.args, evaluation.model.classes
         self.score = SCORES[stage.recipe.choice or EDITIONS[self.args.scored_by].best]
         self.last: tuple[Path, Validation] | None = None
@@ -69,8 +78,10 @@ class Results:
         """
         first = self.evaluation.fabric.is_global_zero
         path = self.run_dir / f"params_{self.run_dir.name}_{iteration:07d}.pth"
+        if self.tuning is not None:
+            self.evaluation = self.evaluation.tuned(self.tuning)
         if first:
-            save_checkpoint(path, self.make(state))
+            save_checkpoint(path, self.make(state, self.evaluation.thresholds))
         if not self.args.val:
             return False
         validation = self.evaluation.run(

@@ -8,55 +8,21 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import torch
-from tqdm import tqdm
 
 from dataset.layouts import DataRoot
 from dataset.recordings import Labels, Recording, recording_of_file
 from dataset.source import Source, Visual
 from dataset.true_boxes import SupposedBoxes
-from dcase2022_task3_seld_metrics import score
-from output_format.candidates import Candidates, merge
+from job.tuning_thresholds import tuned_thresholds
 from seld_predictor import SELDPredictor, load
 from system.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from util.cli import run_main
 from util.errors import InputError
-from util.events import EventTable
 from util.runs import result_checkpoint
 from util.thresholds import Thresholds
 
-GRID = np.round(np.arange(0.1, 0.96, 0.05), 2)
 KEPT = ("net", "detector", "edition", "sampling_frequency", "fft_size", "stft_hop_size", "max_iter", "batch_size")
-
-
-def best_thresholds(
-    candidates: dict[str, Candidates],
-    reference: dict[str, EventTable],
-    classes: Sequence[str],
-    *,
-    unification_deg: float,
-    edition: str = "2023",
-) -> tuple[np.ndarray, np.ndarray]:
-    """Threshold of each class with the best F score of the edition, and that score; absent classes: the mean.
-
-    Parameters
-    ----------
-    candidates, reference : by recording
-    """
-    found = []
-    for threshold in tqdm(GRID, desc="thresholds", leave=False):
-        tables = {
-            name: merge(one, np.full(len(classes), threshold), unification_deg) for name, one in candidates.items()
-        }
-        found.append(score(reference, tables, edition=edition, average="macro", classes=list(classes)).classwise["F"])
-    scores = np.array(found)  # (thresholds, classes)
-    smooth = np.apply_along_axis(
-        lambda column: np.convolve(np.pad(column, 1, mode="edge"), np.ones(3) / 3, "valid"), 0, scores
-    )
-    chosen = GRID[smooth.argmax(axis=0)]
-    occurs = scores.max(axis=0) > 0
-    return np.where(occurs, chosen, chosen[occurs].mean() if occurs.any() else 0.3), scores.max(axis=0)
 
 
 def tuned(checkpoint: Path, recordings: Sequence[Recording]) -> Thresholds:
@@ -75,17 +41,10 @@ def tuned(checkpoint: Path, recordings: Sequence[Recording]) -> Thresholds:
         seen = model.system.producer.nothing
         if model.system.supposes:
             seen = SupposedBoxes(model.classes, seen)
-    candidates, reference = {}, {}
-    total = round(sum(one.duration_s for one in recordings))
-    with tqdm(total=total, desc="predicting", unit="s", leave=False) as progress:
-        for made in predictor.predict(Source(recordings, labels, seen)):
-            candidates[made.recording.name], reference[made.recording.name] = made.candidates, labels(made.recording)
-            progress.update(round(made.recording.duration_s))
-    unification_deg = inference.thresholds.unification_deg
-    presence, scores = best_thresholds(candidates, reference, model.classes, unification_deg=unification_deg)
-    for name, threshold, value in zip(model.classes, presence, scores):
+    thresholds, scores = tuned_thresholds(predictor, Source(recordings, labels, seen), model.classes)
+    for name, threshold, value in zip(model.classes, thresholds.presence, scores):
         print(f"  {name:24s} threshold {threshold:.2f}  F {100 * value:.0f} %")
-    return Thresholds(tuple(presence.tolist()), unification_deg)
+    return thresholds
 
 
 def slimmed(checkpoint: Checkpoint) -> Checkpoint:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,7 @@ from job.evaluate import Evaluation
 from job.modules import check_takes, frozen, with_modules
 from job.results import Results
 from job.statistics import gather_statistics
+from job.tuning_thresholds import few_of
 from output_format.contract import needed
 from seld_predictor import SELDPredictor, taken_source
 from seld_trainer import SELDTrainer, TrainingSettings
@@ -241,7 +243,8 @@ class StagesRun:
             self.data,
             folder,
             stage,
-            lambda state: self._checkpoint(learner.states(state), thresholds, args),
+            lambda state, tuned: self._checkpoint(learner.states(state), tuned, args),
+            partial(self._tuned_on, learner) if stage.recipe.tunes and args.threshold_config is None else None,
         )
         if stage.network is None:
             self._keep(model, results)
@@ -352,11 +355,20 @@ class StagesRun:
 
     def _source(self, model: StageModel) -> Source:
         """What a stage is trained on: the recordings, or what earlier stages say of them."""
+        source = self._recordings(self.data.train)
+        return source.levelled(model.level) if isinstance(model, Tuned) else self._heard(model.stage, source)
+
+    def _recordings(self, recordings: Sequence[Recording]) -> Source:
+        """Recordings as training hears and sees them."""
         seen = self._seen()
         if seen is not None and self.system.supposes:
             seen = SupposedBoxes(self.classes, seen)
-        source = source_of(self.args, self.data.train, self.classes, seen)
-        return source.levelled(model.level) if isinstance(model, Tuned) else self._heard(model.stage, source)
+        return source_of(self.args, recordings, self.classes, seen)
+
+    def _tuned_on(self, model: StageModel) -> Source:
+        """Recordings by which thresholds are tuned: those that checkpoints are chosen on, else some of the training."""
+        source = self._recordings(few_of(self.data.selection or self.data.train))
+        return self._heard(model.stage, source)
 
     def _seen(self, *, blind: bool = False) -> Visual | None:
         """What is seen of the recordings, nothing where `blind`; None: it does not look."""

@@ -123,7 +123,7 @@ _STAGE = Stage(
     output_format=lambda settings, classes: DetectedAccdoa(
         classes, frame_s=LABEL_FRAME_S, distance=_has_distance(settings)
     ),
-    recipe=Recipe(adamw, schedule=warm_cosine, ema=EMA, clip_norm=1.0),
+    recipe=Recipe(adamw, schedule=warm_cosine, ema=EMA, clip_norm=1.0, tunes=True),
 )
 
 SYSTEMS = (

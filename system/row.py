@@ -41,6 +41,7 @@ class Recipe:
         that of the edition
     ema : decay of the moving average of the weights that is scored and stored; None: the weights themselves are
     clip_norm : largest norm of the gradient; None: as it is
+    tunes : every checkpoint gets thresholds per class, by recordings that it is chosen on, else by some of the training
     """
 
     optimiser: Callable[[Parameters, float, float], torch.optim.Optimizer] = adam
@@ -49,6 +50,7 @@ class Recipe:
     epochs: int | None = None
     ema: float | None = None
     clip_norm: float | None = None
+    tunes: bool = False
 
 
 @dataclass(frozen=True)

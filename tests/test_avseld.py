@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import replace
 from fractions import Fraction
@@ -18,7 +19,7 @@ from dataset.classes import STARSS23_CLASSES
 from dataset.framing import Framing
 from dataset.loader import Loader
 from dataset.plans import RandomWindows
-from dataset.recordings import Labels, no_boxes, recording_of_file
+from dataset.recordings import Labels, Recording, no_boxes, recording_of_file
 from dataset.source import Source
 from dataset.true_boxes import SupposedBoxes
 from detection import models
@@ -26,9 +27,10 @@ from feature.encoding import ambisonic_encoder, even_directions
 from feature.logmel_direction import LogmelDirection, LogmelPair
 from feature.objects import AZIMUTH, CLASS, ELEVATION, HEIGHT, SCORE, TOKEN, object_tokens
 from job import ship
+from job.tuning_thresholds import ENOUGH_S, best_thresholds, few_of
 from net.avseld import CONTEXT, AvSeld, Pointer, firsthand, gathered_around
 from output_format.candidates import Candidates
-from output_format.detected_accdoa import DetectedAccdoa, detection_direction_loss
+from output_format.detected_accdoa import THRESHOLD, DetectedAccdoa, detection_direction_loss
 from seld_predictor import load
 from simulation.receivers import receiver_for
 from system.checkpoint import load_checkpoint, save_checkpoint
@@ -572,8 +574,32 @@ def test_thresholds_are_those_of_the_best_score():
     activity = np.zeros((40, 2, 1))
     activity[:, 0, 0] = np.where(frames < 20, 0.55, 0.9)
     made = Candidates(activity, np.zeros((40, 2, 1)), np.zeros((40, 2, 1)), 0.1)
-    found, scores = ship.best_thresholds({"a": made}, {"a": truth}, ["x", "y"], unification_deg=15.0)
+    found, scores = best_thresholds({"a": made}, {"a": truth}, ["x", "y"], unification_deg=15.0)
     assert 0.6 <= found[0] < 0.9 and scores[0] == 1 and found[1] == found[0]
+
+
+def test_a_training_gives_its_checkpoints_thresholds_of_their_own(root, tmp_path):
+    """Chosen on recordings of the training; those of a file that is named stay, and those of who finds nothing."""
+    shipped = Path(__file__).resolve().parents[1] / "pretrained" / "foa.pth"
+    flags = ["-train", "-val", "--system", "avseld", "--init", str(shipped), "--device", "cpu"]
+    flags += ["--no-video", "-b", "2", "-i", "1", "-s", "1", "-l", "1e-9"]
+    presence = load_checkpoint(checkpoints_of(run_folder(root, *flags))[-1]).thresholds["presence"]
+    assert presence not in ([THRESHOLD] * 13, load_checkpoint(shipped).thresholds["presence"])
+    assert all(0.1 <= value <= 0.95 for value in presence)
+    named = tmp_path / "thresholds.json"
+    named.write_text(json.dumps({"threshold_presence": [0.42] * 13, "threshold_unification": 20}))
+    again = run_folder(root, *flags, "--threshold-config", str(named))
+    assert load_checkpoint(checkpoints_of(again)[-1]).thresholds == {"presence": [0.42] * 13, "unification_deg": 20.0}
+    fresh = load_checkpoint(checkpoints_of(train(root, "--no-video", "-i", "1"))[-1])
+    assert fresh.thresholds["presence"] == [THRESHOLD] * 13
+
+
+def test_few_recordings_are_from_all_over_the_list():
+    of = [Recording(f"{i:03d}", Path("a.wav"), None, None, ARRAYS["foa"], 60 * RATE_HZ) for i in range(300)]
+    names = [int(one.name) for one in few_of(of)]
+    assert len(names) == ENOUGH_S / 60 and names == sorted(set(names))
+    assert max(np.diff([-1, *names, 300])) < 2.5 * 300 / len(names)
+    assert few_of(of[:3]) == of[:3] and few_of([]) == []
 
 
 def test_the_checkpoint_that_comes_with_the_project_works(tmp_path):
