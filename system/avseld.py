@@ -43,8 +43,6 @@ def _settings(args: Arguments, array: Array) -> Settings:
         raise InputError(f"--set channels={made['channels']}: must be a multiple of 8")
     if not 0 <= made["dropout"] < 1 or made["masks"] < 0:
         raise InputError("--set dropout: 0 to below 1, masks: 0 or more")
-    if made["distance"] not in (0, 1):
-        raise InputError("--set distance: 1 with distances, 0 without")
     if made["hop_frames"] % (2 * STEP_FRAMES) or not 0 < made["hop_frames"] <= WINDOW_FRAMES:
         rule = f"must be a multiple of {2 * STEP_FRAMES}, {WINDOW_FRAMES} at most"
         raise InputError(f"--set hop_frames={made['hop_frames']}: {rule}")
@@ -95,7 +93,7 @@ def _encoder(array: Array) -> np.ndarray | None:
 
 
 def _has_distance(settings: Settings) -> bool:
-    return settings.get("distance") == 1  # of checkpoints from before there was one: no
+    return bool(settings.get("distance"))  # of checkpoints from before there was one: no
 
 
 def _network(settings: Settings, audio: AudioFeature, classes: int, visual: bool) -> nn.Module:

@@ -457,7 +457,7 @@ def test_other_arrays_train(root, form):
 
 def test_stereo_with_a_camera_and_distances_trains_and_is_scored_by_2025(tmp_path, capsys):
     root = make_set(tmp_path / "data_stereo", "stereo2025", train=2, test=1, seconds=5.0)
-    made = train(root, "-val", "--format", "stereo", "--set", "distance=1", "--detector", "builtin")
+    made = train(root, "-val", "--format", "stereo", "--set", "distance=true", "--detector", "builtin")
     content = load_checkpoint(checkpoints_of(made)[-1])
     assert content.visual and content.array["name"] == "stereo"
     assert run_main(seld.main, ["-eval", "-em", str(made), "--device", "cpu"]) == 0
