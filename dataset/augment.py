@@ -93,24 +93,14 @@ class Swap:
         oriented : where the swap stands people on their heads, y0 is still the head's side, and larger than y1
         """
         boxes = np.asarray(boxes, dtype=np.float32)
-        kept = boxes[boxes.any(axis=1)].astype(np.float64)
-        x0, y0, x1, y1 = kept.T
-        if self.elevation_sign < 0:
-            y0, y1 = (1 - y0, 1 - y1) if oriented else (1 - y1, 1 - y0)
-        if self.azimuth_sign < 0:
-            x0, x1 = 1 - x1, 1 - x0
-        rows, parts = np.stack([x0, y0, x1, y1], axis=1), []
-        if self.rotation_deg:
-            for row in rows:
-                left, right = np.clip(row[[0, 2]], 0, 1) - self.rotation_deg / 360
-                left, right = left - np.floor(left), right - np.floor(left)
-                if right <= 1 + 1e-9:
-                    row[[0, 2]] = left, min(right, 1.0)
-                    continue
-                wide, narrow = sorted(((left, 1.0), (0.0, right - 1)), key=lambda part: part[0] - part[1])
-                row[[0, 2]] = wide
-                if narrow[1] - narrow[0] >= _MIN_WIDTH:
-                    parts.append([narrow[0], row[1], narrow[1], row[3]])
+        rows, crosses = self._rolled(boxes[boxes.any(axis=1)], oriented)
+        parts = []
+        for row in (rows[index] for index in np.flatnonzero(crosses)):
+            left, right = row[[0, 2]]
+            wide, narrow = sorted(((left, 1.0), (0.0, right - 1)), key=lambda part: part[0] - part[1])
+            if narrow[1] - narrow[0] >= _MIN_WIDTH:
+                parts.append([narrow[0], row[1], narrow[1], row[3]])
+            row[[0, 2]] = wide
         out = np.zeros_like(boxes)
         every = np.concatenate([rows, np.array(parts).reshape(-1, 4)])[: len(boxes)]
         out[: len(every)] = every
@@ -118,8 +108,30 @@ class Swap:
 
     def looks(self, looks: np.ndarray, *, oriented: bool = False) -> np.ndarray:
         """Boxes (..., 6, 4) of several looks, see `boxes`."""
-        turned = [self.boxes(look, oriented=oriented) for look in looks.reshape(-1, *looks.shape[-2:])]
-        return np.stack(turned).reshape(looks.shape)
+        flat = np.asarray(looks, dtype=np.float32).reshape(-1, *looks.shape[-2:])
+        filled = flat.any(axis=-1)
+        rows, crosses = self._rolled(flat, oriented)
+        turned = np.where(filled[..., None], rows, 0).astype(np.float32)
+        # one by one only where a row changes its number
+        special = (crosses & filled).any(axis=1) | (filled[:, 1:] & ~filled[:, :-1]).any(axis=1)
+        for index in np.flatnonzero(special):
+            turned[index] = self.boxes(flat[index], oriented=oriented)
+        return turned.reshape(looks.shape)
+
+    def _rolled(self, boxes: np.ndarray, oriented: bool) -> tuple[np.ndarray, np.ndarray]:
+        """Boxes (..., 4) at their new places, float64, and which of them (...) go on beyond the right border."""
+        x0, y0, x1, y1 = np.moveaxis(boxes.astype(np.float64), -1, 0)
+        if self.elevation_sign < 0:
+            y0, y1 = (1 - y0, 1 - y1) if oriented else (1 - y1, 1 - y0)
+        if self.azimuth_sign < 0:
+            x0, x1 = 1 - x1, 1 - x0
+        crosses = np.zeros(x0.shape, dtype=bool)
+        if self.rotation_deg:
+            x0, x1 = (np.clip(x, 0, 1) - self.rotation_deg / 360 for x in (x0, x1))
+            x0, x1 = x0 - np.floor(x0), x1 - np.floor(x0)
+            crosses = x1 > 1 + 1e-9
+            x1 = np.where(crosses, x1, np.minimum(x1, 1.0))
+        return np.stack([x0, y0, x1, y1], axis=-1), crosses
 
 
 # The eight swaps that keep both FOA and the tetrahedral array of STARSS23 (audio channel swap and video pixel swap of
