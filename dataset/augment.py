@@ -109,7 +109,7 @@ class Swap:
     def looks(self, looks: np.ndarray, *, oriented: bool = False) -> np.ndarray:
         """Boxes (..., 6, 4) of several looks, see `boxes`."""
         flat = np.asarray(looks, dtype=np.float32).reshape(-1, *looks.shape[-2:])
-        filled = flat.any(axis=-1)
+        filled = np.asarray(flat.any(axis=-1))
         rows, crosses = self._rolled(flat, oriented)
         turned = np.where(filled[..., None], rows, 0).astype(np.float32)
         # one by one only where a row changes its number

@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from feature.mel import mel_weights
-from feature.stft import SpectralFeature
+from feature.mel import MelBands, compiled_on, mel_weights, numbers
+from feature.stft import Scratch, SpectralFeature
 from feature.traced import plus
 
 FLOOR_DB = -100.0  # least level; the plane of levels is the level above it, so that silence and padding are 0
@@ -32,8 +32,6 @@ class MelPlanes(SpectralFeature):
     rate_hz, n_fft, hop_length : of the transform; frame t begins at sample hop_length t, Hann window
     bands, fmin_hz : of the mel filters, up to half the rate
     """
-
-    mel_weights: Tensor
 
     def __init__(
         self,
@@ -60,11 +58,31 @@ class MelPlanes(SpectralFeature):
             out_bins=bands,
             precision=torch.float32,
         )
-        self.register_buffer("mel_weights", mel_weights(rate_hz, n_fft, bands, fmin_hz), persistent=False)
+        self.mel = MelBands(mel_weights(rate_hz, n_fft, bands, fmin_hz))
 
     def _planes(self, real: Tensor, imaginary: Tensor) -> tuple[Tensor, ...]:
         """Spectrum (batch, channels, frames, bins) -> planes (batch, 1 or more, frames, bands), 4 in all."""
         raise NotImplementedError
+
+    def _compiled(self, compiled: Any, spectrum: Tensor, scratch: Scratch) -> tuple[Tensor, ...]:
+        """The same of a complex spectrum, by the loops of `feature.mel_cpu`."""
+        raise NotImplementedError
+
+    def _sums(self, write: Any, planes: int, spectrum: Tensor, scratch: Scratch) -> Tensor:
+        """Planes that a loop makes of a spectrum, summed in mel bands: (batch, planes, frames, bands)."""
+        batch, _, frames, bins = spectrum.shape
+        made = scratch("planes", (batch, planes, frames, bins), torch.float32)
+        write(numbers(spectrum), made.numpy())
+        sums = scratch("sums", (batch, planes, frames, self.bins), torch.float32)
+        self.mel.sums(made, scratch, sums)
+        return sums
+
+    def _compute(self, framed: Tensor, out: Tensor, scratch: Scratch) -> None:
+        """By compiled loops, one pass over each spectrum; by operators where there are none."""
+        compiled = compiled_on(framed.device)
+        if compiled is None:
+            return super()._compute(framed, out, scratch)
+        torch.cat(self._compiled(compiled, self._transform(framed, self.hann, scratch), scratch), dim=1, out=out)
 
     def _block(self, real: Tensor, imaginary: Tensor, out: Tensor) -> None:
         torch.cat(self._planes(real, imaginary), dim=1, out=out)
@@ -103,6 +121,14 @@ class LogmelDirection(MelPlanes):
         parts = np.zeros((0, 4, channels)) if encoder is None else np.concatenate([encoder.real, encoder.imag], axis=2)
         self.register_buffer("encoder", torch.from_numpy(parts.astype(np.float32)), persistent=False)
 
+    def _compiled(self, compiled: Any, spectrum: Tensor, scratch: Scratch) -> tuple[Tensor, ...]:
+        batch, _, frames, bins = spectrum.shape
+        if len(self.encoder):
+            heard, spectrum = spectrum, scratch("encoded", (batch, 4, frames, bins), torch.complex64)
+            compiled.write_encoded(numbers(heard), self.encoder.numpy(), numbers(spectrum))
+        made = self._sums(compiled.write_direction, 5, spectrum, scratch)
+        return _level(made[:, :1]), made[:, 1:4].div_(made[:, 4:].add_(_EPS))
+
     def _planes(self, real: Tensor, imaginary: Tensor) -> tuple[Tensor, ...]:
         if len(self.encoder):
             own, turned = self.encoder.split(self.channels, dim=2)
@@ -111,10 +137,10 @@ class LogmelDirection(MelPlanes):
                 torch.einsum("bctf,fac->batf", real, turned) + torch.einsum("bctf,fac->batf", imaginary, own),
             )
         power = real.square().addcmul_(imaginary, imaginary)  # of W, Y, Z, X
-        level = (power[:, :1] @ self.mel_weights).clamp_(min=_AMIN).log10_().mul_(10).sub_(FLOOR_DB)
+        level = _level(power[:, :1] @ self.mel.weights)
         axes = [3, 1, 2]
-        intensity = (real[:, :1] * real[:, axes]).addcmul_(imaginary[:, :1], imaginary[:, axes]) @ self.mel_weights
-        energy = 0.5 * (power.sum(dim=1, keepdim=True) @ self.mel_weights)
+        intensity = (real[:, :1] * real[:, axes]).addcmul_(imaginary[:, :1], imaginary[:, axes]) @ self.mel.weights
+        energy = 0.5 * (power.sum(dim=1, keepdim=True) @ self.mel.weights)
         return level, intensity / plus(energy, _EPS)
 
 
@@ -133,16 +159,27 @@ class LogmelPair(MelPlanes):
     def __init__(self, **analysis: Any):
         super().__init__(2, **analysis)
 
+    def _compiled(self, compiled: Any, spectrum: Tensor, scratch: Scratch) -> tuple[Tensor, ...]:
+        return self._of_pair(*self._sums(compiled.write_pair, 4, spectrum, scratch).split(1, dim=1))
+
     def _planes(self, real: Tensor, imaginary: Tensor) -> tuple[Tensor, ...]:
-        power = real.square().addcmul_(imaginary, imaginary) @ self.mel_weights
-        left, right = power[:, :1], power[:, 1:]
-        both = left + right
+        power = real.square().addcmul_(imaginary, imaginary) @ self.mel.weights
         (real_l, real_r), (imaginary_l, imaginary_r) = (part.split(1, dim=1) for part in (real, imaginary))
-        cosine = (real_l * real_r).addcmul_(imaginary_l, imaginary_r) @ self.mel_weights
-        sine = (imaginary_l * real_r).sub_(real_l * imaginary_r) @ self.mel_weights
+        cosine = (real_l * real_r).addcmul_(imaginary_l, imaginary_r) @ self.mel.weights
+        sine = (imaginary_l * real_r).sub_(real_l * imaginary_r) @ self.mel.weights
+        return self._of_pair(power[:, :1], power[:, 1:], cosine, sine)
+
+    @staticmethod
+    def _of_pair(left: Tensor, right: Tensor, cosine: Tensor, sine: Tensor) -> tuple[Tensor, ...]:
+        """Powers of both channels and their cross-spectrum, in mel bands -> planes."""
+        both = left + right
         length = plus((left * right).sqrt_(), _EPS)
-        level = (0.5 * both).clamp_(min=_AMIN).log10_().mul_(10).sub_(FLOOR_DB)
-        return level, (left - right) / plus(both, _EPS), cosine / length, sine / length
+        return _level(0.5 * both), (left - right) / plus(both, _EPS), cosine / length, sine / length
+
+
+def _level(power: Tensor) -> Tensor:
+    """Power -> level in dB above the least one; written over the power."""
+    return power.clamp_(min=_AMIN).log10_().mul_(10).sub_(FLOOR_DB)
 
 
 def level_above_mean(levels: Tensor, *, range_db: tuple[float, float] = (-60.0, 30.0)) -> Tensor:

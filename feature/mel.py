@@ -56,7 +56,7 @@ class MelBands(nn.Module):
         else:
             real, imaginary = torch.view_as_real(spectrum).float().unbind(-1)
             power = torch.addcmul(real * real, imaginary, imaginary)
-        self._sum(power, scratch, out)
+        self.sums(power, scratch, out)
 
     def power_intensity(
         self,
@@ -93,9 +93,10 @@ class MelBands(nn.Module):
             else:
                 norm = intensity.square().sum(dim=1, keepdim=True).sqrt_()  # vector_norm takes ten times as long
             intensity.div_(norm.add_(eps))
-        self._sum(planes, scratch, out)
+        self.sums(planes, scratch, out)
 
-    def _sum(self, planes: Tensor, scratch: Scratch, out: Tensor) -> None:
+    def sums(self, planes: Tensor, scratch: Scratch, out: Tensor) -> None:
+        """Planes (batch, planes, frames, bins) -> their sums in the bands, out (batch, planes, frames, bands)."""
         rows = planes.flatten(0, 2)
         made = scratch("bands", (len(rows), self.weights.shape[1]), torch.float32).zero_()
         for bands, bins in self._parts:
@@ -105,7 +106,12 @@ class MelBands(nn.Module):
 
 def compiled_for(spectrum: Tensor) -> Any:
     """The compiled loops, where they take a spectrum; None elsewhere, and where nothing can be installed: slower."""
-    if spectrum.device.type != "cpu" or spectrum.dtype != torch.complex64:
+    return compiled_on(spectrum.device) if spectrum.dtype == torch.complex64 else None
+
+
+def compiled_on(device: torch.device) -> Any:
+    """The compiled loops for spectra in single precision on a device; None: there are none."""
+    if device.type != "cpu":
         return None
     try:
         from feature import mel_cpu  # elsewhere than on a CPU, numba is not needed

@@ -110,6 +110,21 @@ def test_two_channels_have_levels_and_phases():
     np.testing.assert_allclose(left[1].numpy(), 0.6, atol=1e-4)  # (1 - 1/4) / (1 + 1/4)
 
 
+@pytest.mark.parametrize("kind", ["foa", "mic", "pair"])
+def test_compiled_loops_make_the_features_of_the_operators(kind, monkeypatch):
+    if kind == "mic":
+        grid = even_directions()
+        response = receiver_for(ARRAYS["mic"], RATE_HZ).response(grid, np.fft.rfftfreq(N_FFT, 1 / RATE_HZ))
+        feature = LogmelDirection(encoder=ambisonic_encoder(response, grid))
+    else:
+        feature = LogmelPair() if kind == "pair" else LogmelDirection()
+    waveform = 0.1 * torch.randn(2, feature.channels, RATE_HZ, generator=torch.Generator().manual_seed(0))
+    waveform[0, :, :5000] = 0
+    compiled = feature(waveform)
+    monkeypatch.setattr("feature.logmel_direction.compiled_on", lambda device: None)
+    torch.testing.assert_close(compiled, feature(waveform), atol=1e-4, rtol=1e-5)
+
+
 @pytest.mark.parametrize("swap", ALL_SWAPS)
 def test_every_symmetry_of_ambisonics_moves_sound_and_feature_alike(swap):
     source, sign = swap.channels(ARRAYS["foa"])

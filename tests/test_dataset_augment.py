@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dataset.augment import MIRROR, SWAPS, ChannelSwap, check_swappable, swaps_of
+from dataset.augment import ALL_SWAPS, MIRROR, SWAPS, ChannelSwap, check_swappable, swaps_of
 from dataset.layouts import DataRoot
 from dataset.lists import list_file
 from dataset.recordings import recordings_from_list
@@ -158,3 +158,15 @@ def test_moving_events_move_where_the_swap_takes_them(azimuth_deg, elevation_deg
     for swap in SWAPS:
         after = direction_from_degrees(*swap.intervals(table).angles_at(0, np.array(at_s)))
         assert np.allclose(after, swap.matrix() @ before, atol=1e-6)
+
+
+@pytest.mark.parametrize("swap", ALL_SWAPS)
+@pytest.mark.parametrize("oriented", [False, True])
+def test_looks_turned_together_are_those_turned_one_by_one(swap, oriented):
+    rng = np.random.default_rng(0)
+    corner = rng.random((40, 6, 2)) * 0.9
+    looks = np.concatenate([corner, corner + rng.random((40, 6, 2)) * 0.1], axis=-1).astype(np.float32)
+    looks[rng.random((40, 6)) < 0.4] = 0  # holes between rows, and looks at nobody
+    looks[:3] = 0
+    one_by_one = np.stack([swap.boxes(look, oriented=oriented) for look in looks])
+    np.testing.assert_array_equal(swap.looks(looks, oriented=oriented), one_by_one)
