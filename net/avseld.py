@@ -35,6 +35,7 @@ _UNLIKELY = -6.0  # logit of a sound from an object of a class of which nothing 
 CONTEXT = 5  # label frames before and after one whose measured directions count for it
 SMOOTHED = 7  # label frames over which the field is averaged that objects are compared with
 _STEADY, _RISE_DB = 0.3, 6.0  # weight in dB of a cell whose level does not rise, and the rise that counts at most
+_UNSEEN = -2.0  # logit of "none" for two ears: who stands where they cannot tell front from back is taken to be heard
 _QUICK = 10.0  # few numbers of a pointer have a long way to go
 _SHIFT = 3  # mel bands by which training moves a window at most
 _EQUALISED_DB = 5.0  # standard deviation of the curve that training adds to the levels
@@ -105,9 +106,10 @@ class Pointer(nn.Module):
         # where on an object its sound comes from: 0 the middle, 1 the top; the chest of a person, until more is known
         self.part = _quick(classes, _CHEST)
         # 1 / (1 - cos angle): how far from an object a direction may lie in azimuth and in elevation, a cell in azimuth
-        self.azimuth_sharpness = _quick(classes, math.log(20.0 if measured else 1.0))
-        self.elevation_sharpness = _quick(classes, math.log(5.0 if measured else 1.0))
-        self.lateral_sharpness = _quick(classes, math.log(0.1 if measured else 10.0))
+        # of two ears, what they know alone: how far to the side
+        self.azimuth_sharpness = _quick(classes, math.log(20.0 if measured else 0.1))
+        self.elevation_sharpness = _quick(classes, math.log(5.0 if measured else 0.1))
+        self.lateral_sharpness = _quick(classes, math.log(0.1 if measured else 20.0))
         self.field_sharpness = _quick(1, math.log(16.0))
         self.nearer = _quick(classes, 0.0)  # logarithm: a sound's distance in those that boxes say
         self.trust = _quick(classes, 4.0)  # in the field
@@ -116,7 +118,7 @@ class Pointer(nn.Module):
         nn.init.constant_(self.affinity.weight, _UNLIKELY)
         nn.init.zeros_(self.affinity.weight[PERSON])
         nn.init.zeros_(self.none.weight)
-        nn.init.zeros_(self.none.bias)
+        nn.init.constant_(self.none.bias, 0.0 if measured else _UNSEEN)
 
     def heard_there(self, bands: Tensor, field: Tensor, objects: Tensor) -> Tensor:
         """Which share of what a track and class listens to comes from the azimuth of each object, in 0 to 1.

@@ -232,6 +232,25 @@ def test_what_nobody_knows_of_is_not_pointed_at():
     torch.testing.assert_close(moved, direction, atol=0.01, rtol=0)
 
 
+@pytest.mark.parametrize("heard_deg", [30.0, 150.0, -65.0])
+def test_two_ears_take_front_or_back_from_the_person_that_is_seen(heard_deg):
+    """A sound that two channels know the side of, and a person at that side in front or behind; nothing is learnt."""
+    net = network(measured=False)
+    planes = LogmelPair()(torch.from_numpy(bursts(5.1)[:2])[None])[:, :, :250]
+    heard = torch.from_numpy(direction_from_degrees(np.array(heard_deg), np.array(0.0))).float()
+    torch.nn.init.zeros_(net.correction.weight)
+    with torch.no_grad():
+        net.correction.bias.view(3, 13, 3).copy_(heard.expand(3, 13, 3))
+        blind, nobody = net(planes), net(planes, objects())
+        for box_deg in (heard_deg, math.copysign(180, heard_deg) - heard_deg):
+            made = torch.nn.functional.normalize(net(planes, objects((box_deg, 0), (-heard_deg / 2, 0))), dim=2)
+            assert (torch.sign(made[:, :, 0]) == math.copysign(1, 90 - abs(box_deg))).all()
+            assert (made[:, :, 1] - heard[1]).abs().max() < 0.2
+    torch.testing.assert_close(blind, nobody)
+    away = torch.nn.functional.normalize(blind, dim=2) - heard[None, None, :, None, None]
+    assert away.abs().max() < 1e-3
+
+
 def test_beginnings_count_more_than_echoes():
     """A click from the left, then its reverberation from everywhere, louder in sum."""
     levels = torch.full((1, 1, 20, 4), 30.0)
