@@ -1,4 +1,4 @@
-"""Person boxes of videos: `python object_detection.py` detects once and keeps a small file beside each video."""
+"""People and things in videos: `python object_detection.py` detects once and keeps a small file beside each video."""
 
 from __future__ import annotations
 
@@ -36,6 +36,7 @@ def ensure_boxes(
     person_class: int | None = None,
     size: tuple[int, int] | None = None,
     times_s: Sequence[np.ndarray | None] | None = None,
+    things: bool = False,
 ) -> list[Path]:
     """Box files of videos, made where they are missing or were made otherwise; `util.boxes.read_boxes` reads them.
 
@@ -47,6 +48,7 @@ def ensure_boxes(
     rate_hz : boxes per second, or "native" for every frame
     person_class, size : as `detection.detector.Detector` takes them
     times_s : of each video the times that matter; None: all. The rest of a box file is filled when it is asked for
+    things : other things than people matter too: files from before they were kept are made anew
 
     Raises
     ------
@@ -55,7 +57,7 @@ def ensure_boxes(
     if not videos:
         return []
     opened = Detector(detector, device=device, progress=progress, person_class=person_class, size=size)
-    paths, broken = detect_videos(videos, opened, rate_hz=rate_hz, progress=progress, times_s=times_s)
+    paths, broken = detect_videos(videos, opened, rate_hz=rate_hz, progress=progress, times_s=times_s, things=things)
     if broken:
         raise _first_of(broken)
     return paths
@@ -168,6 +170,7 @@ def main(argv: list[str] | None = None) -> int:
         again=arguments.again,
         workers=arguments.workers,
         cluster=arguments.cluster,
+        things=True,
     )
     for error in broken:
         print(f"error: {error}", file=sys.stderr)

@@ -16,13 +16,14 @@ from tqdm import tqdm
 
 from detection.detector import Detector
 from detection.videos import NMS_IOU, SCORE_THRESHOLD, identity, made_with
-from detection.yolox import person_boxes
-from util.boxes import HOLD_S, MAX_BOXES, TIME_ROUNDING_S, BoxTrack
+from detection.yolox import NOTHING, Look, look_of
+from util.boxes import HOLD_S, TIME_ROUNDING_S, BoxTrack
 from util.cpus import cpu_count
+from util.things import Things
 from util.video import decoded_frames, video_info
 
 Picture = TypeVar("Picture")
-Found = tuple[float, np.ndarray, np.ndarray]  # time in s, boxes (6, 4), score (6,)
+Found = tuple[float, Look]  # time in s, what is seen
 
 
 def held_at(
@@ -53,7 +54,7 @@ def detected(
     *,
     workers: int | None = None,
 ) -> Iterator[Found]:
-    """Boxes of pictures (frames of PyAV, or BGR uint8) in their order, a few detected at the same time.
+    """What is seen in pictures (frames of PyAV, or BGR uint8) in their order, a few detected at the same time.
 
     A picture that comes again behind itself is detected once; two threads that convert one frame of PyAV wait for each
     other for ever.
@@ -65,7 +66,7 @@ def detected(
             before: tuple[av.VideoFrame | np.ndarray | None, Future] | None = None
             for time_s, picture in pictures:
                 if before is None or picture is not before[0]:
-                    before = picture, pool.submit(_people, picture, detector)
+                    before = picture, pool.submit(_look, picture, detector)
                 flying.append((time_s, before[1]))
                 if len(flying) > workers:
                     yield _landed(flying)
@@ -116,7 +117,6 @@ def detect_at(
     else:
         end_s = float(times_s[-1]) if len(times_s) else 0.0
         found = detected(held_at(pictures, times_s, np.inf), detector)
-    boxes, score = np.zeros((len(times_s), MAX_BOXES, 4), np.float32), np.zeros((len(times_s), MAX_BOXES), np.float32)
     with tqdm(
         found,
         total=len(times_s),
@@ -126,19 +126,20 @@ def detect_at(
         disable=not progress,
         file=sys.stderr,
     ) as bar:
-        for index, (_, one_boxes, one_score) in enumerate(bar):
-            boxes[index], score[index] = one_boxes, one_score
-    return BoxTrack(np.asarray(times_s, dtype=np.float64), boxes, score, end_s, meta)
+        looks = [look for _, look in bar]
+    boxes, score = (np.stack([one, *(look[part] for look in looks)])[1:] for part, one in enumerate(NOTHING[:2]))
+    things = Things.of([look.things for look in looks])
+    return BoxTrack(np.asarray(times_s, dtype=np.float64), boxes, score, end_s, meta, things=things)
 
 
-def _people(picture: av.VideoFrame | np.ndarray | None, detector: Detector) -> tuple[np.ndarray, np.ndarray]:
+def _look(picture: av.VideoFrame | np.ndarray | None, detector: Detector) -> Look:
     if picture is None:
-        return np.zeros((MAX_BOXES, 4), np.float32), np.zeros(MAX_BOXES, np.float32)
+        return NOTHING
     bgr = picture if isinstance(picture, np.ndarray) else picture.to_ndarray(format="bgr24")
     (found,) = detector([bgr], score_threshold=SCORE_THRESHOLD, nms_iou=NMS_IOU)
-    return person_boxes(found, bgr.shape[1], bgr.shape[0], score_threshold=SCORE_THRESHOLD, limit=MAX_BOXES)
+    return look_of(found, detector.coco, bgr.shape[1], bgr.shape[0], score_threshold=SCORE_THRESHOLD)
 
 
 def _landed(flying: deque[tuple[float, Future]]) -> Found:
     time_s, future = flying.popleft()
-    return time_s, *future.result()
+    return time_s, future.result()

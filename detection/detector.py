@@ -17,11 +17,12 @@ from detection.finished import Finished
 from detection.models import model_path
 from detection.onnx_size import with_size
 from detection.yolox import PADDING, PERSON, STRIDES, Detections, anchor_points, detections, letterbox_into
+from util.coco import COCO_CLASSES, COCO_PERSON, coco_number
 from util.errors import InputError
 from util.files import sha256_of
 from util.text import say_once
 
-_COCO_CLASSES = 80
+_MOST_CLASSES = 10000  # whose names are read
 _FREE_SIZE = 416  # pixels of an input that leaves its size free, as of YOLOX tiny
 _INPUT_TYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
 _PEOPLE = ("person", "people", "pedestrian", "human")
@@ -56,6 +57,7 @@ class Detector:
     classes : number of classes, 0 where the file does not tell; boxes of people come with label 0, whatever their class
     decoded : whether the graph itself turns offsets into pixels
     finished : whether it gives finished boxes, not those of a YOLOX
+    coco : (labels,) class of COCO that each label of its detections means, -1: none, or people; see `_coco_classes`
     settings : what box files must know beside the file itself: what was asked for
 
     Raises
@@ -86,7 +88,9 @@ class Detector:
             raise InputError(f"cannot be loaded as an onnx model ({reason})", path=self.path) from error
         self._read_shapes(size)
         self._probe()
-        self._person = self._person_class(person_class)
+        names = _class_names(self._session.get_modelmeta().custom_metadata_map)
+        self._person = self._person_class(person_class, names)
+        self.coco = self._coco_classes(names)
         self.settings: dict[str, int | list[int]] = {} if person_class is None else {"person_class": person_class}
         if size is not None:
             self.settings["input_size"] = list(size)
@@ -186,20 +190,38 @@ class Detector:
         # Offsets are within a few cells of 0; decoded centres are pixels, up to the width of the input.
         self.decoded = float(np.median(np.abs(raw[0, :, 0]))) > self.width / 8
 
-    def _person_class(self, asked: int | None) -> int:
+    def _person_class(self, asked: int | None, names: dict[int, str]) -> int:
         """The class that is people: as asked, by names in the file, else 0, which is said where it may be another."""
         if asked is not None:
             if self.classes and asked >= self.classes:
                 raise InputError(f"--person-class {asked}: the model has {self.classes} classes", path=self.path)
             return asked
-        names = _class_names(self._session.get_modelmeta().custom_metadata_map)
         for number, name in names.items():
             if name.lower() in _PEOPLE:
                 return number
-        if self.classes not in (1, _COCO_CLASSES):
+        if self.classes not in (1, len(COCO_CLASSES)):
             known = f"classes {', '.join(names.values())}" if names else f"{self.classes or 'unknown'} classes"
             say_once(f"{self.path}: {known}: number 0 is taken for people (--person-class N names another)")
         return 0
+
+    def _coco_classes(self, names: dict[int, str]) -> np.ndarray:
+        """Which classes of COCO the labels of detections mean: by names in the file; without any, 80 classes whose
+        first is people are those of COCO, and of others nobody knows. People themselves are not among them.
+        """
+        if not names and self.classes == len(COCO_CLASSES) and self._person == PERSON:
+            names = dict(enumerate(COCO_CLASSES))
+        numbers = {label: coco_number(name) for label, name in names.items() if label < _MOST_CLASSES}
+        coco = np.full(max((*numbers, self._person)) + 1 if numbers else 0, -1, dtype=np.int64)
+        for label, number in numbers.items():
+            coco[label] = -1 if number in (None, COCO_PERSON) or label == self._person else number
+        if len(coco) and self._person != PERSON:
+            coco[[PERSON, self._person]] = coco[[self._person, PERSON]]  # as labels are exchanged
+        return coco
+
+    @property
+    def people_only(self) -> bool:
+        """Whether it finds nothing else, as far as anybody knows."""
+        return not (self.coco >= 0).any()
 
     def _run(self, batch: np.ndarray) -> list[np.ndarray]:
         return self._session.run(None, {self.input_name: batch.astype(self._type, copy=False)})

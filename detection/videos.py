@@ -1,4 +1,4 @@
-"""Videos -> person boxes on a time grid, each detected once, in one sequential decode, kept in a box file."""
+"""Videos -> people and things on a time grid, each detected once, in one sequential decode, kept in a box file."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,7 +21,7 @@ from av.video.reformatter import VideoReformatter
 from tqdm import tqdm
 
 from detection.detector import Detector
-from detection.yolox import letterbox_into, person_boxes
+from detection.yolox import NOTHING, Look, letterbox_into, look_of
 from util import cache
 from util.boxes import (
     MAX_BOXES,
@@ -40,6 +40,7 @@ from util.errors import InputError
 from util.files import companion, sha256_of
 from util.leftovers import sweep_leftovers
 from util.parallel import Progress, Where, advance, each
+from util.things import NO_THINGS, Things
 from util.video import VideoInfo, decoded_frames, video_info
 
 NMS_IOU = 0.65
@@ -56,7 +57,6 @@ LARGE_FOLDERS = {small: large for large, small in SMALL_FOLDERS.items()}
 logger = logging.getLogger(__name__)
 
 Rate = float | str  # boxes per second, or "native": every frame of the video
-Found = tuple[np.ndarray, np.ndarray]  # boxes (6, 4), score (6,)
 
 
 def source_video(video: str | os.PathLike[str]) -> Path:
@@ -145,7 +145,7 @@ def detect_video(
     info : of the video, where it is known already
     batch : pictures per inference, by default what suits the device; 1 where the model takes one only
     times_s : the times that matter; None: all of the grid
-    known : boxes of the same grid that need not be detected again
+    known : boxes of the same grid that need not be detected again; without things they are
 
     Raises
     ------
@@ -157,15 +157,12 @@ def detect_video(
     if not detector.free_batch:
         batch = 1
 
-    def people(inputs: np.ndarray, scales: list[float], sizes: list[tuple[int, int]]) -> list[Found]:
+    def seen(inputs: np.ndarray, scales: list[float], sizes: list[tuple[int, int]]) -> list[Look]:
         found = detector.detect(inputs, scales, score_threshold=SCORE_THRESHOLD, nms_iou=NMS_IOU)
-        return [
-            person_boxes(one, *size, score_threshold=SCORE_THRESHOLD, limit=MAX_BOXES)
-            for one, size in zip(found, sizes)
-        ]
+        return [look_of(one, detector.coco, *size, score_threshold=SCORE_THRESHOLD) for one, size in zip(found, sizes)]
 
     times: list[list[float]] = []  # grid times of each frame that was needed
-    found: list[Found] = []  # in it, as soon as it is there
+    found: list[Look] = []  # in it, as soon as it is there
     flying: deque[tuple[Future, np.ndarray, list[int]]] = deque()
     free: list[np.ndarray] = []  # inputs that have been used: fresh memory costs more than filling it
 
@@ -184,7 +181,7 @@ def detect_video(
 
     def launch() -> None:
         nonlocal inputs, scales, sizes, rows
-        flying.append((pool.submit(people, inputs[: len(scales)], scales, sizes), inputs, rows))
+        flying.append((pool.submit(seen, inputs[: len(scales)], scales, sizes), inputs, rows))
         while len(flying) > 2 * workers:
             land()
         inputs, scales, sizes, rows = free.pop() if free else detector.empty_batch(batch), [], [], []
@@ -193,8 +190,10 @@ def detect_video(
     frame_s = float(1 / info.fps)
     end_s = info.start_s + info.duration_s
     asked = _asked(times_s, rate_hz)
-    there = {} if known is None else dict(zip(known.time_s.tolist(), zip(known.boxes, known.score)))
-    nobody = np.zeros((MAX_BOXES, 4), np.float32), np.zeros(MAX_BOXES, np.float32)
+    there: dict[float, Look] = {}
+    if known is not None and known.things is not None:
+        pairs = zip(known.boxes, known.score, known.things.looks())
+        there = {time_s: Look(*look) for time_s, look in zip(known.time_s.tolist(), pairs)}
 
     def watched() -> Iterator[tuple[int, float, av.VideoFrame]]:
         nonlocal end_s
@@ -205,12 +204,12 @@ def detect_video(
     def take(frame: av.VideoFrame | None, grid_s: list[float]) -> None:
         times.append(grid_s)
         if frame is None:  # before the picture starts there is nobody
-            found.append(nobody)
+            found.append(NOTHING)
             return
         if grid_s[0] in there:
             found.append(there[grid_s[0]])
             return
-        found.append(nobody)  # until it lands
+        found.append(NOTHING)  # until it lands
         # Made small at once, while the frame is still in the processor's cache.
         picture = converter.reformat(frame, format="bgr24").to_ndarray()
         scales.append(letterbox_into(inputs, len(scales), picture))
@@ -252,10 +251,11 @@ def detect_video(
     grid_hz = float(rate_hz) if left_out else None
     if not found:
         boxes, score = np.zeros((0, MAX_BOXES, 4), np.float32), np.zeros((0, MAX_BOXES), np.float32)
-        return BoxTrack(np.zeros(0), boxes, score, end_s, meta, grid_hz)
-    repeats = [len(grid_s) for grid_s in times]
-    boxes, score = (np.repeat(np.stack(column), repeats, axis=0) for column in zip(*found))
-    return BoxTrack(np.concatenate(times), boxes, score, end_s, meta, grid_hz)
+        return BoxTrack(np.zeros(0), boxes, score, end_s, meta, grid_hz, Things.of([]))
+    looks_of_grid = [look for look, grid_s in zip(found, times) for _ in grid_s]
+    boxes, score = (np.stack([look[part] for look in looks_of_grid]) for part in range(2))
+    things = Things.of([look.things for look in looks_of_grid])
+    return BoxTrack(np.concatenate(times), boxes, score, end_s, meta, grid_hz, things)
 
 
 def _asked(times_s: np.ndarray | None, rate_hz: Rate) -> Callable[[list[float]], bool]:
@@ -311,18 +311,22 @@ def is_current(
     detector: Detector,
     rate_hz: Rate,
     times_s: np.ndarray | None = None,
+    *,
+    things: bool = False,
 ) -> bool:
     """Whether a box file holds what detection would give: same model, video, grid and thresholds.
 
     Parameters
     ----------
     times_s : the times that matter; None: all of the grid
+    things : other things than people matter: files from before they were kept do not hold them, which is all the same
+        if the detector finds people only
     """
     try:
         meta = read_meta(path)
     except InputError:
         return False
-    if not _is_of_video(meta, source):
+    if not _is_of_video(meta, source) or (things and not (meta.get("things") or detector.people_only)):
         return False
     if _is_made_with(meta, detector, rate_hz):
         return True
@@ -339,6 +343,8 @@ def _part_of(
         track = read_boxes(path)
     except InputError:
         return None
+    if track.things is None and detector.people_only:
+        track = replace(track, things=Things.of([NO_THINGS] * len(track.time_s)))
     if rate_hz == "native" or not _is_made_with(track.meta, detector, _in_part(rate_hz)):
         return None
     return track if _is_of_video(track.meta, source) else None
@@ -376,6 +382,7 @@ def detect_videos(
     workers: int | None = None,
     times_s: Sequence[np.ndarray | None] | None = None,
     cluster: str | None = None,
+    things: bool = False,
 ) -> tuple[list[Path], list[InputError]]:
     """Make the box files of videos that lack a current one.
 
@@ -386,6 +393,7 @@ def detect_videos(
     workers : inferences at the same time, by default one per processor
     times_s : the times that matter, of each video; None: all of the grid. What a box file has already stays in it
     cluster : where videos are worked on, see `util.parallel.Where`; here one after the other, frames side by side
+    things : box files that hold people only, since nobody looked for other things, are made anew
 
     Returns
     -------
@@ -398,13 +406,19 @@ def detect_videos(
     sweep_leftovers(paths)
     broken: list[InputError] = []
     todo: dict[Path, _Due] = {}
+    people_only = 0
     for index, video in enumerate(videos):
         path, source = paths[index], source_video(video)
         try:
             info = video_info(source)
             wanted = None if times_s is None else times_s[index]
-            if again or not is_current(path, source, detector, rate_hz, wanted):
+            if again or not is_current(path, source, detector, rate_hz, wanted, things=things):
                 known = None if again else _part_of(path, source, detector, rate_hz)
+                if known is not None and known.things is None:
+                    wanted, known = _both(wanted, known.time_s), None
+                elif things and not again and is_current(path, source, detector, rate_hz):
+                    wanted = None  # it has people of the whole grid, and shall have them
+                    people_only += 1
                 paths[index] = box_place(video, detector.label)
                 if paths[index] in todo:  # in the cache, videos of equal content have one file
                     wanted = _both(todo[paths[index]].times_s, wanted)
@@ -414,6 +428,9 @@ def detect_videos(
     if not todo:
         return paths, broken
     frames = [_frames_to_detect(due, rate_hz) for due in todo.values()]
+    if progress and people_only:
+        rule = "of an earlier version hold people only and are made anew, with other things"
+        tqdm.write(f"{people_only} box files {rule}", file=sys.stderr)
     if progress and cluster is None:
         _estimate(detector, len(todo), sum(frames), _inferences(detector, workers))
     outcome = each(

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import cv2
 import numpy as np
+
+from util.boxes import MAX_BOXES
+from util.things import KEPT_THINGS, NO_THINGS
 
 STRIDES = (8, 16, 32)
 PADDING = 114  # grey of the letterbox
@@ -26,6 +30,17 @@ class Detections:
     boxes: np.ndarray
     score: np.ndarray
     label: np.ndarray
+
+
+class Look(NamedTuple):
+    """What is kept of one picture: people, boxes (6, 4) and score (6,), and other things (k, 6); see `look_of`."""
+
+    boxes: np.ndarray
+    score: np.ndarray
+    things: np.ndarray
+
+
+NOTHING = Look(np.zeros((MAX_BOXES, 4), np.float32), np.zeros(MAX_BOXES, np.float32), NO_THINGS)
 
 
 def letterbox_scale(width: int, height: int, input_width: int, input_height: int) -> float:
@@ -123,7 +138,7 @@ def box_iou(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 
 
 def person_boxes(
-    found: Detections, width: int, height: int, *, score_threshold: float = 0.10, limit: int = 6
+    found: Detections, width: int, height: int, *, score_threshold: float = 0.10, limit: int = MAX_BOXES
 ) -> tuple[np.ndarray, np.ndarray]:
     """The people among the detections: score strictly above the threshold, at most `limit`, in order of score.
 
@@ -137,3 +152,42 @@ def person_boxes(
     boxes[: len(person)] = found.boxes[person] / np.array([width, height, width, height], np.float32)
     score[: len(person)] = found.score[person]
     return boxes, score
+
+
+def other_things(
+    found: Detections,
+    coco: np.ndarray,
+    width: int,
+    height: int,
+    *,
+    score_threshold: float = 0.10,
+    nms_iou: float = 0.45,
+    limit: int = KEPT_THINGS,
+) -> np.ndarray:
+    """What is no person among the detections, by descending score.
+
+    Parameters
+    ----------
+    coco : (labels,) class of COCO that a label means, -1 where it means none; labels beyond mean none either
+    width, height : of the picture in pixels
+    nms_iou : thinned once more within a class, to what YOLOX's own post-processing leaves
+
+    Returns
+    -------
+    (k, 6) float32, as `util.things.Things` has it
+    """
+    known = np.flatnonzero((found.score > score_threshold) & (found.label >= 0) & (found.label < len(coco)))
+    known = known[coco[found.label[known]] >= 0]
+    if not len(known):
+        return NO_THINGS
+    boxes, score, label = found.boxes[known], found.score[known], coco[found.label[known]]
+    kept = non_maximum_suppression(boxes, score, label, nms_iou)[:limit]
+    size = np.array([width, height, width, height], np.float32)
+    rows = np.column_stack([boxes[kept] / size, score[kept], label[kept]])
+    return rows.astype(np.float16).astype(np.float32)  # as files keep them
+
+
+def look_of(found: Detections, coco: np.ndarray, width: int, height: int, *, score_threshold: float = 0.10) -> Look:
+    """What is kept of the detections in a picture, see `person_boxes` and `other_things`."""
+    boxes, score = person_boxes(found, width, height, score_threshold=score_threshold)
+    return Look(boxes, score, other_things(found, coco, width, height, score_threshold=score_threshold))

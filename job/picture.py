@@ -139,5 +139,5 @@ def boxes_as_needed(video: Path, detector: Detector, placement: Placement, step_
     from detection.videos import source_video
 
     times = (float(placement.video_times_s(np.float64(index * step_s))) for index in itertools.count())
-    for _, boxes, _ in video_boxes(source_video(video), times, detector):
-        yield placement.turned(boxes)
+    for _, look in video_boxes(source_video(video), times, detector):
+        yield placement.turned(look.boxes)

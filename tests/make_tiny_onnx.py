@@ -64,6 +64,21 @@ def two_classes(names: str | None = None) -> onnx.ModelProto:
     return model
 
 
+def person_and_tv() -> onnx.ModelProto:
+    """As `yolox_like` with a second class: a person's probability is green, a television's blue."""
+    model = yolox_like("batch")
+    for tensor in model.graph.initializer:
+        if tensor.name in ("pick", "offset"):
+            wide = np.insert(numpy_helper.to_array(tensor), 6, 0.0, axis=-1)
+            if tensor.name == "pick":
+                wide[0, 6] = 1 / 255
+            tensor.CopyFrom(numpy_helper.from_array(np.ascontiguousarray(wide), tensor.name))
+    model.graph.output[0].type.tensor_type.shape.dim[2].dim_value = 7
+    helper.set_model_props(model, {"names": "{0: 'person', 1: 'tvmonitor'}"})
+    onnx.checker.check_model(model)
+    return model
+
+
 def second_output() -> onnx.ModelProto:
     """As `yolox_like` with an output that has nothing to do with boxes."""
     model = yolox_like("batch")
@@ -160,6 +175,7 @@ def main() -> None:
         "second_output": second_output(),
         "two_classes": two_classes(),
         "named_classes": two_classes("{0: 'head', 1: 'person'}"),
+        "person_and_tv": person_and_tv(),
         "dets_labels": finished(together=True),
         "boxes_scores_labels": finished(together=False),
         "identity": _model([helper.make_node("Identity", ["images"], ["output"])], [], [1, 3, 64, 64], [1, 3, 64, 64]),

@@ -23,6 +23,7 @@ from dataset.recordings import Labels, Recording, no_boxes, recording_of_file
 from dataset.source import Source
 from dataset.true_boxes import SupposedBoxes
 from detection import models
+from detection.yolox import Look
 from feature.encoding import ambisonic_encoder, even_directions
 from feature.logmel_direction import LogmelDirection, LogmelPair
 from feature.objects import AZIMUTH, CLASS, ELEVATION, HEIGHT, SCORE, TOKEN, object_tokens
@@ -48,6 +49,7 @@ from util.dialects import dialect_named, parse_events, read_events, write_events
 from util.events import EventTable
 from util.microphone_arrays import ARRAYS
 from util.runs import checkpoints_of
+from util.things import NO_THINGS
 from util.video import VideoWriter
 
 RATE_HZ, N_FFT = 24000, 1024
@@ -534,9 +536,9 @@ def test_a_recording_with_its_video_streams_the_rows_of_the_offline_run(run, tmp
         if picture is not None:  # a person who walks
             x = 0.2 + 0.05 * float(picture.time)
             boxes[0] = [x - 0.05, 0.3, x + 0.05, 0.8]
-        return boxes, boxes[:, 3]
+        return Look(boxes, boxes[:, 3], NO_THINGS)
 
-    monkeypatch.setattr(at_times, "_people", people)
+    monkeypatch.setattr(at_times, "_look", people)
     monkeypatch.chdir(tmp_path)
     recording(Path("a.wav"), 11.0)
     with VideoWriter("a.mp4", 64, 32, Fraction(7)) as writer:  # looks fall between pictures, and twice on one

@@ -17,6 +17,7 @@ import torch
 import npy2csv
 import seld
 from detection.at_times import held_at
+from detection.yolox import Look
 from job.inputs import find_items, inference_arguments, open_checkpoint
 from job.picture import PlacedBoxes
 from net.crnn import AudioVisualCRNN
@@ -30,6 +31,7 @@ from util.cli import run_main
 from util.dialects import read_events
 from util.errors import InputError
 from util.placement import Placement, placed_video
+from util.things import NO_THINGS
 from util.video import VideoWriter, read_frames, video_info
 
 PRESENCE = 0.5
@@ -243,13 +245,13 @@ def test_boxes_are_detected_only_where_windows_look(models, monkeypatch, capsys)
     recording(Path("a.wav"), 3.0)
     tiny_video(Path("a.mp4"), 3.0)
     detected = []
-    people = at_times._people
+    look = at_times._look
 
     def counting(picture, detector):
         detected.append(picture)
-        return people(picture, detector)
+        return look(picture, detector)
 
-    monkeypatch.setattr(at_times, "_people", counting)
+    monkeypatch.setattr(at_times, "_look", counting)
     assert infer(models, "a.wav", model="av") == 0
     assert len(detected) == 3  # windows at 0, 1.2 and 2.4 s
     assert Path("a_seld/a.boxes-builtin.npz").is_file() and not list(Path().glob("*.npz"))
@@ -269,9 +271,9 @@ def test_library_call_takes_pictures(models, monkeypatch):
         if bgr is not None:  # a person who walks as the picture grows brighter
             x = float(bgr.mean()) / 255
             boxes[0] = [x - 0.05, 0.3, x + 0.05, 0.8]
-        return boxes, boxes[:, 3]
+        return Look(boxes, boxes[:, 3], NO_THINGS)
 
-    monkeypatch.setattr(at_times, "_people", people)
+    monkeypatch.setattr(at_times, "_look", people)
     recording(Path("a.wav"), 3.0)
     with VideoWriter("a.mp4", 64, 32, Fraction(10)) as writer:
         for index in range(30):

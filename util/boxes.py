@@ -1,4 +1,4 @@
-"""Person boxes over time, and the small file beside a video that keeps them."""
+"""Person boxes over time, other things that are seen, and the small file beside a video that keeps them."""
 
 from __future__ import annotations
 
@@ -8,12 +8,15 @@ import re
 import zipfile
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from util import cache
+from util.coco import COCO_CLASSES
 from util.errors import InputError
 from util.files import written_whole
+from util.things import Things
 
 MAX_BOXES = 6
 HOLD_S = 1.0  # how long the last boxes stay after the end of the video
@@ -35,6 +38,7 @@ class BoxTrack:
     meta : what they were made with: detector, hashes, thresholds
     grid_hz : of a track that holds only some times of a grid (k / grid_hz), the others were not looked at; None: it
         holds all that there are
+    things : what else is seen; None: nobody has looked (files from before they were kept)
     """
 
     time_s: np.ndarray
@@ -43,6 +47,7 @@ class BoxTrack:
     end_s: float
     meta: dict = field(default_factory=dict)
     grid_hz: float | None = None
+    things: Things | None = None
 
     def at(self, time_s: np.ndarray | float) -> np.ndarray:
         """Times (m,) in s -> boxes (m, 6, 4): those of the last grid time not after t.
@@ -54,15 +59,26 @@ class BoxTrack:
         ------
         InputError : a grid time that was not looked at
         """
+        index = self.index_at(time_s)
+        if not len(self.time_s):
+            return np.zeros((*index.shape, MAX_BOXES, 4), np.float32)
+        return np.where((index >= 0)[..., None, None], self.boxes[np.maximum(index, 0)], np.float32(0))
+
+    def index_at(self, time_s: np.ndarray | float) -> np.ndarray:
+        """Times (m,) in s -> which of the grid times counts (m,), -1 where nothing is there; see `at`.
+
+        Raises
+        ------
+        InputError : a grid time that was not looked at
+        """
         time_s = np.atleast_1d(np.asarray(time_s, dtype=np.float64))
         if self.grid_hz is not None and not (known := self.knows(time_s)).all():
             rule = "has boxes at the times of an evaluation only; python object_detection.py finds the rest"
             raise InputError(rule, place=f"{time_s[~known][0]:g} s")
         if not len(self.time_s):
-            return np.zeros((*time_s.shape, MAX_BOXES, 4), np.float32)
+            return np.full(time_s.shape, -1, dtype=np.int64)
         index = np.searchsorted(self.time_s, time_s + TIME_ROUNDING_S, side="right") - 1
-        found = self.boxes[np.maximum(index, 0)]
-        return np.where((time_s < self.end_s + HOLD_S)[..., None, None], found, np.float32(0))
+        return np.where(time_s < self.end_s + HOLD_S, np.maximum(index, 0), -1)
 
     def knows(self, time_s: np.ndarray) -> np.ndarray:
         """Whether the grid times that count at times (m,) were looked at: (m,) bool."""
@@ -114,7 +130,7 @@ def _product(video: str | os.PathLike[str], beside: Path) -> str:
 
 
 def write_boxes(path: str | os.PathLike[str], track: BoxTrack) -> None:
-    """Write a box file, whole or not at all. Only the boxes that exist are stored: some 200 bytes a second.
+    """Write a box file, whole or not at all. Only what exists is stored: 20 bytes for a person, 11 for another thing.
 
     Raises
     ------
@@ -125,6 +141,15 @@ def write_boxes(path: str | os.PathLike[str], track: BoxTrack) -> None:
     if track.boxes[~kept].any():
         raise ValueError("rows of boxes must be packed: no box after an empty row")
     grid = {} if track.grid_hz is None else {"grid_hz": track.grid_hz}
+    things: dict[str, Any] = {}
+    if track.things is not None:
+        rows = track.things.rows
+        things = {
+            "thing_count": track.things.count.astype(np.uint8),
+            "thing_boxes": rows[:, :4].astype(np.float16),
+            "thing_score": rows[:, 4].astype(np.float16),
+            "thing_class": rows[:, 5].astype(np.uint8),
+        }
     with written_whole(path) as temporary, open(temporary, "wb") as file:
         np.savez(
             file,
@@ -133,7 +158,10 @@ def write_boxes(path: str | os.PathLike[str], track: BoxTrack) -> None:
             boxes=track.boxes[kept].astype(np.float32),
             score=track.score[kept].astype(np.float32),
             end_s=np.float64(track.end_s),
-            meta=np.frombuffer(json.dumps({"format": FORMAT, **grid, **track.meta}).encode(), np.uint8),
+            meta=np.frombuffer(
+                json.dumps({"format": FORMAT, **grid, **track.meta, "things": bool(things)}).encode(), np.uint8
+            ),
+            **things,
         )
 
 
@@ -148,7 +176,7 @@ def read_meta(path: str | os.PathLike[str]) -> dict:
 
 
 def read_boxes(path: str | os.PathLike[str], *, detector: str | None = None) -> BoxTrack:
-    """Read a box file.
+    """Read a box file; files from before things were kept have none (`BoxTrack.things`).
 
     Parameters
     ----------
@@ -174,7 +202,19 @@ def read_boxes(path: str | os.PathLike[str], *, detector: str | None = None) -> 
     if len(arrays["time_s"]) != len(count) or len(arrays["boxes"]) != kept.sum() or len(arrays["score"]) != kept.sum():
         raise InputError("is a damaged box file: its arrays do not belong together", path=path)
     boxes[kept], score[kept] = arrays["boxes"], arrays["score"]
-    return BoxTrack(arrays["time_s"], boxes, score, float(arrays["end_s"]), meta, meta.get("grid_hz"))
+    things = _things(path, len(count)) if meta.get("things") else None
+    return BoxTrack(arrays["time_s"], boxes, score, float(arrays["end_s"]), meta, meta.get("grid_hz"), things)
+
+
+def _things(path: str | os.PathLike[str], times: int) -> Things:
+    arrays = _read(path, ("meta", "thing_count", "thing_boxes", "thing_score", "thing_class"))
+    count, label = arrays["thing_count"].astype(np.int64), arrays["thing_class"]
+    shapes = [arrays[name].shape for name in ("thing_count", "thing_boxes", "thing_score", "thing_class")]
+    total = int(count.sum())
+    if shapes != [(times,), (total, 4), (total,), (total,)] or (total and label.max() >= len(COCO_CLASSES)):
+        raise InputError("is a damaged box file: its arrays do not belong together", path=path)
+    rows = np.column_stack([arrays["thing_boxes"], arrays["thing_score"], label]).astype(np.float32)
+    return Things(count, rows)
 
 
 def _read(path: str | os.PathLike[str], names: tuple[str, ...]) -> dict:

@@ -85,6 +85,8 @@ def _shown(frame: av.VideoFrame, width: int, height: int, shift: int) -> np.ndar
 
 
 def placed_track(track: BoxTrack, placement: Placement) -> BoxTrack:
-    """Boxes in the picture and at the times of `placed_video`."""
+    """People in the picture and at the times of `placed_video`; other things are left out."""
     time_s = track.time_s + placement.offset_s
-    return replace(track, time_s=time_s, boxes=placement.turned(track.boxes), end_s=track.end_s + placement.offset_s)
+    return replace(
+        track, time_s=time_s, boxes=placement.turned(track.boxes), end_s=track.end_s + placement.offset_s, things=None
+    )
