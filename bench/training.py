@@ -3,6 +3,7 @@
 python bench/training.py                       on the CPU
 python bench/training.py --scores data_synthetic
 python bench/training.py --device cuda --batch-size 256
+python bench/training.py --system avseld       with its augmentation, half of the windows with another one added
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from system.model import Model
     from util.one_process import Processes
 
+TURNS = 5  # of the network alone and of whole steps
 FASTER = 1.1  # a gain in speed that is worth another precision
 
 
@@ -36,6 +38,8 @@ def main(argv: list[str] | None = None) -> int:
     """Run the benchmarks, print figures beside the targets."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="where the network runs [cpu]")
+    parser.add_argument("--system", choices=["crnn", "avseld"], default="crnn", help="that is trained [crnn]")
+    parser.add_argument("--format", choices=["foa", "mic"], default="foa", help="of the recordings [foa]")
     parser.add_argument("--batch-size", type=int, default=16, help="windows per step [16]")
     parser.add_argument("--steps", type=int, default=30, help="steps to time of each kind [30]")
     parser.add_argument("--workers", type=int, default=1, help="threads of the loader [1]")
@@ -48,7 +52,7 @@ def main(argv: list[str] | None = None) -> int:
     with tempfile.TemporaryDirectory() as folder:
         if args.memory_clips:
             return _memory_child(args, Path(folder))
-        how = f"{args.workers} loader thread(s), batch {args.batch_size}, audio-visual CRNN, FOA, 13 classes"
+        how = f"{args.workers} loader thread(s), batch {args.batch_size}, {args.system}, {args.format}, 13 classes"
         print(f"{machine(args.device)}; {how}")
         alone_s = {
             precision: _training_step(args, Path(folder) / f"train{precision}", precision)
@@ -79,21 +83,25 @@ def _prepared(
     from dataset.recordings import Boxes, recordings_from_list
     from job.data import source_of, training_loader, training_plan
     from system.model import Model, StageModel
+    from system.presets import preset_of
     from system.table import system_named
     from util.arguments import resolve
     from util.machine import make_fabric
 
     folder.mkdir(parents=True, exist_ok=True)
-    listed = make_clips(folder, "foa", clips, 60.0, 24000)
+    listed = make_clips(folder, args.format, clips, 60.0, 24000)
     given = {"batch_size": args.batch_size, "device": args.device, "precision": precision, "detector": "builtin"}
-    options = resolve({**given, "workers": args.workers}, {})
+    # one iteration: what comes by degrees, as added windows do, has come
+    given |= {"net": args.system, "workers": args.workers, "max_iter": 1}
+    options = resolve(given, {}, preset_of(args.system).arguments)
     fabric = make_fabric(options.device, 1, precision, training=training)
     torch.manual_seed(0)
     roots = [DataRoot(folder)]
     recordings = recordings_from_list(listed, roots, need_labels=True)
-    settings, array, system = {"base_channel": 0, "fft_size": 512, "stft_hop_size": 240}, recordings[0].array, "crnn"
-    stage = StageModel(system_named(system).stage("main"), settings, array, len(roots[0].classes), visual=True)
-    model = Model(system_named(system), array, roots[0].classes, {"main": stage}, visual=True).to(fabric.device)
+    array, system = recordings[0].array, system_named(args.system)
+    row = system.stage("main")
+    stage = StageModel(row, row.settings(options, array), array, len(roots[0].classes), visual=True)
+    model = Model(system, array, roots[0].classes, {"main": stage}, visual=True).to(fabric.device)
     source = source_of(options, recordings, roots[0].classes, Boxes("builtin"))
     plan = training_plan(options, source, roots, stage.plans)
     return fabric, model, source, lambda step: training_loader(options, source, plan, stage, array, first_step=step)
@@ -102,8 +110,10 @@ def _prepared(
 def _training_step(args: argparse.Namespace, folder: Path, precision: str) -> float:
     """A step of the trainer, from the loader's files on, against forward, loss, backward and optimiser alone.
 
-    Returns the seconds of the latter. The ratio is given in time and in processor time, which hardly feels what else
-    the machine does.
+    Both in turns of a few steps, of which the quickest counts; the loader works in the trainer's turns only, for as
+    many batches as it takes. Returns the seconds of the latter. The ratio is given in time and in processor time of all
+    threads, which hardly feels what else the machine does; where a processor is free for the loader's threads, the
+    former is smaller.
     """
     from feature.front import on_device
     from seld_trainer import SELDTrainer, TrainingSettings
@@ -114,12 +124,13 @@ def _training_step(args: argparse.Namespace, folder: Path, precision: str) -> fl
     model.train()
     output_format, device = model.output_format, fabric.device
     with make_loader(0) as loader:
-        batches = iter(loader)
-        batch = next(batches)
-        features, visual = model.front(on_device(batch, device))
-        target = output_format.target(batch["labels"], device)
+        batch = next(iter(loader))
+    features, visual = model.front(on_device(batch, device))
+    target = output_format.target(batch["labels"], device)
+    turn = max(args.steps // TURNS, 1)
 
-        def network_alone() -> None:
+    def network_alone(first: int) -> None:
+        for _ in range(turn):
             trainer.optimiser.zero_grad(set_to_none=True)
             with fabric.autocast():
                 output = model.network(features, visual)
@@ -127,29 +138,25 @@ def _training_step(args: argparse.Namespace, folder: Path, precision: str) -> fl
             fabric.backward(loss)
             trainer.optimiser.step()
 
-        # In turn, so that both see the same machine; the first rounds warm up.
-        alone, busy = [], []
-        for step in range(args.steps + 5):
+    def as_trained(first: int) -> None:
+        loader = make_loader(first)
+        loader.stop_step = first + turn
+        with loader:
+            for batch in loader:
+                trainer.step(batch)
+
+    # the first turn, and the first time that each clip is read, warm up
+    found: dict[Callable[[int], None], list[tuple[float, float]]] = {network_alone: [], as_trained: []}
+    for number in range(TURNS + 1):
+        for body, taken in found.items():
             before = time.process_time()
-            first = _timed(network_alone, device)
-            used = time.process_time() - before
-            trainer.step(next(batches))
-            _wait(device)
-            if step >= 5:
-                alone.append(first)
-                busy.append(used)
-        # Back to back, as training runs: the loader works while the network does.
-        start, before = time.perf_counter(), time.process_time()
-        for _ in range(args.steps):
-            trainer.step(next(batches))
-        _wait(device)
-        running = (time.perf_counter() - start) / args.steps
-        running_busy = (time.process_time() - before) / args.steps
-    alone_s = statistics.median(alone)
+            seconds = _timed(lambda: body(1 + number * turn), device)  # noqa: B023
+            taken.append((seconds / turn, (time.process_time() - before) / turn))
+    (alone_s, alone_busy_s), (step_s, busy_s) = (map(min, zip(*taken[1:])) for taken in found.values())
     print(
-        f"training step, {precision:4s}: network alone {1000 * alone_s:7.1f} ms, whole step {1000 * running:7.1f} ms, "
-        f"ratio {running / alone_s:.2f} (asked: at most 1.2), of processor time "
-        f"{running_busy / statistics.median(busy):.2f}; {args.batch_size / running:.0f} windows/s"
+        f"training step, {precision:4s}: network alone {1000 * alone_s:7.1f} ms, whole step {1000 * step_s:7.1f} ms, "
+        f"ratio {step_s / alone_s:.2f} (asked: at most 1.2); of processor time {1000 * alone_busy_s:.1f} and "
+        f"{1000 * busy_s:.1f} ms, {busy_s / alone_busy_s:.2f}; {args.batch_size / step_s:.0f} windows/s"
     )
     return alone_s
 
@@ -215,6 +222,7 @@ def _memory(args: argparse.Namespace) -> None:
     """Resident memory of training above the imports, with few and with many clips, each in a process of its own."""
     for clips in (10, 500):
         command = [sys.executable, __file__, "--memory-clips", str(clips), "--workers", str(args.workers)]
+        command += ["--system", args.system, "--format", args.format, "--batch-size", str(args.batch_size)]
         done = subprocess.run([*command, "--steps", "40"], capture_output=True, text=True, check=True)
         print(done.stdout, end="")
 

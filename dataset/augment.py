@@ -92,31 +92,19 @@ class Swap:
         ----------
         oriented : where the swap stands people on their heads, y0 is still the head's side, and larger than y1
         """
-        boxes = np.asarray(boxes, dtype=np.float32)
-        rows, crosses = self._rolled(boxes[boxes.any(axis=1)], oriented)
-        parts = []
-        for row in (rows[index] for index in np.flatnonzero(crosses)):
-            left, right = row[[0, 2]]
-            wide, narrow = sorted(((left, 1.0), (0.0, right - 1)), key=lambda part: part[0] - part[1])
-            if narrow[1] - narrow[0] >= _MIN_WIDTH:
-                parts.append([narrow[0], row[1], narrow[1], row[3]])
-            row[[0, 2]] = wide
-        out = np.zeros_like(boxes)
-        every = np.concatenate([rows, np.array(parts).reshape(-1, 4)])[: len(boxes)]
-        out[: len(every)] = every
-        return out
+        return self.looks(boxes[None], oriented=oriented)[0]
 
     def looks(self, looks: np.ndarray, *, oriented: bool = False) -> np.ndarray:
         """Boxes (..., 6, 4) of several looks, see `boxes`."""
         flat = np.asarray(looks, dtype=np.float32).reshape(-1, *looks.shape[-2:])
-        filled = np.asarray(flat.any(axis=-1))
+        there = np.asarray(flat.any(axis=-1))
         rows, crosses = self._rolled(flat, oriented)
-        turned = np.where(filled[..., None], rows, 0).astype(np.float32)
-        # one by one only where a row changes its number
-        special = (crosses & filled).any(axis=1) | (filled[:, 1:] & ~filled[:, :-1]).any(axis=1)
-        for index in np.flatnonzero(special):
-            turned[index] = self.boxes(flat[index], oriented=oriented)
-        return turned.reshape(looks.shape)
+        turned = np.where(there[..., None], rows, 0).astype(np.float32)
+        crosses &= there
+        if crosses.any():
+            turned, parts = _parted(rows, there, crosses)
+            turned = np.concatenate([turned, parts], axis=1)
+        return _packed(turned)[:, : looks.shape[-2]].reshape(looks.shape)
 
     def _rolled(self, boxes: np.ndarray, oriented: bool) -> tuple[np.ndarray, np.ndarray]:
         """Boxes (..., 4) at their new places, float64, and which of them (...) go on beyond the right border."""
@@ -132,6 +120,34 @@ class Swap:
             crosses = x1 > 1 + 1e-9
             x1 = np.where(crosses, x1, np.minimum(x1, 1.0))
         return np.stack([x0, y0, x1, y1], axis=-1), crosses
+
+
+def _parted(rows: np.ndarray, there: np.ndarray, crosses: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Boxes (looks, n, 4 or more) that go on beyond the right border -> their wider parts in place, and the others.
+
+    Parameters
+    ----------
+    there, crosses : (looks, n) which rows are boxes, which of them go on
+    """
+    right, left = 1 - rows[..., 0], rows[..., 2] - 1  # widths at the right border and, beyond it, at the left one
+    at_right = np.array(rows)
+    at_right[..., 2] = np.where(crosses, 1.0, rows[..., 2])
+    at_left = np.array(rows)
+    at_left[..., 0], at_left[..., 2] = 0.0, left
+    wider_left = crosses & (left > right)
+    wide = np.where(wider_left[..., None], at_left, at_right)
+    narrow = np.where(wider_left[..., None], at_right, at_left)
+    wanted = crosses & (np.minimum(left, right) >= _MIN_WIDTH)
+    made = (np.where(mask[..., None], one, 0).astype(np.float32) for mask, one in ((there, wide), (wanted, narrow)))
+    return next(made), next(made)
+
+
+def _packed(rows: np.ndarray) -> np.ndarray:
+    """Rows (looks, n, ...) of which those of zeros come last."""
+    empty = ~np.asarray(rows.any(axis=-1))
+    if not (empty[:, :-1] & ~empty[:, 1:]).any():
+        return rows
+    return np.take_along_axis(rows, np.argsort(empty, axis=1, kind="stable")[..., None], axis=1)
 
 
 # The eight swaps that keep both FOA and the tetrahedral array of STARSS23 (audio channel swap and video pixel swap of
@@ -211,7 +227,10 @@ class ChannelSwap:
         if swap == SWAPS[2]:
             return waveform, labels, seen
         turned = None if seen is None else swap.looks(seen, oriented=self.oriented)
-        return waveform[source] * sign[:, None], [clip.turned(swap) for clip in labels], turned
+        swapped = waveform[source]
+        for channel in np.flatnonzero(sign < 0):
+            np.negative(swapped[channel], out=swapped[channel])
+        return swapped, [clip.turned(swap) for clip in labels], turned
 
     def of_whole(self, numbers: np.ndarray, number: int) -> np.ndarray:
         """What was found in whole recordings (frames, channels): of the channels as they are swapped for an item."""
@@ -335,9 +354,7 @@ class AddedLabels:
 
 def added_looks(looks: np.ndarray, others: np.ndarray) -> np.ndarray:
     """What is seen in two pictures (looks, rows, ...), as far as the rows go; those of zeros are empty."""
-    made = looks.copy()
-    for mine, theirs in zip(made, others):
-        free = np.flatnonzero(~mine.any(axis=-1))
-        new = theirs[theirs.any(axis=-1)][: len(free)]
-        mine[free[: len(new)]] = new
-    return made
+    there = np.asarray(looks.any(axis=-1))
+    free = np.cumsum(~there, axis=1) - 1  # number of a free row among those of its look
+    more = np.take_along_axis(_packed(others), np.maximum(free, 0)[..., None], axis=1)
+    return np.where(there[..., None], looks, more)

@@ -171,27 +171,13 @@ class Loader(Prefetching):
         numbers = numbers_of(step, self.batch_size, self.rank, self.world)
         if self.plan.count is not None:
             numbers = numbers[numbers < self.plan.count]
-        plan, source, recordings = self.plan, self.source, self.source.recordings
-        drawn = [None if self.add is None else self.add(int(number)) for number in numbers]
-        others = np.array([one[0] for one in drawn if one is not None], dtype=np.int64)
-        items = plan.items(np.concatenate([numbers, others]))
-        samples, frames = self._waveforms(items)
-        waveform = samples.numpy()
-        looks = None if source.visual is None else [self._look(item, source.visual) for item in items]
-        labels: list[list[Any]] | None = None
-        if source.labels is not None and self.encode is not None:
-            labels = [[ClipLabels(source.labels, recordings[p.recording]) for p in item.pieces] for item in items]
-        if self.augment is not None:
+        plan, recordings = self.plan, self.source.recordings
+        items = plan.items(numbers)
+        samples, frames, looks, labels = self._heard_and_seen(items)
+        if self.add is not None:
             for row, item in enumerate(items):
-                clips, seen = labels[row] if labels else [], None if looks is None else looks[row]
-                waveform[row], clips, seen = self.augment(waveform[row], clips, seen, item.number)
-                if labels:
-                    labels[row] = clips
-                if looks is not None and seen is not None:
-                    looks[row] = seen
-        if len(others):
-            samples, looks, labels = self._added(drawn, items, samples, looks, labels)
-            items, frames = items[: len(numbers)], None if frames is None else frames[: len(numbers)]
+                if (drawn := self.add(item.number)) is not None:
+                    self._add(row, item, drawn, samples, looks, labels)
         first = [item.pieces[0].recording for item in items]
         batch: dict[str, Any] = {
             "waveform": samples,
@@ -216,28 +202,50 @@ class Loader(Prefetching):
             batch["labels"] = self.encode([labels[span.item][span.piece] for span in grid.spans], grid)
         return batch
 
-    def _added(
+    def _heard_and_seen(
+        self, items: Sequence[Item]
+    ) -> tuple[torch.Tensor, np.ndarray | None, list[np.ndarray] | None, list[list[Any]] | None]:
+        """Waveforms of items and their frames (see `_waveforms`), looks, labels of the pieces; all augmented."""
+        source, recordings = self.source, self.source.recordings
+        samples, frames = self._waveforms(items)
+        waveform = samples.numpy()
+        looks = None if source.visual is None else [self._look(item, source.visual) for item in items]
+        labels: list[list[Any]] | None = None
+        if source.labels is not None and self.encode is not None:
+            labels = [[ClipLabels(source.labels, recordings[p.recording]) for p in item.pieces] for item in items]
+        if self.augment is not None:
+            for row, item in enumerate(items):
+                clips, seen = labels[row] if labels else [], None if looks is None else looks[row]
+                waveform[row], clips, seen = self.augment(waveform[row], clips, seen, item.number)
+                if labels:
+                    labels[row] = clips
+                if looks is not None and seen is not None:
+                    looks[row] = seen
+        return samples, frames, looks, labels
+
+    def _add(
         self,
-        drawn: Sequence[tuple[int, float] | None],
-        items: Sequence[Item],
+        row: int,
+        item: Item,
+        drawn: tuple[int, float],
         samples: torch.Tensor,
         looks: list[np.ndarray] | None,
         labels: list[list[Any]] | None,
-    ) -> tuple[torch.Tensor, list[np.ndarray] | None, list[list[Any]] | None]:
-        """The first items with the others, which stand behind them, added where one was drawn."""
-        count, other = len(drawn), len(drawn)
-        for row, one in enumerate(drawn):
-            if one is None:
-                continue
-            samples[row] += one[1] * samples[other]
-            if looks is not None:
-                looks[row] = added_looks(looks[row], looks[other])
-            if labels is not None:
-                time_s = [self.plan.piece_time_s(items[index].pieces[0]) for index in (row, other)]
-                shift = round((time_s[0] - time_s[1]) / self.label_frame_s)
-                labels[row] = [AddedLabels(labels[row][0], labels[other][0], shift)]
-            other += 1
-        return samples[:count], looks and looks[:count], labels and labels[:count]
+    ) -> None:
+        """Add the item of a number, with a gain, to an item that stands in a row of what is given.
+
+        One after the other: a batch with all of them in it would be new pages of memory each time.
+        """
+        number, gain = drawn
+        (other,) = self.plan.items(np.array([number]))
+        sound, _, seen, theirs = self._heard_and_seen([other])
+        samples[row] += sound[0].mul_(gain)
+        if looks is not None and seen is not None:
+            looks[row] = added_looks(looks[row], seen[0])
+        if labels is not None and theirs is not None:
+            time_s = [self.plan.piece_time_s(one.pieces[0]) for one in (item, other)]
+            shift = round((time_s[0] - time_s[1]) / self.label_frame_s)
+            labels[row] = [AddedLabels(labels[row][0], theirs[0][0], shift)]
 
     def _waveforms(self, items: Sequence[Item]) -> tuple[torch.Tensor, np.ndarray | None]:
         """The pieces of each item behind each other, and which of their frames the item's frames are."""

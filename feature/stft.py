@@ -12,7 +12,7 @@ from torch.nn import functional
 from feature.audio import AudioFeature
 from feature.traced import frames_of, plus, spectrum
 
-_CPU_BLOCK_SAMPLES = 2**15  # frames of a block times n_fft: all that is made of a block stays in the processor's cache
+_CPU_BLOCK_SAMPLES = 2**16  # frames of a block times n_fft: few calls, and what is made of a block stays in a cache
 
 
 _COMPLEX = {torch.float32: torch.complex64, torch.float64: torch.complex128}

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dataset.augment import ALL_SWAPS, MIRROR, SWAPS, ChannelSwap, check_swappable, swaps_of
+from dataset.augment import ALL_SWAPS, MIRROR, SWAPS, ChannelSwap, added_looks, check_swappable, swaps_of
 from dataset.layouts import DataRoot
 from dataset.lists import list_file
 from dataset.recordings import recordings_from_list
@@ -160,13 +160,56 @@ def test_moving_events_move_where_the_swap_takes_them(azimuth_deg, elevation_deg
         assert np.allclose(after, swap.matrix() @ before, atol=1e-6)
 
 
+def people(rng: np.random.Generator, most: float) -> np.ndarray:
+    """Looks (40, 6, 4) at boxes up to so wide, with holes between rows, and at nobody."""
+    corner = rng.random((40, 6, 2)) * 0.9
+    looks = np.concatenate([corner, corner + rng.random((40, 6, 2)) * most], axis=-1).astype(np.float32)
+    looks[rng.random((40, 6)) < 0.4] = 0
+    looks[:3] = 0
+    return looks
+
+
+def one_by_one(swap, boxes: np.ndarray, oriented: bool) -> np.ndarray:
+    """Boxes (6, 4) turned in plain steps: each moved, cut at the border, the narrower parts in the rows left."""
+    rows, parts = [], []
+    for x0, y0, x1, y1 in boxes[boxes.any(axis=1)].astype(np.float64):
+        if swap.elevation_sign < 0:
+            y0, y1 = (1 - y0, 1 - y1) if oriented else (1 - y1, 1 - y0)
+        if swap.azimuth_sign < 0:
+            x0, x1 = 1 - x1, 1 - x0
+        if swap.rotation_deg:
+            x0, x1 = (np.clip(x, 0, 1) - swap.rotation_deg / 360 for x in (x0, x1))
+            x0, x1 = x0 - np.floor(x0), x1 - np.floor(x0)
+        if swap.rotation_deg and x1 > 1 + 1e-9:
+            at_right, at_left = (x0, 1.0), (0.0, x1 - 1)
+            wide, narrow = (at_left, at_right) if at_left[1] > 1 - x0 else (at_right, at_left)
+            rows.append([wide[0], y0, wide[1], y1])
+            if narrow[1] - narrow[0] >= 1 / 360:
+                parts.append([narrow[0], y0, narrow[1], y1])
+        else:
+            rows.append([x0, y0, min(x1, 1.0) if swap.rotation_deg else x1, y1])
+    made = np.zeros((6, 4), np.float32)
+    both = (rows + parts)[:6]
+    made[: len(both)] = np.array(both).reshape(-1, 4)
+    return made
+
+
 @pytest.mark.parametrize("swap", ALL_SWAPS)
 @pytest.mark.parametrize("oriented", [False, True])
 def test_looks_turned_together_are_those_turned_one_by_one(swap, oriented):
-    rng = np.random.default_rng(0)
-    corner = rng.random((40, 6, 2)) * 0.9
-    looks = np.concatenate([corner, corner + rng.random((40, 6, 2)) * 0.1], axis=-1).astype(np.float32)
-    looks[rng.random((40, 6)) < 0.4] = 0  # holes between rows, and looks at nobody
-    looks[:3] = 0
-    one_by_one = np.stack([swap.boxes(look, oriented=oriented) for look in looks])
-    np.testing.assert_array_equal(swap.looks(looks, oriented=oriented), one_by_one)
+    for most in (0.01, 0.1, 0.9):
+        looks = people(np.random.default_rng(0), most)
+        expected = np.stack([one_by_one(swap, look, oriented) for look in looks])
+        np.testing.assert_array_equal(swap.looks(looks, oriented=oriented), expected)
+
+
+def test_who_is_seen_in_an_added_window_takes_the_rows_that_are_free():
+    rng = np.random.default_rng(1)
+    looks, others = people(rng, 0.1), people(rng, 0.1)
+    found = added_looks(looks, others)
+    for made, mine, theirs in zip(found, looks, others):
+        there, new = mine.any(axis=1), theirs[theirs.any(axis=1)]
+        np.testing.assert_array_equal(made[there], mine[there])
+        free = made[~there]
+        np.testing.assert_array_equal(free[: len(new)], new[: len(free)])
+        assert not free[len(new) :].any()
