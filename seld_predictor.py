@@ -20,7 +20,7 @@ from dataset.classes import STARSS23_CLASSES
 from dataset.loader import Loader
 from dataset.plans import EvaluationPlan, WindowGrid
 from dataset.recordings import Labels, Recording
-from dataset.seen import Track
+from dataset.seen import PackedObjects, Track
 from dataset.source import Read, Source, Visual, read_file
 from output_format.candidates import Candidates, merge
 from output_format.contract import Matchable, shown_classes
@@ -28,6 +28,7 @@ from output_format.overlap import OverlapMean
 from system.checkpoint import load_checkpoint, model_of, thresholds_of
 from system.model import Model, StageModel
 from util.audio import resample_stretch
+from util.boxes import BoxTrack
 from util.errors import InputError
 from util.events import EventTable
 from util.intervals import label_frame_of
@@ -328,8 +329,8 @@ class Inference:
             raise InputError(f"the waveform has {waveform.shape[1]} samples at {rate_hz} Hz")
         recording = Recording("waveform", Path("waveform"), None, None, self.model.array, waveform.shape[1], rate_hz)
         visual = None
-        if frames is not None and self.model.visual:
-            track = _SEEN[self.model.system.visual or "boxes"](self, frames, self.look_times_s(recording))
+        if frames is not None and (producer := self.model.producer) is not None and self.model.visual:
+            track = _SEEN[producer.name](self, frames, self.look_times_s(recording))
             visual = lambda _, time_s: track.at(time_s)  # noqa: E731
         return self.recording_events(recording, visual=visual, read=_reader_of(waveform))
 
@@ -403,7 +404,7 @@ class Inference:
         )
 
     def _source(self, recording: Recording, visual: Visual | None = None, read: Read = read_file) -> Source:
-        producer = self.model.system.producer
+        producer = self.model.producer
         looks = (visual or producer.nothing) if self.model.visual and producer is not None else None
         return Source([recording], visual=looks, read=read)
 
@@ -509,10 +510,14 @@ def named_classes(model: Model) -> Model:
     return model
 
 
-def _boxes_seen(inference: Inference, frames: Frames, times_s: np.ndarray) -> Track:
+def _boxes_seen(inference: Inference, frames: Frames, times_s: np.ndarray) -> BoxTrack:
     from detection.at_times import detect_at  # onnxruntime and PyAV, only where there are pictures
 
     return detect_at(frames, inference.open_detector(progress=False), times_s, progress=False)
+
+
+def _objects_seen(inference: Inference, frames: Frames, times_s: np.ndarray) -> Track:
+    return PackedObjects(_boxes_seen(inference, frames, times_s))
 
 
 def _looks_seen(inference: Inference, frames: Frames, times_s: np.ndarray) -> Track:
@@ -522,7 +527,7 @@ def _looks_seen(inference: Inference, frames: Frames, times_s: np.ndarray) -> Tr
     return look_at_times(frames, backbone, times_s)
 
 
-_SEEN = {"boxes": _boxes_seen, "resnet50": _looks_seen}  # by producer
+_SEEN = {"boxes": _boxes_seen, "objects": _objects_seen, "resnet50": _looks_seen}  # by producer
 
 
 def _reader_of(waveform: np.ndarray) -> Read:

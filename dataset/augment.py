@@ -1,4 +1,4 @@
-"""Augmentations that act on waveform, events and person boxes together, drawn from (seed, number of the item)."""
+"""Augmentations that act on waveform, events and what is seen together, drawn from (seed, number of the item)."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from util.errors import InputError
 from util.events import EventTable
 from util.intervals import IntervalTable
 from util.microphone_arrays import Array
+from util.objects import NUMBERS, PEOPLE_ROWS
 
 _SWAP_STREAM, _ADD_STREAM = 16, 17  # streams below are those of the window plans
 OTHER_ITEMS = 1 << 40  # number of the item that is added to item 0: no step comes to it
@@ -83,7 +84,9 @@ class Swap:
         return table.replace(**turned, angular_velocity_deg_s=velocity)
 
     def boxes(self, boxes: np.ndarray, *, oriented: bool = False) -> np.ndarray:
-        """Boxes (6, 4), fractions of an equirectangular picture, at their new places; rows of zeros stay.
+        """Boxes (n, 4 or more), fractions of an equirectangular picture, at their new places; rows of zeros stay.
+
+        Further columns go with their boxes.
 
         A box that the roll brings across the seam is split there, as a detector would see it: its wider part keeps the
         row, the other one takes the first empty row, if there is one. Boxes that the old seam had split stay in two.
@@ -95,7 +98,13 @@ class Swap:
         return self.looks(boxes[None], oriented=oriented)[0]
 
     def looks(self, looks: np.ndarray, *, oriented: bool = False) -> np.ndarray:
-        """Boxes (..., 6, 4) of several looks, see `boxes`."""
+        """Boxes (..., 6, 4) or rows of objects (..., 16, 6) of several looks, see `boxes`."""
+        if looks.shape[-1] == NUMBERS:  # people and things keep to their own rows
+            groups = (looks[..., :PEOPLE_ROWS, :], looks[..., PEOPLE_ROWS:, :])
+            return np.concatenate([self._looks(group, oriented) for group in groups], axis=-2)
+        return self._looks(looks, oriented)
+
+    def _looks(self, looks: np.ndarray, oriented: bool) -> np.ndarray:
         flat = np.asarray(looks, dtype=np.float32).reshape(-1, *looks.shape[-2:])
         there = np.asarray(flat.any(axis=-1))
         rows, crosses = self._rolled(flat, oriented)
@@ -107,8 +116,8 @@ class Swap:
         return _packed(turned)[:, : looks.shape[-2]].reshape(looks.shape)
 
     def _rolled(self, boxes: np.ndarray, oriented: bool) -> tuple[np.ndarray, np.ndarray]:
-        """Boxes (..., 4) at their new places, float64, and which of them (...) go on beyond the right border."""
-        x0, y0, x1, y1 = np.moveaxis(boxes.astype(np.float64), -1, 0)
+        """Rows (..., 4 or more) at their new places, float64, and which (...) go on beyond the right border."""
+        x0, y0, x1, y1, *more = np.moveaxis(boxes.astype(np.float64), -1, 0)
         if self.elevation_sign < 0:
             y0, y1 = (1 - y0, 1 - y1) if oriented else (1 - y1, 1 - y0)
         if self.azimuth_sign < 0:
@@ -119,7 +128,7 @@ class Swap:
             x0, x1 = x0 - np.floor(x0), x1 - np.floor(x0)
             crosses = x1 > 1 + 1e-9
             x1 = np.where(crosses, x1, np.minimum(x1, 1.0))
-        return np.stack([x0, y0, x1, y1], axis=-1), crosses
+        return np.stack([x0, y0, x1, y1, *more], axis=-1), crosses
 
 
 def _parted(rows: np.ndarray, there: np.ndarray, crosses: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -221,7 +230,7 @@ class ChannelSwap:
     def __call__(
         self, waveform: np.ndarray, labels: list[ClipLabels], seen: np.ndarray | None, number: int
     ) -> tuple[np.ndarray, list[ClipLabels], np.ndarray | None]:
-        """Waveform (channels, samples), labels of the pieces and boxes (looks, 6, 4) of item `number`, swapped."""
+        """Waveform (channels, samples), labels of the pieces and what is seen of item `number`, swapped."""
         drawn = self._drawn(number)
         swap, (source, sign) = self.swaps[drawn], self._channels[drawn]
         if swap == SWAPS[2]:
@@ -259,7 +268,7 @@ class View:
     oriented: bool = False
 
     def of(self, batch: Mapping[str, Any]) -> dict[str, Any]:
-        """The batch so: waveform (batch, channels, samples) and boxes (batch, looks, 6, 4) are turned."""
+        """The batch so: waveform (batch, channels, samples) and boxes (batch, looks, n, 4 or 6) are turned."""
         made = dict(batch)
         made["waveform"] = batch["waveform"][:, self.source] * torch.from_numpy(self.sign)[:, None]
         if "loudest" in batch:  # numbers of each channel
@@ -353,7 +362,17 @@ class AddedLabels:
 
 
 def added_looks(looks: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """What is seen in two pictures (looks, rows, ...), as far as the rows go; those of zeros are empty."""
+    """What is seen in two pictures (looks, rows, ...), as far as the rows go; those of zeros are empty.
+
+    People and things (`util.objects`) keep to their own rows.
+    """
+    if looks.shape[-1] == NUMBERS:
+        groups = (slice(0, PEOPLE_ROWS), slice(PEOPLE_ROWS, None))
+        return np.concatenate([_added(looks[:, rows], others[:, rows]) for rows in groups], axis=1)
+    return _added(looks, others)
+
+
+def _added(looks: np.ndarray, others: np.ndarray) -> np.ndarray:
     there = np.asarray(looks.any(axis=-1))
     free = np.cumsum(~there, axis=1) - 1  # number of a free row among those of its look
     more = np.take_along_axis(_packed(others), np.maximum(free, 0)[..., None], axis=1)

@@ -14,6 +14,19 @@ from dataset.stereo import camera_at
 from util.boxes import MAX_BOXES, BoxTrack, box_file, read_boxes
 from util.camera import boxes_on_sphere
 from util.looks import look_file, read_looks
+from util.objects import (
+    MOST_OF_A_CLASS,
+    NUMBERS,
+    PEOPLE_ROWS,
+    ROWS,
+    SCORE,
+    THING_ROWS,
+    example_rows,
+    rows_of_people,
+    rows_of_things,
+)
+from util.text import say_once
+from util.things import Things
 
 
 class Track(Protocol):
@@ -51,6 +64,8 @@ class Producer:
     read : file -> what is seen
     turns : whether it is known where in the picture things are, so that they turn with the sound
     on_sphere : what is seen in the view of a camera -> what would be in a picture of the whole sphere; None: the same
+    example : numbers in [0, 1) of that shape -> one look, of anything that can be seen
+    things : whether it needs to know of other things than people, see `detection.videos.is_current`
     """
 
     name: str
@@ -60,6 +75,8 @@ class Producer:
     read: Callable[[Path], Held]
     turns: bool
     on_sphere: Callable[[np.ndarray], np.ndarray] | None = None
+    example: Callable[[np.ndarray], np.ndarray] = lambda shares: shares
+    things: bool = False
 
     def nothing(self, recording: object, time_s: np.ndarray) -> np.ndarray:
         """What is seen where there is no picture: zeros (m, ...) float32."""
@@ -73,26 +90,64 @@ class PackedBoxes:
         exists = track.boxes.any(axis=-1)
         self._first = np.concatenate([[0], np.cumsum(exists.sum(axis=1))]).astype(np.int32)
         self._boxes = track.boxes[exists]
-        # a track of its own whose "boxes" are numbers of grid times from 1: 0 where there are none at that time
-        numbers = np.arange(1, len(track.time_s) + 1, dtype=np.int32)[:, None, None]
-        self._numbers = BoxTrack(track.time_s, numbers, np.zeros(0, dtype=np.float32), track.end_s, {}, track.grid_hz)
+        nobody = np.zeros(0, dtype=np.float32)
+        self._grid = BoxTrack(track.time_s, nobody, nobody, track.end_s, {}, track.grid_hz)
         self.end_s = track.end_s
 
     @property
     def nbytes(self) -> int:
         """Memory that it takes."""
-        numbers = self._numbers
-        return self._first.nbytes + self._boxes.nbytes + numbers.time_s.nbytes + numbers.boxes.nbytes
+        return self._first.nbytes + self._boxes.nbytes + self._grid.time_s.nbytes
 
     def at(self, time_s: np.ndarray) -> np.ndarray:
         """As `BoxTrack.at`."""
         out = np.zeros((len(time_s), MAX_BOXES, 4), dtype=np.float32)
-        if len(self._numbers.time_s):
-            for row, number in zip(out, self._numbers.at(time_s).astype(np.int64).reshape(-1)):
-                if number:
-                    boxes = self._boxes[self._first[number - 1] : self._first[number]]
+        if len(self._grid.time_s):
+            for row, index in zip(out, self.index_at(time_s).tolist()):
+                if index >= 0:
+                    boxes = self._boxes[self._first[index] : self._first[index + 1]]
                     row[: len(boxes)] = boxes
         return out
+
+    def index_at(self, time_s: np.ndarray) -> np.ndarray:
+        """As `BoxTrack.index_at`."""
+        return self._grid.index_at(time_s)
+
+
+class PackedObjects:
+    """People and the best things of a box track, see `util.objects`."""
+
+    def __init__(self, track: BoxTrack):
+        self._people = PackedBoxes(track)
+        things = (Things.of([]) if track.things is None else track.things).chosen(THING_ROWS, MOST_OF_A_CLASS)
+        self._first, self._rows = things.first.astype(np.int32), rows_of_things(things.rows)
+        self.end_s = track.end_s
+
+    @property
+    def nbytes(self) -> int:
+        """Memory that it takes."""
+        return self._people.nbytes + self._first.nbytes + self._rows.nbytes
+
+    def at(self, time_s: np.ndarray) -> np.ndarray:
+        """Rows (m, 16, 6) at times (m,); as `BoxTrack.at`."""
+        out = rows_of_people(self._people.at(time_s))
+        if len(self._rows):
+            for row, index in zip(out[:, PEOPLE_ROWS:], self._people.index_at(time_s).tolist()):
+                if index >= 0:
+                    things = self._rows[self._first[index] : self._first[index + 1]]
+                    row[: len(things)] = things
+        return out
+
+
+def _read_objects(path: Path) -> PackedObjects:
+    track = read_boxes(path)
+    if track.things is None and len(track.time_s):
+        say_once(f"{path}: holds people only: where other things are nobody knows (python object_detection.py looks)")
+    return PackedObjects(track)
+
+
+def _objects_on_sphere(rows: np.ndarray) -> np.ndarray:
+    return np.concatenate([boxes_on_sphere(rows[..., :SCORE], camera_at()), rows[..., SCORE:]], axis=-1)
 
 
 BOXES = Producer(
@@ -104,5 +159,16 @@ BOXES = Producer(
     turns=True,
     on_sphere=lambda boxes: boxes_on_sphere(boxes, camera_at()),
 )
+OBJECTS = Producer(
+    "objects",
+    "people and things",
+    (ROWS, NUMBERS),
+    box_file,
+    _read_objects,
+    turns=True,
+    on_sphere=_objects_on_sphere,
+    example=example_rows,
+    things=True,
+)
 RESNET50 = Producer("resnet50", "ResNet-50 features", (7, 7), look_file, read_looks, turns=False)
-PRODUCERS = {producer.name: producer for producer in (BOXES, RESNET50)}
+PRODUCERS = {producer.name: producer for producer in (BOXES, OBJECTS, RESNET50)}

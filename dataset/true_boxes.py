@@ -1,4 +1,4 @@
-"""Person boxes made from the labels: what a detector would give that sees everybody who is heard, and nobody else."""
+"""Boxes made from the labels: what a detector would give that sees everybody who is heard, and what may sound."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ from dataset.recordings import Labels, Recording
 from dataset.source import Visual
 from util.angles import direction_from_degrees
 from util.boxes import MAX_BOXES
+from util.coco import COCO_CLASSES, USUAL_SIZES_M, coco_number
 from util.errors import InputError
 from util.events import EventTable
+from util.objects import PEOPLE_ROWS, PERSON, THING_ROWS, rows_of_people
 
 HEIGHT_M, WIDTH_M = 1.7, 0.5  # of a person
 USUAL_M = 2.0  # distance of a source where the labels know none
@@ -32,6 +34,31 @@ SOUNDING_SHARE = {
     "footsteps": 0.02,
 }
 OBJECT_SHARE = 0.70  # of an object that is held
+# Which things of COCO make the sounds of a class, by its name in small letters. Classes that are not here come from
+# nothing that COCO knows: bells, knocks, doors, musical instruments.
+SOUNDING_THINGS = {
+    "telephone": ("cell phone",),
+    "phone": ("cell phone",),
+    "music": ("tv", "laptop", "cell phone"),
+    "domestic sounds": ("microwave", "oven", "refrigerator", "toaster", "hair drier", "sink"),
+    "water tap": ("sink",),
+    "alarm": ("clock", "cell phone"),
+    "keyboard": ("keyboard", "laptop"),
+    "computer keyboard": ("keyboard", "laptop"),
+    "barking dog": ("dog",),
+    "dog": ("dog",),
+    "dog bark": ("dog",),
+    "engine": ("car", "motorcycle"),
+    "running engine": ("car", "motorcycle"),
+    "car horn": ("car",),
+    "engine idling": ("car", "motorcycle"),
+}
+# What stands about in rooms, most of it silent; what may sound is among it, or else it would be known by being seen.
+FURNITURE = (
+    "chair", "chair", "chair", "couch", "dining table", "potted plant", "bottle", "cup", "book", "vase", "backpack",
+    "clock", "tv", "laptop", "keyboard", "mouse", "remote", "cell phone", "sink", "refrigerator", "microwave", "oven",
+)  # fmt: skip
+_LEAST_LIKELY, _SEEN_SHARE = 0.2, 0.6  # score of a thing at least; share of the sounding ones that are detected
 
 
 class TrueBoxes:
@@ -49,15 +76,19 @@ class TrueBoxes:
     Parameters
     ----------
     classes : names of the classes
+    things : rows of objects in place of boxes (`util.objects`), with the things that make labelled sounds
+        (`SOUNDING_THINGS`, the first of a class) where they are labelled
     """
 
-    def __init__(self, classes: Sequence[str]):
+    def __init__(self, classes: Sequence[str], *, things: bool = False):
         self._labels = Labels(len(classes))
+        self._things = _Things(classes) if things else None
         share = np.array([SOUNDING_SHARE.get(name.strip().lower(), np.nan) for name in classes])
         self._share = np.full(len(classes), OBJECT_SHARE) if np.isnan(share).all() else share
 
     def __call__(self, recording: Recording, time_s: np.ndarray) -> np.ndarray:
-        """Boxes (m, 6, 4) float32 at times (m,) in seconds, fractions of the image; zero rows are no box.
+        """Boxes (m, 6, 4) float32 at times (m,) in seconds, fractions of the image; zero rows are no box. Or rows of
+        objects (m, 16, 6).
 
         Raises
         ------
@@ -73,7 +104,15 @@ class TrueBoxes:
         for row, time in zip(boxes, np.asarray(time_s, dtype=np.float64)):
             found = self._boxes(_present(table, float(time)))[:MAX_BOXES]
             row[: len(found)] = found
-        return boxes
+        if self._things is None:
+            return boxes
+        rows = rows_of_people(boxes)
+        rows[:, PEOPLE_ROWS:] = self._things.that_sound(self._labels(recording), np.asarray(time_s, dtype=np.float64))
+        return rows
+
+    def events(self, recording: Recording) -> EventTable:
+        """The labelled events of a recording."""
+        return self._labels(recording)
 
     def people(self, recording: Recording, time_s: np.ndarray) -> np.ndarray:
         """Where the people of a recording's labels stand at times (m,), silent ones too: (m, n, 4), n of all sources.
@@ -87,12 +126,7 @@ class TrueBoxes:
         places = np.zeros((len(time_s), len(sources), 4))
         for number, source in enumerate(sources):
             mine = table[table.source == source]
-            middle_s = (mine.frame + 0.5) * mine.frame_s
-            later = np.clip(np.searchsorted(middle_s, time_s), 1, max(len(mine) - 1, 1))
-            earlier = later - 1
-            later = np.minimum(later, len(mine) - 1)
-            near = np.where(time_s - middle_s[earlier] <= middle_s[later] - time_s, earlier, later)
-            places[:, number] = np.stack(self._stand(mine[near]), axis=1)
+            places[:, number] = np.stack(self._stand(mine[_nearest(mine, time_s)]), axis=1)
         return places
 
     def _stand(self, people: EventTable) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
@@ -111,19 +145,22 @@ class SupposedBoxes:
     """Boxes for training on recordings that have no video: as if a detector had seen the people of their labels.
 
     Unlike `TrueBoxes` they do not tell who sounds: who is labelled anywhere in the recording is there all the time, and
-    up to three more people stand or walk about who never make a sound, drawn from the recording's name.
+    up to three more people stand or walk about who never make a sound, drawn from the recording's name. The same with
+    things: three in five of those that make labelled sounds are seen, among up to eight that stand about (`FURNITURE`).
 
     Parameters
     ----------
     classes : names of the classes
     detected : boxes of recordings that have video
+    things : rows of objects (`util.objects`) in place of boxes, here and there; people are the same
     """
 
-    def __init__(self, classes: Sequence[str], detected: Visual):
+    def __init__(self, classes: Sequence[str], detected: Visual, *, things: bool = False):
         self._true, self._detected = TrueBoxes(classes), detected
+        self._things = _Things(classes) if things else None
 
     def __call__(self, recording: Recording, time_s: np.ndarray) -> np.ndarray:
-        """Boxes (m, 6, 4) float32 at times (m,) in seconds; as `TrueBoxes`."""
+        """Boxes (m, 6, 4) or rows (m, 16, 6) float32 at times (m,) in seconds; as `TrueBoxes`."""
         if recording.video is not None:
             return self._detected(recording, time_s)
         time_s = np.asarray(time_s, dtype=np.float64)
@@ -131,7 +168,11 @@ class SupposedBoxes:
         boxes = np.zeros((len(time_s), MAX_BOXES, 4), dtype=np.float32)
         found = _packed(_person_edges(*np.moveaxis(places, 2, 0)))[:, :MAX_BOXES]
         boxes[:, : found.shape[1]] = found
-        return boxes
+        if self._things is None:
+            return boxes
+        rows = rows_of_people(boxes)
+        rows[:, PEOPLE_ROWS:] = self._things.that_stand_about(recording, self._true.events(recording), time_s)
+        return rows
 
     @staticmethod
     def _silent(recording: Recording, time_s: np.ndarray) -> np.ndarray:
@@ -144,6 +185,89 @@ class SupposedBoxes:
         standing = np.tile(np.stack([azimuth, away_m, feet_m, height_m], axis=1), (len(time_s), 1, 1))
         standing[..., 0] += turn_deg_s * time_s[:, None]
         return standing
+
+
+class _Things:
+    """What else than people is to be seen, rows (m, 10, 6) of `util.objects`.
+
+    Parameters
+    ----------
+    classes : names of the classes
+    """
+
+    def __init__(self, classes: Sequence[str]):
+        names = [SOUNDING_THINGS.get(name.strip().lower().replace("_", " "), ()) for name in classes]
+        self._kinds = [np.array([coco_number(name) for name in of_class], dtype=np.int64) for of_class in names]
+
+    def that_sound(self, table: EventTable, time_s: np.ndarray) -> np.ndarray:
+        """Those that make a labelled sound at times (m,), or do within 1 s."""
+        sources = self._sources(table)
+        kind = np.array([self._kinds[mine.class_index[0]][0] for mine in sources], dtype=np.int64)
+        places = self._places(sources, time_s)
+        for number, mine in enumerate(sources):
+            middle_s = (mine.frame + 0.5) * mine.frame_s
+            away_s = np.abs(middle_s[_nearest(mine, time_s)] - time_s)
+            places[away_s > PRESENT_S, number] = np.nan
+        return _thing_rows(places, kind, np.ones(len(kind)))
+
+    def that_stand_about(self, recording: Recording, table: EventTable, time_s: np.ndarray) -> np.ndarray:
+        """Those that make labelled sounds, if they are seen, and silent ones, at times (m,)."""
+        random = np.random.default_rng([zlib.crc32(recording.name.encode()), 1])  # people have draws of their own
+        sources = [mine for mine in self._sources(table) if random.random() < _SEEN_SHARE]
+        kind = [int(random.choice(self._kinds[mine.class_index[0]])) for mine in sources]
+        count = int(random.integers(0, 9))
+        kind += [coco_number(FURNITURE[index]) or 0 for index in random.integers(0, len(FURNITURE), count)]
+        away_m, up_m = random.uniform(1, 4, count), random.uniform(-1.0, 0.2, count)
+        still = np.stack([random.uniform(-180, 180, count), np.rad2deg(np.arctan2(up_m, away_m)), away_m], axis=1)
+        places = np.concatenate([self._places(sources, time_s), np.tile(still, (len(time_s), 1, 1))], axis=1)
+        score = random.uniform(_LEAST_LIKELY, 1, len(kind))
+        best = np.argsort(-score, kind="stable")
+        return _thing_rows(places[:, best], np.array(kind, dtype=np.int64)[best], score[best])
+
+    def _sources(self, table: EventTable) -> list[EventTable]:
+        """The rows of each source that a thing may be, by class and source."""
+        table = table[np.array([len(one) > 0 for one in self._kinds], dtype=bool)[table.class_index]]
+        keys = np.unique(np.stack([table.class_index, table.source], axis=1), axis=0)
+        return [table[(table.class_index == number) & (table.source == source)] for number, source in keys]
+
+    @staticmethod
+    def _places(sources: Sequence[EventTable], time_s: np.ndarray) -> np.ndarray:
+        """Azimuth, elevation in degrees and distance in m (m, n, 3) of sources, at the label nearest in time."""
+        places = np.zeros((len(time_s), len(sources), 3))
+        for number, mine in enumerate(sources):
+            near = mine[_nearest(mine, time_s)]
+            away_m = np.where(np.isnan(near.distance_m), USUAL_M, near.distance_m)
+            places[:, number] = np.stack([near.azimuth_deg, near.elevation_deg, away_m], axis=1)
+        return places
+
+
+def _nearest(table: EventTable, time_s: np.ndarray) -> np.ndarray:
+    """Which row of one source, by ascending frame, is nearest to times (m,): (m,)."""
+    middle_s = (table.frame + 0.5) * table.frame_s
+    later = np.clip(np.searchsorted(middle_s, time_s), 1, max(len(table) - 1, 1))
+    earlier = later - 1
+    later = np.minimum(later, len(table) - 1)
+    return np.where(time_s - middle_s[earlier] <= middle_s[later] - time_s, earlier, later)
+
+
+def _thing_rows(places: np.ndarray, kind: np.ndarray, score: np.ndarray) -> np.ndarray:
+    """Rows (m, 10, 6) of things in a panorama, cut at the seam.
+
+    Parameters
+    ----------
+    places : (m, n, 3) azimuth and elevation of the middle in degrees, distance in m; NaN is nowhere
+    kind, score : (n,) class of COCO, and how sure a detector is
+    """
+    azimuth_deg, elevation_deg, away_m = np.moveaxis(places, 2, 0)
+    size_m = np.array([USUAL_SIZES_M[COCO_CLASSES[one]] for one in kind]).reshape(-1, 2)
+    wide, high = (np.arctan2(size_m[:, axis] / 2, np.maximum(away_m, NEAREST_M)) for axis in range(2))
+    x, y = np.mod(180 - azimuth_deg, 360) / 360, (90 - elevation_deg) / 180
+    half_x, half_y = wide / (2 * np.pi), high / np.pi
+    more = (np.broadcast_to(score, x.shape), np.broadcast_to(kind + PERSON, x.shape))
+    found = _packed(np.stack([x - half_x, y - half_y, x + half_x, y + half_y, *more], axis=-1))[:, :THING_ROWS]
+    rows = np.zeros((len(places), THING_ROWS, 6), dtype=np.float32)
+    rows[:, : found.shape[1]] = found
+    return rows
 
 
 def _person_edges(azimuth_deg: np.ndarray, away_m: np.ndarray, feet_m: np.ndarray, height_m: np.ndarray) -> np.ndarray:
@@ -162,10 +286,11 @@ def _person_edges(azimuth_deg: np.ndarray, away_m: np.ndarray, feet_m: np.ndarra
 
 
 def _packed(boxes: np.ndarray) -> np.ndarray:
-    """Boxes (m, n, 4) cut at the seam, (m, 3 n, 4): those that are there first, then rows of zeros."""
-    parts = np.stack([boxes + [turn, 0, turn, 0] for turn in (0, -1, 1)], axis=2)
-    parts = np.clip(parts, 0, 1).reshape(len(boxes), -1, 4)
-    there = parts[..., 2] - parts[..., 0] >= _MIN_WIDTH  # not of a NaN
+    """Boxes (m, n, 4 or more) cut at the seam, (m, 3 n, as many): those that are there first, then rows of zeros."""
+    edges, more = boxes[..., :4], np.repeat(boxes[..., 4:], 3, axis=1)
+    parts = np.stack([edges + [turn, 0, turn, 0] for turn in (0, -1, 1)], axis=2)
+    parts = np.concatenate([np.clip(parts, 0, 1).reshape(len(boxes), -1, 4), more], axis=-1)
+    there = (parts[..., 2] - parts[..., 0] >= _MIN_WIDTH) & ~np.isnan(parts).any(axis=-1)
     order = np.argsort(~there, axis=1, kind="stable")[..., None]
     return np.take_along_axis(np.where(there[..., None], parts, 0.0), order, axis=1)
 

@@ -325,6 +325,8 @@ def detect_people(
     evaluated: Sequence[Recording] = (),
     plans: Sequence[Plans] = (),
     processes: Processes | None = None,
+    *,
+    things: bool = False,
 ) -> None:
     """Make the box files that are missing.
 
@@ -334,6 +336,7 @@ def detect_people(
     evaluated : that are looked at where the windows of an evaluation are: their box files may hold no more than that
     plans : of the stages that evaluate
     processes : that share the videos; None: this one does it all
+    things : other things than people matter too
     """
     from object_detection import box_rate, ensure_boxes  # onnxruntime and PyAV, only where there is a video
 
@@ -348,7 +351,7 @@ def detect_people(
     def detect(videos: Sequence[Path], progress: bool) -> None:
         if videos:
             due = [times_s[video] for video in videos]
-            ensure_boxes(videos, args.detector, rate_hz=rate_hz, times_s=due, progress=progress)
+            ensure_boxes(videos, args.detector, rate_hz=rate_hz, times_s=due, progress=progress, things=things)
 
     if processes is None:
         detect(sorted(times_s), True)
@@ -375,7 +378,11 @@ def look_at_videos(
         gathered(processes, lambda: ensure_looks(own, args.detector, device=args.device))
 
 
-_MAKE = {"boxes": detect_people, "resnet50": look_at_videos}  # by producer
+_MAKE: dict[str, Callable[..., None]] = {  # by producer
+    "boxes": detect_people,
+    "objects": partial(detect_people, things=True),
+    "resnet50": look_at_videos,
+}
 
 
 def make_seen(

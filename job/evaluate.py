@@ -124,13 +124,13 @@ class Evaluation:
 
     def _seen(self, recordings: Sequence[Recording]) -> Visual | None:
         """Where what is seen comes from, by --boxes; None: nothing is looked at."""
-        producer = self.model.system.producer
+        producer = self.model.producer
         if not self.model.visual or producer is None:
             return None
         if self.args.boxes == "true":
             if not producer.turns:
                 raise InputError(f"--boxes true: {producer.title} cannot be made from labels")
-            return TrueBoxes(self.model.classes)
+            return TrueBoxes(self.model.classes, things=producer.things)
         if self.args.boxes == "empty":
             return producer.nothing
         return Boxes(self.args.detector, producer=producer, source=self.args.boxes, recordings=recordings)
@@ -147,6 +147,7 @@ class Evaluation:
             "array": self.model.array.to_dict(),
             "detector": self.args.detector if self.model.visual else None,
             "boxes": self.args.boxes if self.model.visual else None,
+            "points_at": list(self.model.points_at),
             "activity": self.args.activity,
             "checkpoint": str(checkpoint),
             "edition": self.args.scored_by,
@@ -177,11 +178,13 @@ class Evaluation:
         ]
         if self.model.statistics is not None:
             remarks.append(f"features standardised by {self.model.statistics['of']}")
-        if self.model.visual and self.model.system.producer is not None:
+        if self.model.visual and self.model.producer is not None:
             boxes = BOXES[args.boxes]
             builtin = " (small, trained by this project on simulated frames)" if args.detector == "builtin" else ""
             detector = f", detector {args.detector}{builtin}" if args.boxes in DETECTED else ""
-            remarks.append(f"{self.model.system.producer.title} {boxes}{detector}")
+            remarks.append(f"{self.model.producer.title} {boxes}{detector}")
+            if self.model.points_at:
+                remarks.append(f"points at what training has shown: {', '.join(self.model.points_at)}")
             blind = sum(recording.video is None for recording in recordings)
             if blind and args.boxes in DETECTED:
                 remarks.append(f"{blind} of {len(recordings)} recordings have no video: nothing is seen there")
@@ -257,11 +260,11 @@ def evaluate_checkpoint(given: dict[str, Any], checkpoint: Path, command: str) -
     model.to(fabric.device)
     if args.no_video and model.visual:
         raise InputError("takes person boxes: --boxes empty evaluates it without a video", path=checkpoint)
-    if model.visual and args.boxes in DETECTED and model.system.producer is not None:
+    if model.visual and args.boxes in DETECTED and model.producer is not None:
         if args.boxes == "own":
-            make_seen(model.system.producer, args, [], recordings, [model.hearing.plans])
+            make_seen(model.producer, args, [], recordings, [model.hearing.plans])
         else:  # another video is looked at, at times of this one
-            make_seen(model.system.producer, args, recordings)
+            make_seen(model.producer, args, recordings)
     thresholds = thresholds_of(content, args.threshold_config, model)
 
     if args.activity != "own" and (silent := [one for one in recordings if one.labels is None]):

@@ -66,9 +66,8 @@ def export_checkpoint(given: dict[str, Any], command: str) -> int:
 
 
 def _graph(model: Model, stage: StageModel, channels: int, checkpoint: Path) -> bytes:
-    producer = model.system.producer
     try:
-        return export.export_stage(stage, channels, producer.shape if stage.visual and producer is not None else None)
+        return export.export_stage(stage, channels, model.producer if stage.visual else None)
     except InputError:
         raise
     except Exception as error:  # the exporter and onnxruntime have no common class of errors

@@ -202,6 +202,7 @@ class _Job:
             "array": model.array.to_dict(),
             "detector": self.inference.detector if result.looked else None,
             "boxes": ("own" if result.looked else "empty") if model.visual else None,
+            "points_at": list(model.points_at),
             "checkpoint": str(self.checkpoint),
             "command": self.command,
             "recording": str(recording.audio.resolve()),

@@ -11,12 +11,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dataset.recordings import Recording
+from dataset.seen import BOXES, PackedObjects, Track
 from dataset.source import Visual
 from seld_predictor import Inference
 from util.boxes import BoxTrack, box_file, box_path, read_boxes, write_boxes
 from util.errors import InputError
 from util.looks import look_file, look_path, read_looks, write_looks
+from util.objects import MOST_OF_A_CLASS, THING_ROWS, object_rows
 from util.placement import Placement
+from util.things import Things
 
 if TYPE_CHECKING:
     from detection.detector import Detector
@@ -48,12 +51,18 @@ def seen_in_video(inference: Inference, video: Path, times_s: np.ndarray, placem
     ------
     InputError : a video that cannot be read; no detector or weights; a picture that should be turned and cannot be
     """
-    return _SEEN[inference.model.system.visual or "boxes"](inference, video, times_s, placement, out)
+    producer = inference.model.producer or BOXES
+    return _SEEN[producer.name](inference, video, times_s, placement, out)
 
 
 def _boxes_seen(inference: Inference, video: Path, times_s: np.ndarray, placement: Placement, out: Path) -> Seen:
     track = boxes_of_video(video, inference.open_detector(), times_s, placement, out)
     return Seen(PlacedBoxes(track, placement), track)
+
+
+def _objects_seen(inference: Inference, video: Path, times_s: np.ndarray, placement: Placement, out: Path) -> Seen:
+    track = boxes_of_video(video, inference.open_detector(), times_s, placement, out, things=True)
+    return Seen(PlacedBoxes(PackedObjects(track), placement), track)
 
 
 def _looks_seen(inference: Inference, video: Path, times_s: np.ndarray, placement: Placement, out: Path) -> Seen:
@@ -77,14 +86,14 @@ def _looks_seen(inference: Inference, video: Path, times_s: np.ndarray, placemen
     return Seen(visual)
 
 
-_SEEN = {"boxes": _boxes_seen, "resnet50": _looks_seen}  # by producer
+_SEEN = {"boxes": _boxes_seen, "objects": _objects_seen, "resnet50": _looks_seen}  # by producer
 
 
 @dataclass(frozen=True)
 class PlacedBoxes:
-    """Boxes of a video for the predictor: (recording, times of the sound (m,) in s) -> (m, 6, 4)."""
+    """What is seen in a video, for the predictor: (recording, times of the sound (m,) in s) -> (m, 6, 4) or rows."""
 
-    track: BoxTrack
+    track: Track
     placement: Placement
 
     def __call__(self, recording: Recording, time_s: np.ndarray) -> np.ndarray:
@@ -96,7 +105,13 @@ class PlacedBoxes:
 
 
 def boxes_of_video(
-    video: Path, detector: Detector | str, times_s: np.ndarray, placement: Placement, out: Path
+    video: Path,
+    detector: Detector | str,
+    times_s: np.ndarray,
+    placement: Placement,
+    out: Path,
+    *,
+    things: bool = False,
 ) -> BoxTrack:
     """Boxes at the times of windows: of a box file beside the video, else of an earlier run in `out`, else detected.
 
@@ -104,6 +119,7 @@ def boxes_of_video(
     ----------
     times_s : of the sound
     out : folder for the box file that is written
+    things : other things than people matter too
 
     Raises
     ------
@@ -116,11 +132,11 @@ def boxes_of_video(
     opened, source = Detector(detector) if isinstance(detector, str) else detector, source_video(video)
     for rate_hz in (10.0, "native"):
         path = box_file(video, opened.label)
-        if path.is_file() and is_current(path, source, opened, rate_hz):
+        if path.is_file() and is_current(path, source, opened, rate_hz, things=things):
             return read_boxes(path)
     key = f"{len(times_s)} windows, offset {placement.offset_s:g} s"
     path = out / box_path(video, opened.label).name
-    if path.is_file() and is_current(path, source, opened, key):
+    if path.is_file() and is_current(path, source, opened, key, things=things):
         return read_boxes(path)
     video_s = placement.video_times_s(times_s)
     track = detect_at(source, opened, video_s[video_s >= 0], key=key)
@@ -128,8 +144,14 @@ def boxes_of_video(
     return track
 
 
-def boxes_as_needed(video: Path, detector: Detector, placement: Placement, step_s: float) -> Iterator[np.ndarray]:
+def boxes_as_needed(
+    video: Path, detector: Detector, placement: Placement, step_s: float, *, things: bool = False
+) -> Iterator[np.ndarray]:
     """Boxes (6, 4) at the times 0, step_s, 2 step_s ... of the sound, without end, decoded as they are asked for.
+
+    Parameters
+    ----------
+    things : rows of objects (16, 6) in place of boxes
 
     Raises
     ------
@@ -140,4 +162,8 @@ def boxes_as_needed(video: Path, detector: Detector, placement: Placement, step_
 
     times = (float(placement.video_times_s(np.float64(index * step_s))) for index in itertools.count())
     for _, look in video_boxes(source_video(video), times, detector):
-        yield placement.turned(look.boxes)
+        if things:
+            best = Things.of([look.things]).chosen(THING_ROWS, MOST_OF_A_CLASS)
+            yield placement.turned(object_rows(look.boxes, best.rows))
+        else:
+            yield placement.turned(look.boxes)

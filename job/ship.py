@@ -37,10 +37,10 @@ def tuned(checkpoint: Path, recordings: Sequence[Recording]) -> Thresholds:
         unification_deg=inference.thresholds.unification_deg,
     )
     seen: Visual | None = None
-    if model.visual and model.system.producer is not None:
-        seen = model.system.producer.nothing
+    if model.visual and model.producer is not None:
+        seen = model.producer.nothing
         if model.system.supposes:
-            seen = SupposedBoxes(model.classes, seen)
+            seen = SupposedBoxes(model.classes, seen, things=model.producer.things)
     thresholds, scores = tuned_thresholds(predictor, Source(recordings, labels, seen), model.classes)
     for name, threshold, value in zip(model.classes, thresholds.presence, scores):
         print(f"  {name:24s} threshold {threshold:.2f}  F {100 * value:.0f} %")

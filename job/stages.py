@@ -121,9 +121,10 @@ class StagesRun:
         formats = [stage.output_format(settings[stage.name], len(classes)) for stage in system.stages]
         for output_format in formats:
             check_edition(args.scored_by, output_format)
-        if visual and system.producer is not None:
+        producer = system.producer_by(settings) if visual else None
+        if producer is not None:
             plans = [stage.plans(settings[stage.name]) for stage in system.stages]
-            make_seen(system.producer, args, data.train, [*data.selection, *data.validation], plans, fabric)
+            make_seen(producer, args, data.train, [*data.selection, *data.validation], plans, fabric)
         columns = list({column: None for one in formats for column in needed(one)})
 
         def check(recording: Recording, table: EventTable) -> None:
@@ -360,9 +361,9 @@ class StagesRun:
 
     def _recordings(self, recordings: Sequence[Recording]) -> Source:
         """Recordings as training hears and sees them."""
-        seen = self._seen()
-        if seen is not None and self.system.supposes:
-            seen = SupposedBoxes(self.classes, seen)
+        seen, producer = self._seen(), self.system.producer_by(self.settings)
+        if seen is not None and producer is not None and self.system.supposes:
+            seen = SupposedBoxes(self.classes, seen, things=producer.things)
         return source_of(self.args, recordings, self.classes, seen)
 
     def _tuned_on(self, model: StageModel) -> Source:
@@ -372,7 +373,7 @@ class StagesRun:
 
     def _seen(self, *, blind: bool = False) -> Visual | None:
         """What is seen of the recordings, nothing where `blind`; None: it does not look."""
-        producer = self.system.producer
+        producer = self.system.producer_by(self.settings)
         if producer is None or not self.visual:
             return None
         return producer.nothing if blind else Boxes(self.args.detector, producer=producer)

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from dataset.plans import WindowGrid
+from dataset.seen import BOXES
 from doctor.levels import gain_to_level_db
 from doctor.sound import level_dbfs
 from job.health import LOOKED_AT_S
@@ -70,7 +71,7 @@ class StreamPredictor:
     ----------
     rate_hz : of what comes in; None: the model's
     matrix : (channels, those that come in) to the channels of the model's array; None: they are that
-    boxes : person boxes (6, 4) at one look after the other (`look_interval_s`); None: empty boxes
+    boxes : what the system's producer gives at one look after the other (`look_interval_s`); None: nothing
 
     Raises
     ------
@@ -218,7 +219,7 @@ class StreamPredictor:
         return table
 
     def _look(self) -> np.ndarray:
-        """Boxes (looks, 6, 4) of the next window; windows that overlap see what they share once."""
+        """What is seen at the looks of the next window (looks, ...); windows that overlap see what they share once."""
         plan = self.plan
         if plan.visual_hop is None:
             times = np.array([self.windows])
@@ -226,7 +227,7 @@ class StreamPredictor:
             frame = plan.first_frame(self.windows) + np.arange(0, plan.frames, plan.visual_hop)
             times = np.maximum(frame // plan.visual_hop, 0)
         if self.boxes is None:
-            return np.zeros((len(times), 6, 4), dtype=np.float32)
+            return np.zeros((len(times), *(self.inference.model.producer or BOXES).shape), dtype=np.float32)
         while self._seen_from + len(self._seen) <= times[-1]:
             self._seen.append(next(self.boxes))
         while self._seen_from < times[0]:
@@ -317,7 +318,9 @@ def _of_file(inference: Inference, item: SoundAndFilm, args: Arguments) -> tuple
         else:
             placement = Placement(args.video_yaw_deg, args.video_offset_s)
             plan = _windows_of(inference)
-            boxes = boxes_as_needed(item.video, inference.open_detector(), placement, look_interval_s(plan))
+            things = (inference.model.producer or BOXES).things
+            detector, step_s = inference.open_detector(), look_interval_s(plan)
+            boxes = boxes_as_needed(item.video, detector, placement, step_s, things=things)
     channels = channels_of(audio_info(item.audio), inference.model.array, wanted(args))
     for line in channels.said:
         say_of_file(item.audio, line)

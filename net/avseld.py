@@ -12,12 +12,13 @@ Seeing. Objects are tokens (`feature.objects`). A pointer compares, per frame, t
 object: how much of what is heard in the sound's bands comes from the object's azimuth, how far the sound's direction
 lies from the point of the object that sounds of the class come from (speech at the head, steps at the feet: learnt),
 and how often such an object makes such a sound. Attention over the objects and "none" moves the direction. No object,
-no change.
+no change; and none by an object of a class that training has not shown, which the weights remember (`Pointer.shown`).
 """
 
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -27,10 +28,12 @@ from feature.logmel_direction import level_above_mean
 from feature.objects import AZIMUTH, CLASS, ELEVATION, HEIGHT, SCORE, WIDTH
 from net.conv_block import conv_norm_relu_pool
 from net.layers import TransformerBlock
+from util.coco import COCO_CLASSES, USUAL_HEIGHTS_M
+from util.objects import PEOPLE_ROWS, PERSON
 
 TRACKS, AXES = 3, 3
 STEP_FRAMES = 5  # feature frames of a label frame
-OBJECT_CLASSES, PERSON = 81, 1  # 80 of COCO from 1 on; 0 is none
+OBJECT_CLASSES = 81  # 80 of COCO from 1 on; 0 is none
 _UNLIKELY = -6.0  # logit of a sound from an object of a class of which nothing is learnt
 CONTEXT = 5  # label frames before and after one whose measured directions count for it
 SMOOTHED = 7  # label frames over which the field is averaged that objects are compared with
@@ -39,7 +42,7 @@ _UNSEEN = -2.0  # logit of "none" for two ears: who stands where they cannot tel
 _QUICK = 10.0  # few numbers of a pointer have a long way to go
 _SHIFT = 3  # mel bands by which training moves a window at most
 _EQUALISED_DB = 5.0  # standard deviation of the curve that training adds to the levels
-_USUAL_M, _PERSON_M = 2.0, 1.7  # distance of a source of which nothing is known; height of a person
+_USUAL_M = 2.0  # distance of a source of which nothing is known
 _CHEST = 0.7  # a place on an object before tanh
 _RARE = -4.0  # logit of an activity before anything is learnt: most cells are silent
 
@@ -98,11 +101,23 @@ class Pointer(nn.Module):
     classes : of sounds
     channels : of what is heard
     measured : directions are measured; else they are known by their lateral angle at best, as two ears know them
+    things : objects may be other things than people
+
+    Attributes
+    ----------
+    shown : (81,) bool, classes of objects that training has shown, the others are not pointed at; None: people alone
     """
 
-    def __init__(self, classes: int, channels: int, *, measured: bool = True):
+    shown: Tensor | None
+    height_m: Tensor
+
+    def __init__(self, classes: int, channels: int, *, measured: bool = True, things: bool = False):
         super().__init__()
         self.classes = classes
+        people = torch.zeros(OBJECT_CLASSES, dtype=torch.bool)
+        people[PERSON] = True
+        self.register_buffer("shown", people if things else None)
+        self.register_buffer("height_m", torch.tensor([math.nan, *USUAL_HEIGHTS_M]), persistent=False)
         # where on an object its sound comes from: 0 the middle, 1 the top; the chest of a person, until more is known
         self.part = _quick(classes, _CHEST)
         # 1 / (1 - cos angle): how far from an object a direction may lie in azimuth and in elevation, a cell in azimuth
@@ -119,6 +134,12 @@ class Pointer(nn.Module):
         nn.init.zeros_(self.affinity.weight[PERSON])
         nn.init.zeros_(self.none.weight)
         nn.init.constant_(self.none.bias, 0.0 if measured else _UNSEEN)
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
+        """Weights of a training that was begun before other things were looked at have been shown people alone."""
+        if self.shown is not None:
+            state_dict.setdefault(f"{prefix}shown", self.shown.clone())
+        super()._load_from_state_dict(state_dict, prefix, *rest)
 
     def heard_there(self, bands: Tensor, field: Tensor, objects: Tensor) -> Tensor:
         """Which share of what a track and class listens to comes from the azimuth of each object, in 0 to 1.
@@ -166,13 +187,17 @@ class Pointer(nn.Module):
         """
         if not objects.shape[2]:
             return direction, log_distance
-        there = objects[..., CLASS] > 0
-        elevation = objects[..., ELEVATION, None] + 0.5 * objects[..., HEIGHT, None] * torch.tanh(_QUICK * self.part)
+        kind = objects[..., CLASS].long()
+        person = kind == PERSON
+        there = person if self.shown is None else self.shown[kind]
+        # of other things the middle sounds
+        part = 0.5 * (objects[..., HEIGHT] * person)[..., None] * torch.tanh(_QUICK * self.part)
+        elevation = objects[..., ELEVATION, None] + part
         azimuth = objects[..., AZIMUTH, None].expand_as(elevation)  # (batch, frames, n, classes)
         flat = elevation.cos()
         points = torch.stack((flat * azimuth.cos(), flat * azimuth.sin(), elevation.sin()), dim=-1)
         logits = self._nearness(direction, points)
-        likely = self.affinity(objects[..., CLASS].long()) + objects[..., SCORE, None].clamp(min=1e-3).log()
+        likely = self.affinity(kind) + objects[..., SCORE, None].clamp(min=1e-3).log()
         logits = logits + likely.transpose(2, 3)[:, :, None]
         if share is not None:
             logits = logits + share * (_QUICK * self.trust[:, None])
@@ -181,12 +206,19 @@ class Pointer(nn.Module):
         chosen = torch.cat((none, logits), dim=-1).softmax(dim=-1)
         moved = chosen[..., :1] * direction + torch.einsum("btkcn,btncx->btkcx", chosen[..., 1:], points)
         if log_distance is not None:
-            # so far is a person of usual height whose box is that high
+            # so far is what has the usual height and whose box is that high
             half = (0.5 * objects[..., HEIGHT]).abs().clamp(0.05, 1.5)
-            away = (_PERSON_M / (2 * _USUAL_M * half.tan())).log()[:, :, None, None]
+            away = (self.height_m[kind] / (2 * _USUAL_M * half.tan())).log()[:, :, None, None]
+            away = torch.where(away.isnan(), log_distance, away)
             seen = (chosen[..., 1:] * away).sum(dim=-1, keepdim=True)
             log_distance = chosen[..., :1] * log_distance + seen + _QUICK * self.nearer[:, None] * (1 - chosen[..., :1])
         return functional.normalize(moved, dim=-1, eps=1e-4), log_distance
+
+    def remember(self, objects: Tensor) -> None:
+        """Training: classes of these tokens (..., 6) have been shown."""
+        if self.shown is not None:
+            self.shown[objects[..., CLASS].long().flatten()] = True
+            self.shown[0] = False
 
     def _nearness(self, direction: Tensor, points: Tensor) -> Tensor:
         """Logits of directions (batch, frames, tracks, classes, 3) and points (batch, frames, n, classes, 3), by angle.
@@ -219,6 +251,7 @@ class AvSeld(nn.Module):
     dropout : share of the channels that training drops before the outputs
     masks : number of stripes of frames and of bands that training masks, each
     distance : tracks have a distance in metres as a fourth element
+    things : it looks at other things than people too
     """
 
     def __init__(
@@ -235,6 +268,7 @@ class AvSeld(nn.Module):
         dropout: float = 0.1,
         masks: int = 2,
         distance: bool = False,
+        things: bool = False,
     ):
         super().__init__()
         self.classes, self.bins, self.visual, self.measured, self.masks = classes, bins, visual, measured, masks
@@ -252,7 +286,16 @@ class AvSeld(nn.Module):
             self.weights = nn.Linear(channels, TRACKS * classes * (bins + STEP_FRAMES + 2 * CONTEXT + 2))
             nn.init.normal_(self.correction.weight, std=0.01)
             nn.init.zeros_(self.correction.bias)
-        self.pointer = Pointer(classes, channels, measured=measured) if visual else None
+        self.pointer = Pointer(classes, channels, measured=measured, things=things) if visual else None
+
+    @property
+    def shown_classes(self) -> tuple[str, ...]:
+        """Classes of COCO that it points at: those of the objects that training has shown."""
+        if self.pointer is None:
+            return ()
+        if self.pointer.shown is None:
+            return (COCO_CLASSES[PERSON - 1],)
+        return tuple(COCO_CLASSES[kind - 1] for kind in self.pointer.shown.nonzero().flatten().tolist())
 
     def forward(self, audio: Tensor, visual: Tensor | None = None) -> Tensor:
         """Features of windows and what is seen -> raw Multi-ACCDOA output.
@@ -278,6 +321,8 @@ class AvSeld(nn.Module):
         direction, share = self.correction(heard).float().view(*shape, AXES), None
         seen = None
         if self.pointer is not None and visual is not None and visual.shape[2]:
+            if self.training:
+                self.pointer.remember(visual)
             seen = (self._seen_varied(visual) if self.training else visual)[:, :frames]
         if self.measured:
             cells = firsthand(audio[:, :1].float(), audio[:, 1:4].float())[:, :, : frames * STEP_FRAMES]
@@ -343,6 +388,7 @@ class AvSeld(nn.Module):
             dim=-1,
         )
         false = (torch.rand(batch, count, device=place) < 0.15)[:, None, :] & (objects[..., CLASS] == 0)
+        false[..., PEOPLE_ROWS:] = False  # people are made up in the places of people
         objects = torch.where(false[..., None], made_up[:, None], objects)
         shift = torch.zeros_like(objects)
         shift[..., [AZIMUTH, ELEVATION]] = torch.randn(batch, 1, count, 2, device=place) * math.radians(2.0)

@@ -92,6 +92,10 @@ def _encoder(array: Array) -> np.ndarray | None:
     return ambisonic_encoder(response, directions)
 
 
+def _looks_at_things(settings: Settings) -> bool:
+    return bool(settings.get("things"))  # those of earlier checkpoints look at people only
+
+
 def _has_distance(settings: Settings) -> bool:
     return bool(settings.get("distance"))  # of checkpoints from before there was one: no
 
@@ -109,6 +113,7 @@ def _network(settings: Settings, audio: AudioFeature, classes: int, visual: bool
         dropout=settings["dropout"],
         masks=settings["masks"],
         distance=_has_distance(settings),
+        things=_looks_at_things(settings),
     )
 
 
@@ -125,5 +130,14 @@ _STAGE = Stage(
 )
 
 SYSTEMS = (
-    System(NAME, presets()[NAME].title, "this project", (_STAGE,), visual="boxes", supposes=True, oriented=True),
+    System(
+        NAME,
+        presets()[NAME].title,
+        "this project",
+        (_STAGE,),
+        visual="boxes",
+        visual_by=lambda settings: "objects" if _looks_at_things(settings) else "boxes",
+        supposes=True,
+        oriented=True,
+    ),
 )

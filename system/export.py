@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from dataset.seen import Producer
 from net.onnx_layers import with_onnx_layers
 from system.model import Model, StageModel
 from util.errors import InputError
@@ -62,13 +63,13 @@ class Graph(nn.Module):
         return (self.network(features, seen).float(), *found)
 
 
-def export_stage(model: StageModel, channels: int, visual_shape: tuple[int, ...] | None) -> bytes:
+def export_stage(model: StageModel, channels: int, producer: Producer | None) -> bytes:
     """A stage as the content of an ONNX file, compared with the network; `with_metadata` adds what it is.
 
     Parameters
     ----------
     channels : of what it hears, see `channels_of`
-    visual_shape : of one look at the picture; None: it takes none
+    producer : of what it sees; None: it takes no pictures
 
     Raises
     ------
@@ -77,7 +78,7 @@ def export_stage(model: StageModel, channels: int, visual_shape: tuple[int, ...]
     """
     check_packages()
     graph = Graph(model).eval()
-    names, example = _example(model, channels, visual_shape, batch=2, seed=0)
+    names, example = _example(model, channels, producer, batch=2, seed=0)
     with torch.no_grad(), _quiet():
         program = torch.onnx.export(
             graph,
@@ -92,7 +93,7 @@ def export_stage(model: StageModel, channels: int, visual_shape: tuple[int, ...]
         if program is None:
             raise ValueError("torch.onnx.export gave nothing")
         content = _tidied(program.model_proto)
-    _compare(model, content, channels, visual_shape)
+    _compare(model, content, channels, producer)
     return content
 
 
@@ -104,8 +105,8 @@ def channels_of(model: Model, name: str) -> int:
 
 def _rows_of(model: Model, name: str) -> int:
     """Numbers of a frame of a stage's raw output."""
-    stage, visual = model.stages[name], model.system.producer if model.stages[name].visual else None
-    _, example = _example(stage, channels_of(model, name), None if visual is None else visual.shape, batch=1, seed=0)
+    stage, visual = model.stages[name], model.producer if model.stages[name].visual else None
+    _, example = _example(stage, channels_of(model, name), visual, batch=1, seed=0)
     with torch.inference_mode():
         raw = stage.network(*stage.front(_batch(example)))
     return raw[0].numel() // raw.shape[-1]
@@ -143,7 +144,7 @@ def check_packages() -> None:
 
 
 def _example(
-    model: StageModel, channels: int, visual_shape: tuple[int, ...] | None, *, batch: int, seed: int
+    model: StageModel, channels: int, producer: Producer | None, *, batch: int, seed: int
 ) -> tuple[list[str], dict[str, Tensor]]:
     """Names of the inputs and inputs of that form: noise, the last frames outside of the recording."""
     framing = model.plans.framing
@@ -158,9 +159,10 @@ def _example(
         "waveform": 0.1 * torch.randn((batch, channels, framing.samples_of(frames)), generator=generator),
         "inside": inside,
     }
-    if visual_shape is not None:
+    if producer is not None:
         looks = len(plan.looks(plan.items(np.arange(1))[0])[0][1])
-        example["visual"] = torch.rand((batch, looks, *visual_shape), generator=generator)
+        shares = torch.rand((batch, looks, *producer.shape), generator=generator)
+        example["visual"] = torch.from_numpy(producer.example(shares.numpy()))
     if model.front.audio.held_over == "recording":
         numbers = model.front.audio.loudest(model.front.audio(example["waveform"]))
         example["loudest"] = numbers[:, None].expand(-1, frames, -1).contiguous()
@@ -220,7 +222,7 @@ def _batch(inputs: Mapping[str, Tensor]) -> dict[str, Any]:
     return {"labels": None, "frames": frames, **{name: inputs[name] for name in inputs if name != "inside"}}
 
 
-def _compare(model: StageModel, content: bytes, channels: int, visual_shape: tuple[int, ...] | None) -> None:
+def _compare(model: StageModel, content: bytes, channels: int, producer: Producer | None) -> None:
     """Run the graph as users do, with another batch than it was traced with.
 
     Raises
@@ -232,7 +234,7 @@ def _compare(model: StageModel, content: bytes, channels: int, visual_shape: tup
     session = open_session(content, torch.device("cpu"))
     least = np.inf
     for seed in range(1, _DRAWS + 1):
-        _, inputs = _example(model, channels, visual_shape, batch=3, seed=seed)
+        _, inputs = _example(model, channels, producer, batch=3, seed=seed)
         (made, *_) = session.run(None, {name: value.numpy() for name, value in inputs.items()})
         with torch.inference_mode():
             due = model.network(*model.front(_batch(inputs))).float().numpy()

@@ -11,6 +11,7 @@ from torch import nn
 
 from dataset.augment import View, views_of
 from dataset.plans import EvaluationPlan, Lengths
+from dataset.seen import Producer
 from dataset.source import Source
 from feature.front import on_device
 from output_format.contract import Matchable, OutputFormat, Turnable
@@ -186,6 +187,16 @@ class Model(nn.Module):
         return list(self.stages.values())[-1]
 
     @property
+    def producer(self) -> Producer | None:
+        """What makes what is seen; of systems that look at pictures, whether or not this model does."""
+        return self.system.producer_by({name: stage.settings for name, stage in self.stages.items()})
+
+    @property
+    def points_at(self) -> tuple[str, ...]:
+        """Classes of objects that it points at, since training has shown them; of systems that do not point: none."""
+        return tuple(getattr(self.last.network, "shown_classes", ()))
+
+    @property
     def output_format(self) -> OutputFormat:
         """What the raw output of the system means."""
         return self.last.output_format
@@ -246,7 +257,7 @@ class Model(nn.Module):
                     stage.plans = stage.plans.within(latency_s)
         if views == 1:
             return
-        form, producer = self.output_format, self.system.producer if self.visual else None
+        form, producer = self.output_format, self.producer if self.visual else None
         fixed = len(self.stages) > 1 or not isinstance(form, Turnable) or not form.turns
         if fixed or (producer is not None and not producer.turns):
             raise InputError(f"--views: what {self.system.name} says cannot be turned back")

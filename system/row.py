@@ -227,6 +227,7 @@ class System:
     stages : in the order in which they are trained
     join : raw output (..., frames) of a recording by stage -> that of the system, in the format of the last stage
     visual : what is seen, a row of `dataset.seen`; None: it has no use for pictures
+    visual_by : settings of the last stage -> what is seen, where that depends on them
     oriented : it knows which side of a box is the head's, see `dataset.augment.Swap.boxes`
     supposes : recordings without video may be trained on, with boxes supposed from their labels
     streams : whether rows come as soon as a window is heard; else the recording is taken as a whole
@@ -239,6 +240,7 @@ class System:
     stages: tuple[Stage, ...]
     join: Callable[[Mapping[str, np.ndarray]], np.ndarray] = last
     visual: str | None = None
+    visual_by: Callable[[Settings], str] | None = None
     supposes: bool = False
     oriented: bool = False
     streams: bool = True
@@ -246,8 +248,14 @@ class System:
 
     @property
     def producer(self) -> Producer | None:
-        """What makes what is seen."""
+        """What makes what is seen, whatever the settings."""
         return None if self.visual is None else PRODUCERS[self.visual]
+
+    def producer_by(self, settings: Mapping[str, Settings]) -> Producer | None:
+        """What makes what is seen, with settings by stage."""
+        if self.visual_by is None:
+            return self.producer
+        return PRODUCERS[self.visual_by(settings[self.stages[-1].name])]
 
     def stage(self, name: str) -> Stage:
         """The stage of that name.

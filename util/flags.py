@@ -366,8 +366,8 @@ def _system() -> tuple[Flag, ...]:
         Flag("threshold_config", str, None, "activity threshold per class, unification angle in degrees", group,
              (*models, "export"), metavar="FILE", shown="util/threshold.json"),
         Flag("detector", str, "yolox_tiny",
-             "person detector: yolox_nano, yolox_tiny, yolox_s, builtin or a path to an .onnx file; of systems that "
-             "look by ResNet-50: resnet50, resnet50_crop or a .pth file of weights", group, models,
+             "detector of people and things: yolox_nano, yolox_tiny, yolox_s, builtin or a path to an .onnx file; of "
+             "systems that look by ResNet-50: resnet50, resnet50_crop or a .pth file of weights", group, models,
              metavar="NAME", inherited=True, dataset=True),
         Flag("cache", str, None,
              "folder for what is made of the data, as person boxes", group, (*SCORING, "infer", "submit"),
