@@ -26,6 +26,7 @@ from torch.nn import functional
 
 from feature.logmel_direction import level_above_mean
 from feature.objects import AZIMUTH, CLASS, ELEVATION, HEIGHT, SCORE, WIDTH
+from feature.traced import plus
 from net.conv_block import conv_norm_relu_pool
 from net.layers import TransformerBlock
 from util.coco import COCO_CLASSES, USUAL_HEIGHTS_M
@@ -83,7 +84,8 @@ def firsthand(levels: Tensor, directions: Tensor) -> Tensor:
     (batch, 3, frames, bins), the mean weight of a window is 1
     """
     before = functional.pad(levels, (0, 0, 2, 0), mode="replicate")
-    rise_db = (levels - torch.maximum(before[:, :, 1:-1], before[:, :, :-2])).clamp(0, _RISE_DB)
+    # 0.0: of an int and a float the exporter makes nothing
+    rise_db = (levels - torch.maximum(before[:, :, 1:-1], before[:, :, :-2])).clamp(0.0, _RISE_DB)
     weight = (_STEADY + rise_db) * directions.square().sum(dim=1, keepdim=True).sqrt()
     return directions * (weight / weight.mean(dim=(2, 3), keepdim=True).clamp(min=1e-6))
 
@@ -156,7 +158,7 @@ class Pointer(nn.Module):
         """
         azimuth = objects[..., AZIMUTH]
         flat = field[..., :2]
-        length = (flat.square().sum(dim=-1, keepdim=True) + 1e-8).sqrt()
+        length = plus(flat.square().sum(dim=-1, keepdim=True), 1e-8).sqrt()
         along = flat @ torch.stack((azimuth.cos(), azimuth.sin()), dim=-2)  # (batch, frames, bins, n)
         near = length * torch.exp((_QUICK * self.field_sharpness).exp() * (along / length - 1))
         weights = bands.flatten(2, 3)
