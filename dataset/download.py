@@ -50,7 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Fetch, check and unpack; what was done before is not done again.
+    """Fetch, check and unpack; what was done before, and is still there, is not done again.
 
     Raises
     ------
@@ -63,13 +63,15 @@ def run(args: argparse.Namespace) -> int:
         raise InputError("is a file; --to needs a folder", path=root)
     files = chosen(row, known_files(row), only)
     done = _done(root)
-    todo = [file for file in files if file.name not in done.get(row.name, {})]
-    _say(row, root, files, todo)
+    lost = _lost(root, files, done.get(row.name, {}))
+    todo = [file for file in files if file.name not in done.get(row.name, {}) or file.archive in lost]
+    _say(row, root, files, todo, lost)
     if args.plan or not todo:
         return 0
     _check_space(root, todo, args.only == "")
     for parts in _by_archive(todo, files):
-        _one(row, parts, root, done, progress=not args.quiet, keep=args.keep_archives)
+        again = lost.get(parts[0].archive)
+        _one(row, parts, root, done, again, progress=not args.quiet, keep=args.keep_archives)
     if row.layout is not None:
         _describe(row, root)
     print(f"done: {root}")
@@ -161,8 +163,25 @@ def _done(root: Path) -> dict[str, dict[str, Any]]:
     return found
 
 
-def _say(row: DataSet, root: Path, files: Sequence[Source], todo: Sequence[Source]) -> None:
+def _lost(root: Path, files: Sequence[Source], done: Mapping[str, Mapping[str, Any]]) -> dict[str, set[str]]:
+    """What was put below the root before and is no longer there: archive -> its files, as `Path.as_posix`.
+
+    Only what is missing counts: a file that was edited stays as it is.
+    """
+    lost: dict[str, set[str]] = {}
+    for file in files:
+        held = done.get(file.name, {}).get("holds", [])
+        if missing := {name for name in held if not (root / name).exists()}:
+            lost.setdefault(file.archive, set()).update(missing)
+    return lost
+
+
+def _say(
+    row: DataSet, root: Path, files: Sequence[Source], todo: Sequence[Source], lost: Mapping[str, set[str]]
+) -> None:
     print(f"{row.title}, licence {row.licence}; cite {row.citation}")
+    for archive, names in lost.items():
+        print(f"{archive}: {len(names)} of its files are gone, as {min(names)}; it is fetched again for them alone")
     if len(todo) < len(files):
         print(f"{len(files) - len(todo)} of {len(files)} files are there already")
     if not todo:
@@ -213,24 +232,37 @@ def _check_space(root: Path, todo: Sequence[Source], whole: bool) -> None:
 
 
 def _one(
-    row: DataSet, parts: Sequence[Source], root: Path, done: dict[str, Any], *, progress: bool, keep: bool
+    row: DataSet,
+    parts: Sequence[Source],
+    root: Path,
+    done: dict[str, Any],
+    again: set[str] | None,
+    *,
+    progress: bool,
+    keep: bool,
 ) -> None:
-    """Fetch one archive, or one file, put what is in it to its place, and remember that it is there."""
+    """Fetch one archive, or one file, put what is in it to its place, and remember that it is there.
+
+    Parameters
+    ----------
+    again : files of it that are gone, the others are left as they are; None: it was not there before
+    """
     folder = root / "archives" if parts[0].is_archive else root
     paths = [
         fetch(url_of(row, part), folder / part.name, size=part.size, checksum=part.checksum, progress=progress)
         for part in parts
     ]
+    made = paths
     if parts[0].is_archive:
-        unpack(paths, root, parts[0].archive, _folders(row), progress=progress)
+        made = unpack(paths, root, parts[0].archive, _folders(row), only=again, progress=progress)
         if not keep:
             for path in paths:
                 path.unlink()
             with contextlib.suppress(OSError):  # another archive's parts may lie there
                 folder.rmdir()
-    done.setdefault(row.name, {}).update(
-        {part.name: {"size": part.size, "checksum": part.checksum, "from": url_of(row, part)} for part in parts}
-    )
+    known = done.setdefault(row.name, {})
+    known |= {part.name: {"size": part.size, "checksum": part.checksum, "from": url_of(row, part)} for part in parts}
+    known[parts[-1].name]["holds"] = [path.relative_to(root).as_posix() for path in made]
     write_json(root / PROVENANCE, done)
 
 
@@ -244,12 +276,26 @@ def _folders(row: DataSet) -> Mapping[str, str]:
 
 
 def unpack(
-    parts: Sequence[Path], root: Path, archive: str, folders: Mapping[str, str], *, progress: bool = True
+    parts: Sequence[Path],
+    root: Path,
+    archive: str,
+    folders: Mapping[str, str],
+    *,
+    only: set[str] | None = None,
+    progress: bool = True,
 ) -> list[Path]:
     """Unpack an archive below a root: files appear whole or not at all, under the folders of the layout.
 
     What lies above such a folder inside of the archive is left away; an archive "foa_dev" without that folder inside
     goes into one.
+
+    Parameters
+    ----------
+    only : places below the root that are to be filled; None: all
+
+    Returns
+    -------
+    places of all files of the archive
 
     Raises
     ------
@@ -259,11 +305,15 @@ def unpack(
     temporary = root / f".unpack-{archive}"
     with open_zip(parts) as opened:
         entries = [entry for entry in opened.infolist() if not entry.is_dir() and not _litter(entry.filename)]
+        targets = {entry.filename: _target(entry.filename, archive, folders, parts[-1]) for entry in entries}
+        places = [root / target for target in targets.values()]
+        if only is not None:
+            entries = [entry for entry in entries if targets[entry.filename].as_posix() in only]
+            targets = {entry.filename: targets[entry.filename] for entry in entries}
         total, free = sum(entry.file_size for entry in entries), _free(root.absolute())
         if total + _SPARE > free:
             rule = f"unpacks to {megabytes(total)}, {megabytes(free)} are free; it stays, the same command goes on"
             raise CommonError(rule, path=parts[-1])
-        targets = {entry.filename: _target(entry.filename, archive, folders, parts[-1]) for entry in entries}
         once: dict[Path, str] = {}
         for name, target in targets.items():
             if once.setdefault(target, name) != name:
@@ -273,16 +323,14 @@ def unpack(
             with tqdm(total=total, unit="B", unit_scale=True, desc=f"unpack {archive}", disable=not progress) as bar:
                 for entry in entries:
                     _extract(opened, entry, temporary / targets[entry.filename], parts[-1], bar)
-            made = []
             for target in targets.values():
                 (root / target).parent.mkdir(parents=True, exist_ok=True)
                 os.replace(temporary / target, root / target)
-                made.append(root / target)
         except OSError as error:
             raise CommonError(f"cannot be written ({error.strerror})", path=error.filename or root) from None
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
-    return made
+    return places
 
 
 def _litter(name: str) -> bool:

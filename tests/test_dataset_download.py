@@ -126,6 +126,40 @@ def test_a_data_set_is_fetched_joined_and_unpacked(records, tmp_path, capsys):
         "foa_dev", "foa_eval", "metadata_dev", "metadata_eval", "mic_dev", "mic_eval"}  # fmt: skip
 
 
+def test_what_was_deleted_is_fetched_again_and_nothing_else_is_touched(records, tmp_path, capsys):
+    root = tmp_path / "data"
+    command = ["download", "nigens2021", "--to", str(root), *ONLY]
+    assert run_main(dataset, command) == 0
+    gone, edited = root / next(iter(FOA)), root / list(FOA)[1]
+    gone.unlink()
+    edited.write_bytes(b"mine")
+    shutil.rmtree(root / "metadata_dev")
+    capsys.readouterr()
+    asked = len(records.asked)
+    assert run_main(dataset, [*command, "--plan"]) == 0 and len(records.asked) == asked
+    said = capsys.readouterr().out
+    assert "foa_dev: 1 of its files are gone, as foa_dev/dev-train/fold1_room1_mix001.wav" in said
+    assert "metadata_dev: 6 of its files are gone" in said and "to download: " in said
+    assert run_main(dataset, command) == 0
+    assert sorted(name for name, _ in records.asked[asked:]) == ["foa_dev.z01", "foa_dev.zip", "metadata_dev.zip"]
+    assert got(root) == {**FOA, **LABELS, list(FOA)[1]: b"mine"}
+    assert run_main(dataset, command) == 0 and "nothing to do" in capsys.readouterr().out
+    # archives that were kept are not fetched again
+    shutil.rmtree(root)
+    assert run_main(dataset, [*command, "--keep-archives"]) == 0
+    gone.unlink()
+    asked = len(records.asked)
+    assert run_main(dataset, [*command, "--keep-archives"]) == 0
+    assert len(records.asked) == asked and got(root).items() >= {**FOA, **LABELS}.items()
+    # of what an earlier version has fetched nobody knows what it held
+    known = json.loads((root / "downloads.json").read_text())
+    for file in known["nigens2021"].values():
+        file.pop("holds", None)
+    (root / "downloads.json").write_text(json.dumps(known))
+    gone.unlink()
+    assert run_main(dataset, command) == 0 and not gone.exists()
+
+
 def test_plan_says_what_it_needs_and_fetches_nothing(records, tmp_path, capsys):
     root = tmp_path / "data"
     assert run_main(dataset, ["download", "nigens2021", "--to", str(root), "--plan", *ONLY]) == 0
