@@ -79,6 +79,7 @@ ROWS = {
     "crnn": Row("audio-visual CRNN, as `script/train_seld_foa.sh` trains it", system="crnn"),
     "crnn_audio": Row("CRNN without video, channel swaps, cosine", _AUDIO_CRNN, system="crnn", looks=False),
     "no_pointing": Row("nothing is seen", ("--no-video",), looks=False),
+    "people_only": Row("of what is seen people alone", ("--set", "things=false")),
     "no_neighbours": Row("directions of one label frame alone", changes=lambda: {"net.avseld.CONTEXT": 0}),
     "no_beginnings": Row("every cell counts alike", changes=lambda: {"net.avseld.firsthand": lambda _, found: found}),
     "learnt_directions": Row("directions are learnt, not measured", changes=_learnt),
