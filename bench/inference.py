@@ -4,9 +4,13 @@ python bench/inference.py                                 on the CPU, built-in d
 python bench/inference.py --detector yolox_tiny --seconds 300
 python bench/inference.py --device cuda
 python bench/inference.py --hour                          one hour through the command line: time and memory
+python bench/inference.py --checkpoint pretrained/foa.pth --latency 1       another system; streams of less delay
+python bench/inference.py --checkpoint pretrained/foa.pth --hour [--stream] [--latency 1] [--video]
 
 A real-time factor of 100 means: a minute of recording takes 0.6 s. Process start and loading are not part of it;
-reading, features, network, decoding and thresholds are. The network is untrained (its speed does not depend on that).
+reading, features, network, decoding and thresholds are. Without --checkpoint the network is an untrained CRNN (its
+speed does not depend on that). Factors stand beside those of processor time, which hardly feels what else the machine
+does.
 """
 
 from __future__ import annotations
@@ -34,6 +38,7 @@ from util.cpus import share_cpus
 if TYPE_CHECKING:
     from seld_predictor import Inference
 
+Taken = list[tuple[float, float]]  # seconds, processor seconds of each run
 TARGETS = {"cached boxes, bfloat16": 200, "detection": 8}
 
 
@@ -46,14 +51,20 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--repeats", type=int, default=5, help="runs, of which the median counts [5]")
     parser.add_argument("--detector", default="builtin", help="person detector [builtin]")
     parser.add_argument("--only", choices=["boxes", "detection", "stream"], help="one of the three")
-    parser.add_argument("--hour", action="store_true", help="instead: -infer of a one-hour file, against one minute")
+    parser.add_argument("--checkpoint", type=Path, metavar="FILE", help="of four channels [an untrained CRNN for FOA]")
+    parser.add_argument("--latency", type=float, metavar="S", help="streams: longest time from a frame to its row")
+    parser.add_argument("--hour", action="store_true", help="instead: -infer of an hour, against 1 and 10 minutes")
+    parser.add_argument("--stream", action="store_true", help="with --hour: row by row")
+    parser.add_argument(
+        "--video", action="store_true", help="with --hour: a picture a second; but for --stream boxes are known"
+    )
     args = parser.parse_args(argv)
     share_cpus()
-    print(f"{machine(args.device)}; audio-visual CRNN, FOA, 13 classes")
+    print(f"{machine(args.device)}; {args.checkpoint or 'audio-visual CRNN, FOA, 13 classes'}")
     with tempfile.TemporaryDirectory() as folder:
         if args.hour:
             return _hour(args, Path(folder))
-        checkpoint, audio = _material(Path(folder), args.seconds)
+        checkpoint, audio = _material(Path(folder), args.seconds, args.checkpoint)
         if args.only in (None, "boxes"):
             for precision, name in (("32", "float32"), ("bf16", "bfloat16")):
                 _report(args, f"cached boxes, {name}", _offline(args, checkpoint, audio, precision))
@@ -65,33 +76,35 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
-def _material(folder: Path, seconds: int) -> tuple[Path, Path]:
+def _material(folder: Path, seconds: int, checkpoint: Path | None) -> tuple[Path, Path]:
     from tests.checkpoints import recording, untrained
     from util.audio import read_audio, write_audio
 
     path = recording(folder / "noise.wav", seconds)
     write_audio(path, read_audio(path), 24000)  # 16 bit, as most recordings are
-    return untrained(folder / "av.pth", visual=True), path
+    return checkpoint or untrained(folder / "av.pth", visual=True), path
 
 
-def _inference(args: argparse.Namespace, checkpoint: Path, precision: str) -> Inference:
+def _inference(
+    args: argparse.Namespace, checkpoint: Path, precision: str, *, latency_s: float | None = None
+) -> Inference:
     from seld_predictor import load
 
-    return load(checkpoint, device=args.device, precision=precision, batch_size=args.batch_size)
+    return load(checkpoint, device=args.device, precision=precision, batch_size=args.batch_size, latency_s=latency_s)
 
 
-def _timed(args: argparse.Namespace, run: Callable[[], None]) -> list[float]:
-    """Seconds of each run, after one to warm up."""
+def _timed(args: argparse.Namespace, run: Callable[[], None]) -> Taken:
+    """Seconds and processor seconds of each run, after one to warm up."""
     run()
     taken = []
     for _ in range(args.repeats):
-        start = time.perf_counter()
+        start, before = time.perf_counter(), time.process_time()
         run()
-        taken.append(time.perf_counter() - start)
+        taken.append((time.perf_counter() - start, time.process_time() - before))
     return taken
 
 
-def _offline(args: argparse.Namespace, checkpoint: Path, audio: Path, precision: str) -> list[float]:
+def _offline(args: argparse.Namespace, checkpoint: Path, audio: Path, precision: str) -> Taken:
     from job.picture import PlacedBoxes
     from job.sound import open_sound
     from util.boxes import BoxTrack
@@ -109,13 +122,14 @@ def _offline(args: argparse.Namespace, checkpoint: Path, audio: Path, precision:
     return _timed(args, run)
 
 
-def _streaming(args: argparse.Namespace, checkpoint: Path, audio: Path, precision: str) -> list[float]:
+def _streaming(args: argparse.Namespace, checkpoint: Path, audio: Path, precision: str) -> Taken:
     from job.stream import StreamPredictor, one_thread
     from util.audio import read_audio
 
-    inference = _inference(args, checkpoint, precision)
+    inference = _inference(args, checkpoint, precision, latency_s=args.latency)
     waveform = read_audio(audio)
     latency_ms: list[float] = []
+    delay_s: set[tuple[float, float]] = set()
 
     def run() -> None:
         predictor = StreamPredictor(inference)
@@ -123,12 +137,15 @@ def _streaming(args: argparse.Namespace, checkpoint: Path, audio: Path, precisio
             predictor.feed(waveform[:, start : start + 2400])
         predictor.finish()
         latency_ms.extend(1000 * seconds for seconds in predictor.compute_s)
+        first_s = predictor.look_ahead_s
+        delay_s.add((first_s, predictor.hop_s - inference.label_frame_s + first_s))
 
     with one_thread():
         taken = _timed(args, run)
+    ((least_s, most_s),) = delay_s
     print(
         f"    a window takes {np.median(latency_ms):.1f} ms (95 %: {np.percentile(latency_ms, 95):.1f}); a row comes "
-        f"0.04 to 1.14 s after the end of its frame, and that"
+        f"{least_s:.2f} to {most_s:.2f} s after the end of its frame, and that"
     )
     return taken
 
@@ -162,56 +179,79 @@ def _detection(args: argparse.Namespace, checkpoint: Path, audio: Path, folder: 
 
 
 def _hour(args: argparse.Namespace, folder: Path) -> int:
-    """`python seld.py -infer` of a minute and of an hour, each as a process of its own: time, memory, what it wrote."""
+    """`python seld.py -infer` of 1, 10 and 60 minutes, each as a process of its own: time, memory, what it wrote."""
     from tests.checkpoints import thresholds, untrained
     from util.audio import write_audio
 
-    checkpoint = untrained(folder / "av.pth", visual=True)
-    config = thresholds(folder / "thresholds.json", 0.65)  # 1 or 2 events a frame, as of a trained network
+    own = [] if args.latency is None else ["--latency", f"{args.latency:g}"]
+    if args.stream:
+        own.append("--stream")
+    else:
+        own += ["--player", "never", "-b", f"{args.batch_size}"]
+    checkpoint = args.checkpoint
+    if checkpoint is None:
+        checkpoint = untrained(folder / "av.pth", visual=True)
+        # 1 or 2 events a frame, as of a trained network
+        own += ["--threshold-config", f"{thresholds(folder / 'thresholds.json', 0.65)}"]
     rng = np.random.default_rng(0)
     write_audio(folder / "block.wav", 0.1 * rng.standard_normal((4, 60 * 24000)), 24000)
     block, _ = soundfile.read(folder / "block.wav", dtype="int16")
-    for minutes in (1, 60):
-        with soundfile.SoundFile(folder / f"minutes{minutes}.wav", "w", 24000, 4, "PCM_16") as file:
+    found: dict[int, tuple[float, float]] = {}
+    for minutes in (1, 10, 60):
+        audio, out = folder / f"minutes{minutes}.wav", folder / f"out{minutes}"
+        with soundfile.SoundFile(audio, "w", 24000, 4, "PCM_16") as file:
             for minute in range(minutes):
                 file.write(np.roll(block, 24000 * minute, axis=0))
-    peaks_mb = {}
-    for minutes in (1, 60):
-        out = folder / f"out{minutes}"
-        flags = ["-infer", f"{folder}/minutes{minutes}.wav", "-em", f"{checkpoint}", "--no-video", "--player", "never"]
-        flags += [
-            "--threshold-config",
-            f"{config}",
-            "--out",
-            f"{out}",
-            "--device",
-            args.device,
-            "-b",
-            f"{args.batch_size}",
-        ]
-        code = "import sys; sys.path.insert(0, sys.argv[1]); import seld; from bench.machine import peak_mb; "
-        code += "seld.main(sys.argv[2:]); print('peak', peak_mb())"
-        project = str(Path(__file__).resolve().parents[1])
+        command = ["-infer", f"{audio}", *([_video(audio, 60 * minutes)] if args.video else ["--no-video"])]
+        command += ["-em", f"{checkpoint}", "--device", args.device, "--out", f"{out}", *own]
+        if args.video:
+            command += ["--detector", args.detector]
+            if not args.stream:  # which looks at pictures as they come
+                _run_alone(command)
         start = time.perf_counter()
-        done = subprocess.run([sys.executable, "-c", code, project, *flags], capture_output=True, text=True, check=True)
+        busy_s, peak_mb = found[minutes] = _run_alone(command)
         taken_s = time.perf_counter() - start
-        peaks_mb[minutes] = float(done.stdout.split()[-1])
-        raw = np.load(out / f"minutes{minutes}.npy", mmap_mode="r")
         rows = len((out / f"minutes{minutes}.csv").read_text().splitlines())
-        speed = f"{taken_s:.1f} s with process start, {60 * minutes / taken_s:.0f} times real time"
-        wrote = f"{rows} rows, raw output {' x '.join(map(str, raw.shape))}, {raw.nbytes / 2**20:.0f} MB"
-        print(f"-infer of {minutes:2d} min: {speed}; peak memory {peaks_mb[minutes]:.0f} MB; {wrote}", flush=True)
-    print(f"memory of the hour above that of the minute: {peaks_mb[60] - peaks_mb[1]:.0f} MB")
+        speed = f"{taken_s:.1f} s with process start, {busy_s:.1f} s of processor time"
+        print(f"-infer of {minutes:2d} min: {speed}; peak memory {peak_mb:.0f} MB; {rows} rows", flush=True)
+    (short_s, short_mb), (long_s, long_mb) = found[10], found[60]
+    each_ms = 1000 * (long_s - short_s) / 3000
+    print(f"a second more takes {each_ms:.2f} ms of processor time: {1000 / each_ms:.0f} times real time")
+    print(f"memory of the hour above that of ten minutes: {long_mb - short_mb:.0f} MB")
     return 0
 
 
-def _report(
-    args: argparse.Namespace, name: str, taken: list[float], *, seconds: int | None = None, more: str = ""
-) -> None:
-    factors = [(seconds or args.seconds) / one for one in taken]
-    target = f", target {TARGETS[name]}" if name in TARGETS and args.device == "cpu" else ""
-    spread = f"{min(factors):.0f} to {max(factors):.0f}"
-    print(f"{name}{more}: {statistics.median(factors):.0f} times real time ({spread}){target}", flush=True)
+def _video(audio: Path, seconds: int) -> str:
+    """A video of a picture a second beside a recording."""
+    from util.video import VideoWriter
+
+    path, rng = audio.with_suffix(".mp4"), np.random.default_rng(0)
+    ground = rng.integers(60, 200, (90, 180, 3), dtype=np.uint8)
+    with VideoWriter(path, 180, 90, Fraction(1)) as writer:
+        for second in range(seconds):
+            writer.write(np.roll(ground, second, axis=1))
+    return f"{path}"
+
+
+def _run_alone(command: list[str]) -> tuple[float, float]:
+    """Processor seconds and peak memory in MB of a command line, in a process of its own."""
+    code = "import sys, time; sys.path.insert(0, sys.argv[1]); import seld; from bench.machine import peak_mb; "
+    code += "status = seld.main(sys.argv[2:]); print('took', time.process_time(), peak_mb()); sys.exit(status)"
+    project = str(Path(__file__).resolve().parents[1])
+    done = subprocess.run([sys.executable, "-c", code, project, *command], capture_output=True, text=True, check=True)
+    busy_s, peak_mb = done.stdout.split()[-2:]
+    return float(busy_s), float(peak_mb)
+
+
+def _report(args: argparse.Namespace, name: str, taken: Taken, *, seconds: int | None = None, more: str = "") -> None:
+    length_s = seconds or args.seconds
+    by_clock, busy = ([length_s / one for one in kind] for kind in zip(*taken))
+    target = f", target {TARGETS[name]}" if name in TARGETS and args.device == "cpu" and not args.checkpoint else ""
+    print(
+        f"{name}{more}: {statistics.median(by_clock):.0f} times real time ({min(by_clock):.0f} to {max(by_clock):.0f})"
+        f"{target}; {statistics.median(busy):.0f} of processor time, at best {max(busy):.0f}",
+        flush=True,
+    )
 
 
 if __name__ == "__main__":
