@@ -229,6 +229,8 @@ class StagesRun:
         folder.mkdir(parents=True, exist_ok=True)
         interrupted = checkpoints_of(folder)[-1:] if resumed is not None else []
         before = load_checkpoint(interrupted[0]).stages[stage.name] if interrupted else None
+        if before is not None:  # a run goes on as it was begun, whatever presets say by now
+            self.settings = {**self.settings, stage.name: dict(before.settings)}
         torch.manual_seed(args.random_seed)
         model = self._model(stage, before)
         model.to(fabric.device)

@@ -18,7 +18,6 @@ no change; and none by an object of a class that training has not shown, which t
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -36,6 +35,7 @@ TRACKS, AXES = 3, 3
 STEP_FRAMES = 5  # feature frames of a label frame
 OBJECT_CLASSES = 81  # 80 of COCO from 1 on; 0 is none
 _UNLIKELY = -6.0  # logit of a sound from an object of a class of which nothing is learnt
+_FURNITURE = -4.0  # the same of things, before training has said which of them sound
 CONTEXT = 5  # label frames before and after one whose measured directions count for it
 SMOOTHED = 7  # label frames over which the field is averaged that objects are compared with
 _STEADY, _RISE_DB = 0.3, 6.0  # weight in dB of a cell whose level does not rise, and the rise that counts at most
@@ -134,14 +134,11 @@ class Pointer(nn.Module):
         self.none = nn.Linear(channels, classes)
         nn.init.constant_(self.affinity.weight, _UNLIKELY)
         nn.init.zeros_(self.affinity.weight[PERSON])
+        # the same of things; at the common rate most would have stayed where they began
+        initial = torch.full((OBJECT_CLASSES, classes), _FURNITURE / _QUICK)
+        self.thing = nn.Parameter(initial) if things else None
         nn.init.zeros_(self.none.weight)
         nn.init.constant_(self.none.bias, 0.0 if measured else _UNSEEN)
-
-    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
-        """Weights of a training that was begun before other things were looked at have been shown people alone."""
-        if self.shown is not None:
-            state_dict.setdefault(f"{prefix}shown", self.shown.clone())
-        super()._load_from_state_dict(state_dict, prefix, *rest)
 
     def heard_there(self, bands: Tensor, field: Tensor, objects: Tensor) -> Tensor:
         """Which share of what a track and class listens to comes from the azimuth of each object, in 0 to 1.
@@ -199,7 +196,10 @@ class Pointer(nn.Module):
         flat = elevation.cos()
         points = torch.stack((flat * azimuth.cos(), flat * azimuth.sin(), elevation.sin()), dim=-1)
         logits = self._nearness(direction, points)
-        likely = self.affinity(kind) + objects[..., SCORE, None].clamp(min=1e-3).log()
+        likely = self.affinity(kind)
+        if self.thing is not None:
+            likely = torch.where(person[..., None], likely, _QUICK * self.thing[kind])
+        likely = likely + objects[..., SCORE, None].clamp(min=1e-3).log()
         logits = logits + likely.transpose(2, 3)[:, :, None]
         if share is not None:
             logits = logits + share * (_QUICK * self.trust[:, None])

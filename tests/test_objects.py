@@ -24,6 +24,7 @@ from job.picture import boxes_as_needed
 from net.avseld import OBJECT_CLASSES, Pointer
 from seld_predictor import load
 from system.checkpoint import load_checkpoint
+from system.presets import presets
 from system.table import system_named
 from tests.checkpoints import recording
 from tests.runs import run_folder
@@ -180,6 +181,8 @@ def sure_pointer(classes: int = 2, **options) -> Pointer:
     pointer = Pointer(classes, 4, **options)
     with torch.no_grad():
         pointer.affinity.weight.fill_(6.0)
+        if pointer.thing is not None:
+            pointer.thing.fill_(0.6)
     return pointer
 
 
@@ -202,6 +205,27 @@ def test_classes_that_training_has_not_shown_are_not_pointed_at_at_all():
     np.testing.assert_allclose(moved[0, 0, 0, 0].numpy(), middle, atol=0.01)  # in the middle, not at the top
     torch.testing.assert_close(still, direction, atol=1e-6, rtol=0)
     assert pointer.shown.nonzero().flatten().tolist() == [PERSON, SINK]
+
+
+def test_it_is_learnt_soon_which_thing_makes_which_sound():
+    """Telephones sound where they are seen, taps beside them: a hundred steps as training takes them."""
+    torch.manual_seed(0)
+    pointer = Pointer(2, 4, things=True)
+    token = thing(20, 0, PHONE)
+    pointer.remember(token)
+    heard, none_there = torch.zeros(1, 1, 4), direction_from_degrees(np.array([0.0]), np.array([0.0]))
+    given = torch.from_numpy(none_there).float().expand(1, 1, 3, 2, 3)
+    due = direction_from_degrees(np.array([20.0, -10.0]), np.array([0.0, 0.0]))
+    target = torch.from_numpy(due).float().expand(1, 1, 3, 2, 3)
+    optimiser = torch.optim.AdamW(pointer.parameters(), lr=0.002, weight_decay=0.01)
+    share = torch.full((1, 1, 3, 2, 3), 0.5)
+    for _ in range(100):
+        optimiser.zero_grad()
+        (pointer(given, heard, token, share)[0] - target).square().sum().backward()
+        optimiser.step()
+    telephone, tap = 10 * pointer.thing[PHONE].detach()
+    assert telephone > -3.0 and tap < -4.5  # from -4
+    assert (10 * pointer.thing[SINK] + 4).abs().max() < 0.05  # of what was not shown
 
 
 def test_a_thing_is_as_far_as_its_usual_height_says():
@@ -230,12 +254,7 @@ def test_training_remembers_what_it_has_been_shown():
     again = network(things=True)
     again.load_state_dict(weights)
     assert torch.equal(again.pointer.shown, net.pointer.shown)
-    del weights["pointer.shown"]  # of a run that was begun before there were things
-    again.load_state_dict({name: value for name, value in weights.items()})
-    assert "pointer.shown" not in network().state_dict()  # those of before keep their names
-    people = network(things=True)
-    people.load_state_dict(network().state_dict())
-    assert people.pointer.shown.nonzero().flatten().tolist() == [PERSON]
+    assert not {"pointer.shown", "pointer.thing"} & network().state_dict().keys()  # those of before keep their names
     with pytest.raises(RuntimeError, match="Unexpected key"):
         network().load_state_dict(net.state_dict())
 
@@ -387,6 +406,18 @@ def test_a_training_on_people_alone_keeps_to_boxes(root):
     content = load_checkpoint(checkpoints_of(made)[-1])
     assert load(made, device="cpu").model.producer is BOXES
     assert not any("shown" in name for name in content.stages["main"].weights)
+
+
+def test_a_run_that_was_begun_before_there_were_things_goes_on_without(root, monkeypatch):
+    with monkeypatch.context() as before:
+        before.setitem(presets()["avseld"].settings, "things", False)
+        made = trained(root, "-s", "1")
+    whole = load_checkpoint(checkpoints_of(made)[-1]).stages["main"].trained["weights"]
+    checkpoints_of(made)[-1].unlink()
+    assert run_main(seld.main, ["-train", "--resume", str(made)]) == 0
+    state = load_checkpoint(checkpoints_of(made)[-1]).stages["main"]
+    assert state.settings["things"] is False and state.trained["weights"].keys() == whole.keys()
+    assert all(torch.equal(value, whole[name]) for name, value in state.trained["weights"].items())
 
 
 def test_which_producer_a_system_has_is_told_by_its_settings():
