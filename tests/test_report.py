@@ -24,6 +24,7 @@ from report.analysis import (
     load_evaluation,
     paired,
 )
+from report.charts import class_figure
 from report.colours import STATUS, rgb
 from report.figures import direction_figure, draw_directions
 from report.matching import match
@@ -149,6 +150,15 @@ def test_paired_difference(runs):
     assert common.first.files == second.files[1:]
     with pytest.raises(InputError, match="common recording"):
         paired(first.select(first.files[:1]), second.select(second.files[1:]))
+
+
+def test_intervals_of_few_recordings_end_where_a_score_does(tmp_path):
+    evaluation = load_evaluation(make_run(tmp_path, "few", clips=2, drop=0.5))
+    result = evaluation.result
+    assert np.nanmax(result.jackknife.classwise["F"].high) > 1  # two recordings say little
+    for bar in class_figure([("few", result)], evaluation.classes)["data"]:
+        high = [value + more for value, more in zip(bar["y"], bar["error_y"]["array"]) if value is not None]
+        assert max(high) <= (180 if bar["yaxis"] == "y3" else 100) + 1e-6
 
 
 def test_evaluation_is_read_from_any_working_directory(tmp_path, monkeypatch):
