@@ -24,9 +24,12 @@ from job.picture import boxes_as_needed
 from net.avseld import OBJECT_CLASSES, Pointer
 from seld_predictor import load
 from system.checkpoint import load_checkpoint
+from system.export import export_stage
+from system.exported import open_session
 from system.presets import presets
 from system.table import system_named
-from tests.checkpoints import recording
+from tests.checkpoints import bursts, recording
+from tests.exports import exporter_is_there, untrained_system
 from tests.runs import run_folder
 from tests.test_avseld import SMALL, network, objects, window
 from tests.test_infer import same
@@ -418,6 +421,27 @@ def test_a_run_that_was_begun_before_there_were_things_goes_on_without(root, mon
     state = load_checkpoint(checkpoints_of(made)[-1]).stages["main"]
     assert state.settings["things"] is False and state.trained["weights"].keys() == whole.keys()
     assert all(torch.equal(value, whole[name]) for name, value in state.trained["weights"].items())
+
+
+@pytest.mark.skipif(not exporter_is_there(), reason="needs requirements-export.txt")
+def test_a_graph_looks_at_things_too(tmp_path):
+    """The exporter's own comparison draws things of all classes; here one is put where it hears something."""
+    settings = {"filters": "4,4,8,8", "channels": 16}
+    path = untrained_system(tmp_path / "a.pth", "avseld", visual=True, settings=settings)
+    stage = load(path, device="cpu").model.last
+    stage.network.pointer.shown[1:] = True
+    with torch.no_grad():
+        stage.network.pointer.thing.fill_(1.0)
+    session = open_session(export_stage(stage, 4, OBJECTS), torch.device("cpu"))
+    sound = {one.name: one.shape for one in session.get_inputs()}
+    assert list(sound["visual"][1:]) == [50, ROWS, NUMBERS]
+    waveform = bursts(6.0)[None, :, : int(sound["waveform"][2])]
+    fed = {"waveform": waveform, "inside": np.ones((1, 250), dtype=bool)}
+    rows = np.zeros((1, 50, ROWS, NUMBERS), dtype=np.float32)
+    (blind,) = session.run(["raw"], {**fed, "visual": rows})
+    rows[:, :, PEOPLE_ROWS] = [0.2, 0.45, 0.22, 0.5, 0.9, SINK]
+    (seen,) = session.run(["raw"], {**fed, "visual": rows})
+    assert np.abs(seen - blind).max() > 1e-3
 
 
 def test_which_producer_a_system_has_is_told_by_its_settings():
