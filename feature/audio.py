@@ -16,12 +16,15 @@ class AudioFeature(nn.Module):
     maps, bins : planes of the feature, and bins of each
     held_over : what `held` compares with, where features depend on more than their frame: the "recording", which is
         read twice, or the "item" of a batch by itself; "": there is nothing of the kind
+    jumps : whether values hang on the last bit of the transform, as phases at their seam and those of bins that hold
+        next to nothing do: another transform gives others there
     """
 
     channels: int
     maps: int
     bins: int
     held_over: Literal["", "recording", "item"] = ""
+    jumps: bool = False
 
     def forward(self, waveform: Tensor) -> Tensor:
         """Feature of every frame that lies inside the samples given."""

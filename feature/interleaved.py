@@ -24,7 +24,7 @@ class Interleaved(AudioFeature):
         super().__init__()
         self.inner, self.levels = inner, levels
         self.channels, self.maps, self.bins = inner.channels, inner.maps, inner.bins
-        self.held_over = inner.held_over
+        self.held_over, self.jumps = inner.held_over, inner.jumps
 
     def forward(self, waveform: Tensor) -> Tensor:
         """As `AudioFeature.forward`."""

@@ -189,6 +189,7 @@ class LogmelGCC(Logmel):
             **others,
         )
         self.own_transform = own_transform
+        self.jumps = others.get("precision", torch.float32) == torch.float32  # the phases of what is next to nothing
         if not 2 <= bands <= self.n_fft or bands % 2:
             raise ValueError(f"{bands} lags: an even number up to {self.n_fft}")
 

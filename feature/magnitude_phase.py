@@ -56,6 +56,8 @@ class MagnitudePhase(SpectralFeature):
     others : see `SpectralFeature`; `SELDNET2018` and `SELDNET2019` are the published settings
     """
 
+    jumps = True
+
     def __init__(
         self,
         channels: int,

@@ -29,6 +29,7 @@ class AmplitudePhaseDifference(AudioFeature):
     n_fft, hop_length : STFT window and hop in samples
     """
 
+    jumps = True
     hann: Tensor
     pi: Tensor
 

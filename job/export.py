@@ -57,17 +57,28 @@ def export_checkpoint(given: dict[str, Any], command: str) -> int:
     for name, file in files.items():
         channels = export.channels_of(model, name)
         metadata = _metadata(content, model, name, channels, {one: path.name for one, path in files.items()}, made)
-        graph = _graph(model, model.stages[name], channels, checkpoint)
+        whole = _is_whole(model.stages[name], args.graph)
+        metadata["graph"] = "whole" if whole else "network"
+        graph = _graph(model, model.stages[name], channels, whole, checkpoint)
         with written_whole(file) as temporary:
             temporary.write_bytes(export.with_metadata(graph, metadata))
-        print(f"  {file}: {os.path.getsize(file) / 1e6:.1f} MB; the same raw output as PyTorch's on noise")
+        holds = "samples in" if whole else "features in, made outside (docs/export.md has them in numpy)"
+        print(f"  {file}: {os.path.getsize(file) / 1e6:.1f} MB, {holds}; the same raw output as PyTorch's on noise")
     print(f"\nnext:\n  python seld.py -infer RECORDING.wav -em {next(iter(files.values()))}")
     return 0
 
 
-def _graph(model: Model, stage: StageModel, channels: int, checkpoint: Path) -> bytes:
+def _is_whole(stage: StageModel, asked: str) -> bool:
+    """Whether a graph computes the features, too; those of a stage that takes what others say are no work."""
+    if stage.stage.takes or asked == "whole":
+        return True
+    # what hangs on a last bit is computed as in training: a graph's own would give another output
+    return asked == "auto" and not stage.front.audio.jumps
+
+
+def _graph(model: Model, stage: StageModel, channels: int, whole: bool, checkpoint: Path) -> bytes:
     try:
-        return export.export_stage(stage, channels, model.producer if stage.visual else None)
+        return export.export_stage(stage, channels, model.producer if stage.visual else None, whole=whole)
     except InputError:
         raise
     except Exception as error:  # the exporter and onnxruntime have no common class of errors

@@ -1,11 +1,11 @@
-"""Stages of a system as ONNX graphs: samples in, raw output out; features and statistics are part of the graph."""
+"""Stages of a system as ONNX graphs: samples or features in, raw output out; statistics are part of the graph."""
 
 from __future__ import annotations
 
 import json
 import logging
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -25,17 +25,40 @@ _DRAWS = 3  # of noise: in one of them a phase may lie at a seam, where the last
 _EXAMPLE_FRAMES = 160  # of plans whose items have any length
 
 
-class Graph(nn.Module):
-    """What a stage computes, as a function of tensors that can be traced.
+class NetworkGraph(nn.Module):
+    """What a stage computes of features, as a function of tensors that can be traced.
 
     Parameters
     ----------
     model : the stage; it is left as it is
     """
 
+    inputs: tuple[str, ...] = ("features", "inside", "visual")
+
     def __init__(self, model: StageModel):
         super().__init__()
         self.front, self.network = model.front, with_onnx_layers(model.network)
+
+    def forward(self, features: Tensor, inside: Tensor, visual: Tensor | None = None) -> tuple[Tensor, ...]:
+        """Raw output.
+
+        Parameters
+        ----------
+        features : (batch, maps, frames, bins), not standardised, as `feature.front.Front.raw_features` gives them
+        inside : (batch, frames) bool, whether a frame lies inside of the recording; the others are padding
+        visual : what the producer of the system gives, (batch, looks, ...)
+        """
+        if self.front.standardise is not None:
+            features = self.front.standardise(features)
+        features = torch.where(inside[:, None, :, None], features, self.front.padding)
+        seen = None if self.front.visual is None or visual is None else self.front.visual(visual)
+        return (self.network(features, seen).float(),)
+
+
+class Graph(NetworkGraph):
+    """What a stage computes of sound, features included."""
+
+    inputs = ("waveform", "inside", "visual", "loudest")
 
     def forward(
         self, waveform: Tensor, inside: Tensor, visual: Tensor | None = None, loudest: Tensor | None = None
@@ -45,8 +68,6 @@ class Graph(nn.Module):
         Parameters
         ----------
         waveform : (batch, channels, samples) that the frames cover
-        inside : (batch, frames) bool, whether a frame lies inside of the recording; the others are padding
-        visual : what the producer of the system gives, (batch, looks, ...)
         loudest : (batch, frames, numbers), see `feature.audio.AudioFeature.held`
         """
         audio = self.front.audio
@@ -56,20 +77,17 @@ class Graph(nn.Module):
             features = audio.held(features, loudest)
         elif audio.held_over == "item":
             features = audio.held(features, audio.loudest(features)[:, None])
-        if self.front.standardise is not None:
-            features = self.front.standardise(features)
-        features = torch.where(inside[:, None, :, None], features, self.front.padding)
-        seen = None if self.front.visual is None or visual is None else self.front.visual(visual)
-        return (self.network(features, seen).float(), *found)
+        return (*super().forward(features, inside, visual), *found)
 
 
-def export_stage(model: StageModel, channels: int, producer: Producer | None) -> bytes:
+def export_stage(model: StageModel, channels: int, producer: Producer | None, *, whole: bool = True) -> bytes:
     """A stage as the content of an ONNX file, compared with the network; `with_metadata` adds what it is.
 
     Parameters
     ----------
     channels : of what it hears, see `channels_of`
     producer : of what it sees; None: it takes no pictures
+    whole : from samples on; else the network alone, from features on
 
     Raises
     ------
@@ -77,15 +95,16 @@ def export_stage(model: StageModel, channels: int, producer: Producer | None) ->
     ValueError : it cannot be exported, or the graph computes something else
     """
     check_packages()
-    graph = Graph(model).eval()
-    names, example = _example(model, channels, producer, batch=2, seed=0)
+    graph = (Graph if whole else NetworkGraph)(model).eval()
+    example = _example(model, channels, producer, batch=2, seed=0)
+    given = _inputs(graph.inputs, model, example)
     with torch.no_grad(), _quiet():
         program = torch.onnx.export(
             graph,
-            tuple(example.get(name) for name in ("waveform", "inside", "visual", "loudest")),
-            input_names=names,
-            output_names=["raw", "level"][: 1 + ("loudest" in example)],
-            dynamic_shapes=_dynamic(model, example),
+            tuple(given.get(name) for name in graph.inputs),
+            input_names=list(given),
+            output_names=["raw", "level"][: 1 + ("loudest" in given)],
+            dynamic_shapes=_dynamic(model, graph.inputs, given),
             opset_version=OPSET,
             dynamo=True,
             verbose=False,
@@ -93,7 +112,7 @@ def export_stage(model: StageModel, channels: int, producer: Producer | None) ->
         if program is None:
             raise ValueError("torch.onnx.export gave nothing")
         content = _tidied(program.model_proto)
-    _compare(model, content, channels, producer)
+    _compare(model, content, graph.inputs, channels, producer)
     return content
 
 
@@ -106,7 +125,7 @@ def channels_of(model: Model, name: str) -> int:
 def _rows_of(model: Model, name: str) -> int:
     """Numbers of a frame of a stage's raw output."""
     stage, visual = model.stages[name], model.producer if model.stages[name].visual else None
-    _, example = _example(stage, channels_of(model, name), visual, batch=1, seed=0)
+    example = _example(stage, channels_of(model, name), visual, batch=1, seed=0)
     with torch.inference_mode():
         raw = stage.network(*stage.front(_batch(example)))
     return raw[0].numel() // raw.shape[-1]
@@ -145,8 +164,8 @@ def check_packages() -> None:
 
 def _example(
     model: StageModel, channels: int, producer: Producer | None, *, batch: int, seed: int
-) -> tuple[list[str], dict[str, Tensor]]:
-    """Names of the inputs and inputs of that form: noise, the last frames outside of the recording."""
+) -> dict[str, Tensor]:
+    """What a loader would give, of noise, the last frames outside of the recording."""
     framing = model.plans.framing
     whole = framing.samples_of(_EXAMPLE_FRAMES)
     plan = model.plans.evaluation(np.array([whole]))
@@ -166,19 +185,29 @@ def _example(
     if model.front.audio.held_over == "recording":
         numbers = model.front.audio.loudest(model.front.audio(example["waveform"]))
         example["loudest"] = numbers[:, None].expand(-1, frames, -1).contiguous()
-    return list(example), example
+    return example
 
 
-def _dynamic(model: StageModel, example: Mapping[str, Tensor]) -> tuple[dict[int, Any] | None, ...]:
+def _inputs(names: Sequence[str], model: StageModel, example: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The inputs of a graph by name, those that there are; features of the example's sound where it takes them."""
+    if "features" in names:
+        with torch.no_grad():
+            features, _ = model.front.raw_features(_batch(example))
+        example = {**example, "features": features}
+    return {name: example[name] for name in names if name in example}
+
+
+def _dynamic(
+    model: StageModel, names: Sequence[str], example: Mapping[str, Tensor]
+) -> tuple[dict[int, Any] | None, ...]:
     """Which sizes of the inputs are free: the batch, and frames where items have any length."""
     plan = model.plans.evaluation(np.array([model.plans.framing.samples_of(_EXAMPLE_FRAMES)]))
     batch = torch.export.Dim("batch") if plan.frames is not None else torch.export.Dim.AUTO
     free: dict[str, dict[int, Any]] = {name: {0: batch} for name in example}
     if plan.frames is None:
-        free["waveform"][2] = free["inside"][1] = torch.export.Dim.AUTO
-        if "loudest" in free:
-            free["loudest"][1] = torch.export.Dim.AUTO
-    return tuple(free.get(name) for name in ("waveform", "inside", "visual", "loudest"))
+        for name in free.keys() & _FRAMES_AXIS.keys():
+            free[name][_FRAMES_AXIS[name]] = torch.export.Dim.AUTO
+    return tuple(free.get(name) for name in names)
 
 
 def _tidied(proto: Any) -> bytes:
@@ -201,8 +230,10 @@ def _tidied(proto: Any) -> bytes:
     return made
 
 
+_FRAMES_AXIS = {"waveform": 2, "features": 2, "inside": 1, "loudest": 1}  # that is free where items have any length
 _AXES = {
     "waveform": ("batch", "channels", "samples"),
+    "features": ("batch", "maps", "frames", "bins"),
     "inside": ("batch", "frames"),
     "visual": ("batch", "looks"),
     "loudest": ("batch", "frames"),
@@ -216,13 +247,13 @@ def _values(proto: Any) -> Iterator[Any]:
 
 
 def _batch(inputs: Mapping[str, Tensor]) -> dict[str, Any]:
-    """Inputs of a graph as a batch of a loader."""
+    """An example as a batch of a loader."""
     index = torch.arange(inputs["inside"].shape[1])
     frames = torch.where(inputs["inside"], index, -1)
     return {"labels": None, "frames": frames, **{name: inputs[name] for name in inputs if name != "inside"}}
 
 
-def _compare(model: StageModel, content: bytes, channels: int, producer: Producer | None) -> None:
+def _compare(model: StageModel, content: bytes, names: Sequence[str], channels: int, producer: Producer | None) -> None:
     """Run the graph as users do, with another batch than it was traced with.
 
     Raises
@@ -234,15 +265,18 @@ def _compare(model: StageModel, content: bytes, channels: int, producer: Produce
     session = open_session(content, torch.device("cpu"))
     least = np.inf
     for seed in range(1, _DRAWS + 1):
-        _, inputs = _example(model, channels, producer, batch=3, seed=seed)
-        (made, *_) = session.run(None, {name: value.numpy() for name, value in inputs.items()})
+        example = _example(model, channels, producer, batch=3, seed=seed)
+        given = _inputs(names, model, example)
+        (made, *_) = session.run(None, {name: value.numpy() for name, value in given.items()})
         with torch.inference_mode():
-            due = model.network(*model.front(_batch(inputs))).float().numpy()
+            due = model.network(*model.front(_batch(example))).float().numpy()
         if made.shape == due.shape:
-            least = min(least, float(np.abs(made - due).max()) / max(1.0, float(np.abs(due).max())))
+            apart = float(np.nan_to_num(np.abs(made - due), nan=np.inf).max())
+            least = min(least, apart / max(1.0, float(np.abs(due).max())))
         if least <= _LARGEST_DIFFERENCE:
             return
-    raise ValueError(f"the graph's output differs from the network's by {least:g}")
+    differs = f"differs from the network's by {least:g}" if np.isfinite(least) else "is of another shape, or no number"
+    raise ValueError(f"the graph's output {differs}")
 
 
 @contextmanager

@@ -103,7 +103,7 @@ class _Done(nn.Module):
 
 
 class ExportedStage(StageModel):
-    """A stage whose features and network are a graph in a file; it cannot be trained.
+    """A stage whose network, mostly with its features, is a graph in a file; it cannot be trained.
 
     Parameters
     ----------
@@ -141,7 +141,12 @@ class ExportedStage(StageModel):
 
     def _check(self, channels: int) -> None:
         found = {one.name: one.shape for one in self.session.get_inputs()}
-        if found.keys() < {"waveform", "inside"} or len(found["waveform"]) != 3:
+        if "features" in found:
+            taken, audio = found["features"], self.front.audio
+            if "inside" not in found or len(taken) != 4 or (taken[1], taken[3]) != (audio.maps, audio.bins):
+                raise InputError("holds another graph than its metadata say", path=self.path)
+            return
+        if not {"waveform", "inside"} <= found.keys() or len(found["waveform"]) != 3:
             raise InputError("holds another graph than its metadata say", path=self.path)
         if channels and found["waveform"][1] != channels:
             rule = f"has a graph of {found['waveform'][1]} channels, its metadata say {channels}"
@@ -163,11 +168,14 @@ class ExportedStage(StageModel):
             inside = torch.ones((waveform.shape[0], frames), dtype=torch.bool)
         else:
             frames, inside = index.shape[1], index >= 0
-        missing = framing.samples_of(frames) - waveform.shape[2]
-        if missing > 0:  # a recording shorter than the item; what its padding is made of does not count
-            waveform = functional.pad(waveform, (0, missing))
-        fed = {"waveform": waveform.float(), "inside": inside}
-        fed |= {name: inputs[name].float() for name in ("visual", "loudest") if name in inputs}
         wanted = {one.name for one in self.session.get_inputs()}
+        fed: dict[str, torch.Tensor] = {name: inputs[name].float() for name in ("visual", "loudest") if name in inputs}
+        fed["inside"] = inside
+        if "features" in wanted:
+            fed["features"], _ = self.front.raw_features(inputs)
+        else:
+            # a recording may be shorter than the item; what its padding is made of does not count
+            missing = max(framing.samples_of(frames) - waveform.shape[2], 0)
+            fed["waveform"] = functional.pad(waveform, (0, missing)).float()
         (raw,) = self.session.run(["raw"], {name: np.ascontiguousarray(fed[name].numpy()) for name in wanted})
         return torch.from_numpy(raw)

@@ -46,12 +46,22 @@ def untrained_system(
                 mean, deviation = features.mean(1), features.std(1)
             statistics = {"feature": made["feature"], "mean": mean, "scale": (deviation + 1e-3).expand_as(mean)}
         model = StageModel(stage, made, ARRAYS[array], len(CLASSES), visual=visual, statistics=statistics)
+        _stir(model.network)
         states[stage.name] = StageState(made, model.network.state_dict(), statistics)
     checkpoint = Checkpoint(
         net, ARRAYS[array].to_dict(), list(CLASSES), visual, states, arguments={"detector": "builtin"}
     )
     save_checkpoint(path, checkpoint)
     return path
+
+
+def _stir(network: torch.nn.Module) -> None:
+    """Move all weights that an untrained network has alike, zeros and ones: a graph could get them wrong unseen."""
+    with torch.no_grad():
+        for name, weight in network.state_dict().items():
+            if weight.is_floating_point() and weight.numel() > 1 and bool((weight == weight.flatten()[0]).all()):
+                size = 0.1 if name.endswith(("bias", "mean", "var")) else 0.3
+                weight += size * torch.rand_like(weight)
 
 
 def exporter_is_there() -> bool:

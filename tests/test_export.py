@@ -106,12 +106,14 @@ def exported(tmp_path_factory) -> Path:
     untrained_system(folder / "seldnet2019.pth", "seldnet2019", settings=small)
     for name, rate_hz in RATES_HZ.items():
         recording(folder / f"{name}.wav", 3.27 if name == "av" else 0.9, rate_hz=rate_hz)
-    for name, flags in (
-        ("av", ["--threshold-config", str(folder / "t.json")]),
-        ("two_stage", []),
-        ("seldnet2019", []),
+    own = ["--threshold-config", str(folder / "t.json")]
+    for name, out, flags in (
+        ("av", "av", own),
+        ("av", "av_whole", [*own, "--graph", "whole"]),
+        ("two_stage", "two_stage", []),
+        ("seldnet2019", "seldnet2019_whole", ["--graph", "whole"]),
     ):
-        command = ["-export", str(folder / f"{name}.pth"), "--out", str(folder / f"{name}.onnx"), *flags]
+        command = ["-export", str(folder / f"{name}.pth"), "--out", str(folder / f"{out}.onnx"), *flags]
         assert run_main(seld.main, command) == 0
     return folder
 
@@ -146,9 +148,10 @@ def same_rows(first: Path, second: Path) -> bool:
     ("checkpoint", "graph"),
     [
         ("av.pth", "av.onnx"),
+        ("av.pth", "av_whole.onnx"),
         ("two_stage.pth", "two_stage_doa.onnx"),
         ("two_stage.pth", "two_stage_sed.onnx"),
-        ("seldnet2019.pth", "seldnet2019.onnx"),
+        ("seldnet2019.pth", "seldnet2019_whole.onnx"),
     ],
 )
 def test_a_recording_gets_the_same_raw_output_and_rows(checkpoint, graph, elsewhere):
@@ -184,16 +187,19 @@ def test_evaluation_takes_the_file_and_training_refuses_it(elsewhere, tmp_path, 
 
 
 @pytest.mark.slow
-def test_example_of_the_docs_gives_the_same_output(elsewhere, monkeypatch):
-    due, _ = infer(elsewhere, "av.onnx", "graph")
-    Path("model.onnx").write_bytes((elsewhere / "av.onnx").read_bytes())
+@pytest.mark.parametrize("graph", ["av.onnx", "av_whole.onnx"])
+def test_example_of_the_docs_gives_the_same_output(graph, elsewhere, monkeypatch):
+    """With features inside of the graph, and made by numpy."""
+    due, _ = infer(elsewhere, graph, "graph")
+    Path("model.onnx").write_bytes((elsewhere / graph).read_bytes())
     Path("recording.wav").write_bytes((elsewhere / "av.wav").read_bytes())
     (code,) = re.findall(r"```python\n(.*?)```", DOCS.read_text(encoding="utf-8"), flags=re.DOTALL)
     known: dict = {}
     exec(compile(code, str(DOCS), "exec"), known)
     total = known["raw"].shape[-1]
     assert total == 3270 * 24 // 240
-    np.testing.assert_allclose(known["raw"], due[..., :total], atol=1e-5)
+    assert ("features" in known["inputs"]) == (graph == "av.onnx")
+    np.testing.assert_allclose(known["raw"], due[..., :total], atol=1e-5 if graph == "av_whole.onnx" else 1e-4)
 
 
 @pytest.mark.slow

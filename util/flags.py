@@ -127,7 +127,10 @@ JOBS = {
             "export",
             "-export CHECKPOINT",
             "a checkpoint as an ONNX file, which runs without PyTorch and is a checkpoint for -infer and -eval",
-            (("-export RUN --out model.onnx", "features and network in one graph; -infer MINE.wav -em model.onnx"),),
+            (
+                ("-export RUN --out model.onnx", "features and network in one graph; -infer MINE.wav -em model.onnx"),
+                ("-export RUN --out model.onnx --graph whole", "samples in, also where features hang on a last bit"),
+            ),
         ),
         Job(
             "submit",
@@ -365,6 +368,10 @@ def _system() -> tuple[Flag, ...]:
              metavar="FILE"),
         Flag("threshold_config", str, None, "activity threshold per class, unification angle in degrees", group,
              (*models, "export"), metavar="FILE", shown="util/threshold.json"),
+        Flag("graph", str, "auto",
+             "what the file holds: all from samples on, or the network alone, which takes features; auto: all, unless "
+             "features hang on the last bit of a transform, as phases do", group, ("export",),
+             choices=("auto", "whole", "network")),
         Flag("detector", str, "yolox_tiny",
              "detector of people and things: yolox_nano, yolox_tiny, yolox_s, builtin or a path to an .onnx file; of "
              "systems that look by ResNet-50: resnet50, resnet50_crop or a .pth file of weights", group, models,

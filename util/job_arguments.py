@@ -53,6 +53,7 @@ class Arguments:
     eval_wav_hop_length: float = 1.2
     feature_config: str = "feature/feature.json"
     threshold_config: str | None = None
+    graph: str = "auto"
     detector: str = "yolox_tiny"
     cache: str | None = None
     box_rate: str = "10"
