@@ -81,6 +81,7 @@ def _prepared(
     from bench.data_path import make_clips
     from dataset.layouts import DataRoot
     from dataset.recordings import Boxes, recordings_from_list
+    from dataset.seen import BOXES
     from job.data import source_of, training_loader, training_plan
     from system.model import Model, StageModel
     from system.presets import preset_of
@@ -102,7 +103,7 @@ def _prepared(
     row = system.stage("main")
     stage = StageModel(row, row.settings(options, array), array, len(roots[0].classes), visual=True)
     model = Model(system, array, roots[0].classes, {"main": stage}, visual=True).to(fabric.device)
-    source = source_of(options, recordings, roots[0].classes, Boxes("builtin"))
+    source = source_of(options, recordings, roots[0].classes, Boxes("builtin", producer=model.producer or BOXES))
     plan = training_plan(options, source, roots, stage.plans)
     return fabric, model, source, lambda step: training_loader(options, source, plan, stage, array, first_step=step)
 
