@@ -207,20 +207,29 @@ results:
 """
 
 
+def _evaluation_set(given: dict[str, Any], args: Arguments) -> list[Recording]:
+    """The recordings that an entry should be of, in the format asked for or any that is there; none where none is."""
+    root = Path(args.data_root[0])
+    if not (root.is_dir() or given.get("data_root") or args.eval_wav_txt):
+        return []
+    arrays = [ARRAY_OF_FORMAT[args.format or "foa"]]
+    if args.format is None and root.is_dir() and not args.eval_wav_txt:
+        arrays = list(DataRoot(root).layout.formats)
+    for array in arrays:
+        try:
+            return evaluation_recordings(args, array)
+        except InputError:
+            if args.eval_wav_txt:
+                raise
+    return []
+
+
 def check_submission(given: dict[str, Any], command: str) -> int:
     """Check an entry, a folder or a zip; the exit status is 1 where something is wrong."""
     del command
     args = Arguments.of({"edition": DEFAULT, **given})
     path = Path(args.check_submission or ".")
-    recordings: list[Recording] = []
-    root = Path(args.data_root[0])
-    if root.is_dir() or given.get("data_root") or args.eval_wav_txt:
-        array = ARRAY_OF_FORMAT[args.format or "foa"]
-        try:
-            recordings = evaluation_recordings(args, array)
-        except InputError:
-            if args.eval_wav_txt:
-                raise
+    recordings = _evaluation_set(given, args)
     if not recordings:
         print("no evaluation set found (--data-root, -evalwt): lengths and names cannot be compared", file=sys.stderr)
     if path.is_file() and zipfile.is_zipfile(path):
