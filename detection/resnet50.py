@@ -125,7 +125,9 @@ def weights_file(name: str, *, progress: bool = True) -> Path:
     return path
 
 
-def ensure_looks(videos: Sequence[str | os.PathLike[str]], name: str, *, device: str = "cpu") -> list[Path]:
+def ensure_looks(
+    videos: Sequence[str | os.PathLike[str]], name: str, *, device: str = "cpu", progress: bool = True
+) -> list[Path]:
     """Files of features of videos, made where they are missing or were made otherwise.
 
     Raises
@@ -134,7 +136,7 @@ def ensure_looks(videos: Sequence[str | os.PathLike[str]], name: str, *, device:
     """
     if not videos:
         return []
-    backbone, broken = Backbone(name, device=device), []
+    backbone, broken = Backbone(name, device=device, progress=progress), []
     paths = [look_file(video, backbone.label) for video in videos]
     sweep_leftovers(paths)
     due = [video for video, path in zip(videos, paths) if not is_current(path, source_video(video), backbone)]
@@ -144,7 +146,8 @@ def ensure_looks(videos: Sequence[str | os.PathLike[str]], name: str, *, device:
             total += round(video_info(source_video(video)).duration_s * RATE_HZ)
         except InputError:
             pass  # it is named below
-    with tqdm(total=total, unit="frame", desc=f"looks {backbone.label}", disable=not due, file=sys.stderr) as bar:
+    shown, what = progress and bool(due), f"looks {backbone.label}"
+    with tqdm(total=total, unit="frame", desc=what, disable=not shown, file=sys.stderr) as bar:
         for video in due:
             try:
                 write_looks(look_place(video, backbone.label), look_at(source_video(video), backbone, bar))

@@ -18,7 +18,6 @@ from dataset.lists import list_file
 from dataset.loader import Augment, Loader
 from dataset.plans import Mixed, Plan
 from dataset.recordings import Labels, Recording, recordings_from_list, split_by_room
-from dataset.seen import Producer
 from dataset.source import Source, Visual
 from dcase2022_task3_seld_metrics.editions import EDITIONS
 from system.model import StageModel
@@ -31,9 +30,7 @@ from util.events import EventTable
 from util.flags import DEFAULTS, FLAGS, FRAMING
 from util.job_arguments import Arguments
 from util.microphone_arrays import FLAG_OF_ARRAY, Array, array_of_flag
-from util.one_process import Processes
 from util.runs import MONITOR
-from util.together import gathered, share
 
 VIDEO_FOLDERS = ("video_360x180_dev", "video_dev")
 
@@ -317,96 +314,3 @@ def common_classes(roots: Sequence[DataRoot], class_num: int | None) -> tuple[st
         rule = f"has {len(classes)} classes, --class-num says {class_num}; name your own in its classes.txt, one a line"
         raise InputError(rule, path=roots[0].path)
     return classes
-
-
-def detect_people(
-    args: Arguments,
-    recordings: Sequence[Recording],
-    evaluated: Sequence[Recording] = (),
-    plans: Sequence[Plans] = (),
-    processes: Processes | None = None,
-    *,
-    things: bool = False,
-) -> None:
-    """Make the box files that are missing.
-
-    Parameters
-    ----------
-    recordings : that are looked at at any time
-    evaluated : that are looked at where the windows of an evaluation are: their box files may hold no more than that
-    plans : of the stages that evaluate
-    processes : that share the videos; None: this one does it all
-    things : other things than people matter too
-    """
-    from object_detection import box_rate, ensure_boxes  # onnxruntime and PyAV, only where there is a video
-
-    rate_hz = box_rate(args.box_rate)
-    times_s: dict[Path, np.ndarray | None] = {}
-    for recording in evaluated:
-        if recording.video is not None:
-            looks = [recording_looks_s(recording, one, args.clip_s) for one in plans]
-            times_s[recording.video] = np.unique(np.concatenate([times_s.get(recording.video, np.zeros(0)), *looks]))
-    times_s |= {recording.video: None for recording in recordings if recording.video is not None}
-
-    def detect(videos: Sequence[Path], progress: bool) -> None:
-        if videos:
-            due = [times_s[video] for video in videos]
-            ensure_boxes(videos, args.detector, rate_hz=rate_hz, times_s=due, progress=progress, things=things)
-
-    if processes is None:
-        detect(sorted(times_s), True)
-    else:
-        own, first = share(processes, sorted(times_s)), processes.is_global_zero
-        gathered(processes, lambda: detect(own, first))
-
-
-def look_at_videos(
-    args: Arguments,
-    recordings: Sequence[Recording],
-    evaluated: Sequence[Recording] = (),
-    plans: Sequence[Plans] = (),
-    processes: Processes | None = None,
-) -> None:
-    """Make the files of ResNet-50 features that are missing, see `detect_people`; all of a video is looked at."""
-    from detection.resnet50 import ensure_looks  # PyAV, only where there is a video
-
-    videos = sorted({one.video for one in (*recordings, *evaluated) if one.video is not None})
-    if processes is None:
-        ensure_looks(videos, args.detector, device=args.device)
-    else:
-        own = share(processes, videos)
-        gathered(processes, lambda: ensure_looks(own, args.detector, device=args.device))
-
-
-_MAKE: dict[str, Callable[..., None]] = {  # by producer
-    "boxes": detect_people,
-    "objects": partial(detect_people, things=True),
-    "resnet50": look_at_videos,
-}
-
-
-def make_seen(
-    producer: Producer,
-    args: Arguments,
-    recordings: Sequence[Recording],
-    evaluated: Sequence[Recording] = (),
-    plans: Sequence[Plans] = (),
-    processes: Processes | None = None,
-) -> None:
-    """Make the files of what is seen that are missing.
-
-    Parameters
-    ----------
-    others : see `detect_people`
-
-    Raises
-    ------
-    InputError : a video that cannot be read, a detector or weights that cannot be had
-    """
-    _MAKE[producer.name](args, recordings, evaluated, plans, processes)
-
-
-def recording_looks_s(recording: Recording, plans: Plans, clip_s: float | None = None) -> np.ndarray:
-    """Times in s at which an evaluation looks at the picture of a recording, in order."""
-    lengths = Source([recording], clip_s=clip_s).lengths(plans.framing.rate_hz)
-    return plans.evaluation(lengths).look_times_s()

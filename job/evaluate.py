@@ -23,10 +23,10 @@ from job.data import (
     common_classes,
     default_lists,
     labels_of,
-    make_seen,
     open_roots,
     source_of,
 )
+from job.seen import make_seen
 from job.tuning_thresholds import tuned_thresholds
 from output_format.contract import ActivityApart, OneTask
 from seld_predictor import Change, SELDPredictor

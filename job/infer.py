@@ -20,7 +20,7 @@ from job.directions import check_directions_flags, directions
 from job.health import health, listen
 from job.inputs import Opened, SoundAndFilm, find_items, inference_arguments
 from job.outcome import Ended, Outcome, make_folder, out_dir, write_outcome
-from job.picture import Seen, seen_in_video
+from job.seen import Seen, seen_in_video
 from job.sound import file_reader, open_sound, wanted
 from job.stream import stream
 from output_format.candidates import Candidates

@@ -11,82 +11,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dataset.recordings import Recording
-from dataset.seen import BOXES, PackedObjects, Track
-from dataset.source import Visual
-from seld_predictor import Inference
+from dataset.seen import Track
 from util.boxes import BoxTrack, box_file, box_path, read_boxes, write_boxes
-from util.errors import InputError
-from util.looks import look_file, look_path, read_looks, write_looks
 from util.objects import MOST_OF_A_CLASS, THING_ROWS, object_rows
 from util.placement import Placement
 from util.things import Things
 
 if TYPE_CHECKING:
     from detection.detector import Detector
-
-
-@dataclass(frozen=True)
-class Seen:
-    """What is seen in a video.
-
-    Attributes
-    ----------
-    visual : for the predictor
-    boxes : to be shown, where there are some
-    """
-
-    visual: Visual
-    boxes: BoxTrack | None = None
-
-
-def seen_in_video(inference: Inference, video: Path, times_s: np.ndarray, placement: Placement, out: Path) -> Seen:
-    """What the model's producer sees in a video, at least at the times that the model looks.
-
-    Parameters
-    ----------
-    times_s : of the sound
-    out : folder for the file that is written, where none lies beside the video
-
-    Raises
-    ------
-    InputError : a video that cannot be read; no detector or weights; a picture that should be turned and cannot be
-    """
-    producer = inference.model.producer or BOXES
-    return _SEEN[producer.name](inference, video, times_s, placement, out)
-
-
-def _boxes_seen(inference: Inference, video: Path, times_s: np.ndarray, placement: Placement, out: Path) -> Seen:
-    track = boxes_of_video(video, inference.open_detector(), times_s, placement, out)
-    return Seen(PlacedBoxes(track, placement), track)
-
-
-def _objects_seen(inference: Inference, video: Path, times_s: np.ndarray, placement: Placement, out: Path) -> Seen:
-    track = boxes_of_video(video, inference.open_detector(), times_s, placement, out, things=True)
-    return Seen(PlacedBoxes(PackedObjects(track), placement), track)
-
-
-def _looks_seen(inference: Inference, video: Path, times_s: np.ndarray, placement: Placement, out: Path) -> Seen:
-    from detection.resnet50 import Backbone, is_current, look_at  # PyAV, only where there is a video
-    from detection.videos import source_video
-
-    if placement.yaw_deg:
-        raise InputError(f"--video-yaw-deg {placement.yaw_deg:g}: features of pictures cannot be turned")
-    backbone, source = Backbone(inference.detector, device=inference.fabric.device), source_video(video)
-    path = look_file(video, backbone.label)
-    if not is_current(path, source, backbone):
-        path = out / look_path(video, backbone.label).name
-        if not is_current(path, source, backbone):
-            write_looks(path, look_at(source, backbone))
-    track = read_looks(path)
-
-    def visual(recording: Recording, time_s: np.ndarray) -> np.ndarray:
-        video_s = placement.video_times_s(time_s)
-        return np.where((video_s < 0)[:, None, None], np.float32(0), track.at(np.maximum(video_s, 0)))
-
-    return Seen(visual)
-
-
-_SEEN = {"boxes": _boxes_seen, "objects": _objects_seen, "resnet50": _looks_seen}  # by producer
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,6 @@ from job.data import (
     augmentation,
     check_labels,
     common_classes,
-    make_seen,
     monitor_path,
     source_of,
     training_data,
@@ -35,6 +34,7 @@ from job.data import (
 from job.evaluate import Evaluation
 from job.modules import check_takes, frozen, with_modules
 from job.results import Results
+from job.seen import make_seen
 from job.statistics import gather_statistics
 from job.tuning_thresholds import few_of
 from output_format.contract import needed

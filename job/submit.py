@@ -18,7 +18,7 @@ from dataset.layouts import DataRoot
 from dataset.lists import list_file
 from dataset.recordings import Recording, recordings_from_list
 from dcase2022_task3_seld_metrics.editions import DEFAULT, EDITIONS, Edition, Entry
-from job.picture import seen_in_video
+from job.seen import seen_in_video
 from output_format.contract import needed
 from output_format.rows import events_in_file
 from util.dialects import dialect_named, read_events, write_events
