@@ -19,11 +19,11 @@ import numpy as np
 from detection.detector import Detector
 from detection.yolox import letterbox_into
 from util.cli import run_main
-from util.errors import CommonError, InputError
+from util.errors import InputError
 from util.files import written_whole
+from util.onnx_packages import check_onnx_packages
 from util.video import decoded_frames, video_info
 
-INSTALL = "pip install -r requirements-export.txt -c constraints.txt"
 _OPSET = 13  # of integers by channel
 
 
@@ -40,12 +40,10 @@ def quantise(detector: Detector, pictures: Sequence[np.ndarray], out: Path) -> N
     CommonError : the package onnx is missing
     InputError : onnxruntime's tool refuses the network
     """
-    try:
-        import onnx
-        from onnx import version_converter
-        from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
-    except ImportError as error:
-        raise CommonError(f"8-bit detectors need onnx ({error}): {INSTALL}") from None
+    check_onnx_packages("an 8-bit detector", "onnx")
+    import onnx
+    from onnx import version_converter
+    from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
     class Pictures(CalibrationDataReader):
         """Inputs of the network, one after the other."""

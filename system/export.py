@@ -16,9 +16,8 @@ from torch import Tensor, nn
 from dataset.seen import Producer
 from net.onnx_layers import with_onnx_layers
 from system.model import Model, StageModel
-from util.errors import InputError
+from util.onnx_packages import check_onnx_packages
 
-COMMAND = "pip install -r requirements-export.txt"
 OPSET = 18
 _LARGEST_DIFFERENCE = 1e-4  # between graph and network, of outputs about 1
 _DRAWS = 3  # of noise: in one of them a phase may lie at a seam, where the last bit decides between 0 and 2 pi
@@ -149,17 +148,8 @@ def versions() -> dict[str, str]:
 
 
 def check_packages() -> None:
-    """Refuse where the exporter's packages are missing.
-
-    Raises
-    ------
-    InputError : with the command that installs them
-    """
-    try:
-        import onnx  # noqa: F401
-        import onnxscript  # noqa: F401
-    except ImportError as error:
-        raise InputError(f"-export needs the package {error.name}: {COMMAND}") from None
+    """Refuse where the exporter's packages are missing, see `util.onnx_packages.check_onnx_packages`."""
+    check_onnx_packages("-export", "onnx", "onnxscript")
 
 
 def _example(

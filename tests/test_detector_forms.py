@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import pickle
+import sys
 from pathlib import Path
 
 import cv2
@@ -92,6 +93,15 @@ def test_real_weights_in_eight_bits_find_the_same_person(tmp_path):
     one, other = (detector([person_at()], score_threshold=0.3)[0] for detector in (Detector(REAL), small))
     assert other.label[0] == PERSON and abs(one.score[0] - other.score[0]) < 0.2
     assert box_iou(one.boxes[:1], other.boxes[:1])[0, 0] > 0.7
+
+
+def test_eight_bits_need_a_package_that_is_named_with_the_command(tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    film(tmp_path / "a.mp4", [0.0, 0.1])
+    flags = [str(ONNX / "free.onnx"), str(tmp_path / "small.onnx"), "--video", str(tmp_path / "a.mp4")]
+    assert run_main(quantise, flags) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "needs the package onnx" in line and line.endswith("-r requirements-export.txt -c constraints.txt")
 
 
 def test_sixteen_bits_and_further_outputs_are_no_matter():
