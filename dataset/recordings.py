@@ -354,10 +354,7 @@ class Boxes:
         if self.source == "other" and track.end_s > 0:
             time_s = np.mod(time_s, track.end_s)
         try:
-            found = track.at(time_s)
-            if recording.view == "equirectangular" or self.producer.on_sphere is None:
-                return found
-            return self.producer.on_sphere(found)
+            return self.producer.of_view(recording.view, track.at(time_s))
         except InputError as error:
             raise InputError(error.rule, path=self.producer.file(video, self.detector), place=error.place) from None
 

@@ -82,6 +82,10 @@ class Producer:
         """What is seen where there is no picture: zeros (m, ...) float32."""
         return np.zeros((len(time_s), *self.shape), dtype=np.float32)
 
+    def of_view(self, view: str, seen: np.ndarray) -> np.ndarray:
+        """What is seen (..., *shape) in a picture of a view (`dataset.recordings.Recording.view`), see `on_sphere`."""
+        return seen if view == "equirectangular" or self.on_sphere is None else self.on_sphere(seen)
+
 
 class PackedBoxes:
     """A box track without the rows that hold no box, and without scores."""

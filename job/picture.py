@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dataset.recordings import Recording
-from dataset.seen import Track
+from dataset.seen import BOXES, Producer, Track
 from util.boxes import BoxTrack, box_file, box_path, read_boxes, write_boxes
 from util.objects import MOST_OF_A_CLASS, THING_ROWS, object_rows
 from util.placement import Placement
@@ -27,13 +27,13 @@ class PlacedBoxes:
 
     track: Track
     placement: Placement
+    producer: Producer = BOXES
 
     def __call__(self, recording: Recording, time_s: np.ndarray) -> np.ndarray:
-        """Boxes at times of the sound; none before the video starts."""
-        del recording
+        """What is seen at times of the sound; nothing before the video starts."""
         video_s = self.placement.video_times_s(time_s)
         found = np.where((video_s < 0)[:, None, None], np.float32(0), self.track.at(np.maximum(video_s, 0)))
-        return self.placement.turned(found).astype(np.float32)
+        return self.placement.turned(self.producer.of_view(recording.view, found)).astype(np.float32)
 
 
 def boxes_of_video(
@@ -77,13 +77,20 @@ def boxes_of_video(
 
 
 def boxes_as_needed(
-    video: Path, detector: Detector, placement: Placement, step_s: float, *, things: bool = False
+    video: Path,
+    detector: Detector,
+    placement: Placement,
+    step_s: float,
+    *,
+    producer: Producer = BOXES,
+    view: str = "equirectangular",
 ) -> Iterator[np.ndarray]:
     """Boxes (6, 4) at the times 0, step_s, 2 step_s ... of the sound, without end, decoded as they are asked for.
 
     Parameters
     ----------
-    things : rows of objects (16, 6) in place of boxes
+    producer : one that looks at things as well has rows of objects (16, 6) in place of boxes
+    view : what the camera sees, see `dataset.recordings.Recording`
 
     Raises
     ------
@@ -94,8 +101,8 @@ def boxes_as_needed(
 
     times = (float(placement.video_times_s(np.float64(index * step_s))) for index in itertools.count())
     for _, look in video_boxes(source_video(video), times, detector):
-        if things:
+        seen = look.boxes
+        if producer.things:
             best = Things.of([look.things]).chosen(THING_ROWS, MOST_OF_A_CLASS)
-            yield placement.turned(object_rows(look.boxes, best.rows))
-        else:
-            yield placement.turned(look.boxes)
+            seen = object_rows(look.boxes, best.rows)
+        yield placement.turned(producer.of_view(view, seen))

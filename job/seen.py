@@ -107,7 +107,8 @@ def _boxes_seen(
     producer: Producer, inference: Inference, video: Path, times_s: np.ndarray, placement: Placement, out: Path
 ) -> Seen:
     track = boxes_of_video(video, inference.open_detector(), times_s, placement, out, things=producer.things)
-    return Seen(PlacedBoxes(PackedObjects(track) if producer.things else track, placement), track)
+    held = PackedObjects(track) if producer.things else track
+    return Seen(PlacedBoxes(held, placement, producer), track)
 
 
 def _make_looks(producer: Producer, args: Arguments, due: Due, progress: bool) -> None:

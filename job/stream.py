@@ -318,9 +318,9 @@ def _of_file(inference: Inference, item: SoundAndFilm, args: Arguments) -> tuple
         else:
             placement = Placement(args.video_yaw_deg, args.video_offset_s)
             plan = _windows_of(inference)
-            things = (inference.model.producer or BOXES).things
             detector, step_s = inference.open_detector(), look_interval_s(plan)
-            boxes = boxes_as_needed(item.video, detector, placement, step_s, things=things)
+            producer, view = inference.model.producer or BOXES, recording.view
+            boxes = boxes_as_needed(item.video, detector, placement, step_s, producer=producer, view=view)
     channels = channels_of(audio_info(item.audio), inference.model.array, wanted(args))
     for line in channels.said:
         say_of_file(item.audio, line)

@@ -19,9 +19,11 @@ from dataset.recordings import Boxes, Labels, no_boxes, recording_of_file
 from dataset.seen import BOXES, OBJECTS, PackedBoxes, PackedObjects
 from dataset.stereo import camera_at
 from dataset.true_boxes import FURNITURE, SOUNDING_THINGS, SupposedBoxes, TrueBoxes
+from detection.detector import Detector
 from feature.objects import AZIMUTH, CLASS, HEIGHT, SCORE, TOKEN, WIDTH, object_tokens
-from job.picture import boxes_as_needed
+from job.picture import PlacedBoxes, boxes_as_needed
 from net.avseld import OBJECT_CLASSES, Pointer
+from object_detection import ensure_boxes
 from seld_predictor import load
 from system.checkpoint import load_checkpoint
 from system.export import export_stage
@@ -423,6 +425,7 @@ def test_a_run_that_was_begun_before_there_were_things_goes_on_without(root, mon
     assert all(torch.equal(value, whole[name]) for name, value in state.trained["weights"].items())
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not exporter_is_there(), reason="needs requirements-export.txt")
 def test_a_graph_looks_at_things_too(tmp_path):
     """The exporter's own comparison draws things of all classes; here one is put where it hears something."""
@@ -461,11 +464,28 @@ def test_views_turn_things_with_the_sound():
 
 
 def test_rows_come_as_they_are_needed(tmp_path):
-    from detection.detector import Detector
-
     video = colours(tmp_path / "a.mp4")
-    found = boxes_as_needed(video, Detector(TV), Placement(yaw_deg=90.0), 0.5, things=True)
+    found = boxes_as_needed(video, Detector(TV), Placement(yaw_deg=90.0), 0.5, producer=OBJECTS)
     first, second = next(found), next(found)
     assert first.shape == OBJECTS.shape and (second[PEOPLE_ROWS:, 5] == 1 + COCO_CLASSES.index("tv")).any()
     plain = next(boxes_as_needed(video, Detector(TV), Placement(yaw_deg=90.0), 0.5))
     np.testing.assert_array_equal(first[:PEOPLE_ROWS, :4], plain)
+
+
+@pytest.mark.parametrize("producer", [BOXES, OBJECTS])
+@pytest.mark.parametrize("view", ["equirectangular", "perspective"])
+def test_a_recording_by_itself_and_as_a_stream_is_seen_as_in_its_data_set(producer, view, tmp_path):
+    """In a stereo set the camera has a view, which is brought to the sphere, whoever asks."""
+    recording(tmp_path / "a.wav", 1.0)
+    video, detector = colours(tmp_path / "a.mp4"), Detector(TV)
+    one = replace(recording_of_file(tmp_path / "a.wav"), video=video, view=view)
+    (path,) = ensure_boxes([video], TV, progress=False)
+    time_s = np.array([0.0, 0.5, 1.0])
+    due = Boxes(TV, producer=producer)(one, time_s)
+    track = read_boxes(path)
+    held = PackedObjects(track) if producer.things else track
+    np.testing.assert_array_equal(PlacedBoxes(held, Placement(), producer)(one, time_s), due)
+    stream = boxes_as_needed(video, detector, Placement(), 0.5, producer=producer, view=view)
+    np.testing.assert_array_equal(np.stack([next(stream) for _ in time_s]), due)
+    plain = track.at(time_s)
+    assert plain.any() and np.array_equal(due[:, :PEOPLE_ROWS, :4], plain) == (view == "equirectangular")
