@@ -181,6 +181,8 @@ class SELDTrainer:
     def _save(self, progress: tqdm) -> bool:
         """Have the state of the stage stored and looked at; whether training should stop, the same in all processes."""
         same_buffers(self.fabric, self.model)
+        if self.average is not None:
+            same_buffers(self.fabric, self.average)
         stop, state = False, self.state()
         if self.on_checkpoint is not None:
             start = time.monotonic()

@@ -289,6 +289,10 @@ class AvSeld(nn.Module):
             nn.init.normal_(self.correction.weight, std=0.01)
             nn.init.zeros_(self.correction.bias)
         self.pointer = Pointer(classes, channels, measured=measured, things=things) if visual else None
+        if self.pointer is not None:  # several processes would wait for gradients that never come
+            self.pointer.nearer.requires_grad_(distance)
+            self.pointer.trust.requires_grad_(measured)
+            self.pointer.field_sharpness.requires_grad_(measured)
 
     @property
     def shown_classes(self) -> tuple[str, ...]:

@@ -182,6 +182,18 @@ def objects(*places: tuple[float, float], frames: int = 50) -> torch.Tensor:
     return tokens
 
 
+@pytest.mark.parametrize("distance", [False, True])
+@pytest.mark.parametrize("measured", [False, True])
+def test_every_weight_that_is_trained_gets_a_gradient(measured, distance):
+    """Several processes wait for those of all: one that never comes ends their training at the second step."""
+    net = network(measured=measured, distance=distance, things=True).train()
+    net(window(), objects((20, 0))).sum().backward()
+    assert [name for name, one in net.named_parameters() if one.requires_grad and one.grad is None] == []
+    idle = {name for name, one in net.named_parameters() if not one.requires_grad}
+    due = {"pointer.trust", "pointer.field_sharpness"} if not measured else set()
+    assert idle == due | ({"pointer.nearer"} if not distance else set())
+
+
 def test_nobody_to_be_seen_changes_nothing():
     net = network()
     with torch.no_grad():

@@ -20,10 +20,14 @@ from dataset.loader import Loader
 from dataset.recordings import recordings_from_list
 from job.data import open_roots, source_of, training_loader, training_plan
 from seld_trainer import SELDTrainer, TrainingSettings
+from system.checkpoint import load_checkpoint
 from system.model import StageModel
 from system.table import system_named
+from tests.test_avseld import SMALL
+from tests.test_things import TV, colours
 from tests.tiny import tiny_root
 from util.cli import run_main
+from util.coco import COCO_CLASSES
 from util.machine import launched_by_others, launcher
 from util.runs import checkpoints_of, iteration_of
 
@@ -100,6 +104,21 @@ def test_two_processes_train_as_one_and_one_goes_on_with_their_windows(tmp_path)
         torch.testing.assert_close(first["gradients"][name], value, rtol=1e-4, atol=1e-7)
     for name, value in first["weights"].items():
         assert torch.equal(value, second["weights"][name]), name
+
+
+@pytest.mark.slow
+def test_what_any_process_was_shown_the_checkpoint_remembers(tmp_path):
+    """A television in one of the videos; people, yellow, in all of them."""
+    root = tiny_root(tmp_path / "data", seconds=5.5, video=True)
+    colours(sorted(root.rglob("video_dev/dev-train*/*.mp4"))[-1], 55)
+    flags = ["--system", "avseld", *SMALL, "-b", "2", "-i", "2", "-s", "2", "--detector", TV, "--data-root", str(root)]
+    command = [sys.executable, "seld.py", "-train", "--device", "cpu", "--devices", "2", *flags]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stderr
+    (run,) = (root / "model_monitor").glob("*")
+    state = load_checkpoint(checkpoints_of(run)[-1]).stages["main"]
+    for weights in (state.weights, state.trained["weights"]):
+        assert weights["pointer.shown"].nonzero().flatten().tolist() == [1, 1 + COCO_CLASSES.index("tv")]
 
 
 def _machine(rank: int, port: int, *flags: str, torchrun: bool = False) -> subprocess.Popen:

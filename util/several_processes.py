@@ -7,6 +7,7 @@ from typing import Any, cast
 import torch
 from lightning_fabric import Fabric
 from lightning_fabric.plugins import MixedPrecision
+from lightning_fabric.strategies import DDPStrategy
 
 from util.cpus import cpu_count
 from util.one_process import Processes
@@ -32,7 +33,8 @@ def launched(accelerator: str, devices: int, nodes: int, *, bfloat16: bool) -> P
         accelerator=accelerator,
         devices=devices,
         num_nodes=nodes,
-        strategy="ddp",
+        # each keeps its own buffers between checkpoints, see `util.together.same_buffers`
+        strategy=DDPStrategy(broadcast_buffers=False),
         plugins=[Autocast("bf16-mixed", accelerator)] if bfloat16 else [],
     )
     if accelerator == "cpu":

@@ -61,10 +61,18 @@ def gathered(processes: Processes, work: Callable[[], Value], *, to_first: bool 
 
 
 def same_buffers(processes: Processes, module: nn.Module) -> None:
-    """Give every process the buffers of the first (running means of batch norm); their weights are the same."""
+    """Give every process the buffers of the first (running means of batch norm); their weights are the same.
+
+    Of truth values, which remember what training has shown, those are true that are in any process.
+    """
     if processes.world_size > 1:
         for buffer in module.buffers():
-            torch.distributed.broadcast(buffer, 0)
+            if buffer.dtype == torch.bool:
+                anywhere = buffer.byte()
+                torch.distributed.all_reduce(anywhere, torch.distributed.ReduceOp.MAX)
+                buffer.copy_(anywhere.bool())
+            else:
+                torch.distributed.broadcast(buffer, 0)
 
 
 class OthersEnded(Exception):
