@@ -158,9 +158,16 @@ def _done(root: Path) -> dict[str, dict[str, Any]]:
     if not path.is_file():
         return {}
     found = read_json(path)
-    if not isinstance(found, dict) or not all(isinstance(value, dict) for value in found.values()):
+    sets = list(found.values()) if isinstance(found, dict) else [found]
+    files = [one for files in sets if isinstance(files, dict) for one in files.values()]
+    if not all(isinstance(one, dict) for one in (*sets, *files)) or not all(map(_holds_names, files)):
         raise InputError("must be a json object, data set -> file -> what it was; delete it to start again", path=path)
     return found
+
+
+def _holds_names(file: Mapping[str, Any]) -> bool:
+    held = file.get("holds", [])
+    return isinstance(held, list) and all(isinstance(name, str) for name in held)
 
 
 def _lost(root: Path, files: Sequence[Source], done: Mapping[str, Mapping[str, Any]]) -> dict[str, set[str]]:

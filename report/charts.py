@@ -15,7 +15,6 @@ RUN_COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9",
 RUN_SYMBOLS = ("circle", "diamond", "square", "triangle-up", "star", "hexagon", "pentagon", "cross")
 _GREY = "#8a97a6"
 _WITHIN = "20°"  # the angle threshold of the page
-_MOST = {"%": 100.0, "°": 180.0}  # of a score, by its unit
 Figure = dict[str, Any]
 
 
@@ -139,8 +138,9 @@ def class_figure(runs: Sequence[tuple[str, Result]], classes: Sequence[str]) -> 
             interval = result.jackknife.classwise.get(score)
             if interval is not None and np.isfinite(np.asarray(interval.low)).any():
                 # of few recordings an interval reaches beyond what a score can be
-                most = _MOST.get(SCORES[score].unit, np.inf)
-                top = np.maximum(np.minimum(factor * np.asarray(interval.high), most) - shown, 0)
+                most = SCORES[score].limits[1]
+                reach = np.minimum(factor * np.asarray(interval.high), np.inf if most is None else most)
+                top = np.maximum(reach - shown, 0)
                 bottom = np.maximum(shown - np.maximum(factor * np.asarray(interval.low), 0), 0)
                 bar["error_y"] = {
                     "type": "data",

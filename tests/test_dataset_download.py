@@ -160,6 +160,14 @@ def test_what_was_deleted_is_fetched_again_and_nothing_else_is_touched(records, 
     assert run_main(dataset, command) == 0 and not gone.exists()
 
 
+@pytest.mark.parametrize("known", ["[]", "[1]", "[[]]", '{"a": 1}', '{"a": {"holds": "b"}}', '{"a": {"holds": [1]}}'])
+def test_what_remembers_downloads_and_is_damaged_is_named(known, records, tmp_path, capsys):
+    (tmp_path / "downloads.json").write_text(known if known == "[]" else f'{{"nigens2021": {known}}}')
+    assert run_main(dataset, ["download", "nigens2021", "--to", str(tmp_path), "--plan", *ONLY]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "downloads.json: must be a json object" in line
+
+
 def test_plan_says_what_it_needs_and_fetches_nothing(records, tmp_path, capsys):
     root = tmp_path / "data"
     assert run_main(dataset, ["download", "nigens2021", "--to", str(root), "--plan", *ONLY]) == 0

@@ -16,7 +16,7 @@ from util import cache
 from util.coco import COCO_CLASSES
 from util.errors import InputError
 from util.files import written_whole
-from util.things import Things
+from util.things import KEPT_THINGS, Things
 
 MAX_BOXES = 6
 HOLD_S = 1.0  # how long the last boxes stay after the end of the video
@@ -135,6 +135,7 @@ def write_boxes(path: str | os.PathLike[str], track: BoxTrack) -> None:
     Raises
     ------
     InputError : the folder cannot be written
+    ValueError : rows with gaps, more things at a time than are kept
     """
     count = np.count_nonzero(track.boxes.any(axis=-1), axis=-1).astype(np.uint8)
     kept = np.arange(MAX_BOXES) < count[:, None]
@@ -144,6 +145,8 @@ def write_boxes(path: str | os.PathLike[str], track: BoxTrack) -> None:
     things: dict[str, Any] = {}
     if track.things is not None:
         rows = track.things.rows
+        if track.things.count.max(initial=0) > KEPT_THINGS:
+            raise ValueError(f"more things at a time than {KEPT_THINGS}")
         things = {
             "thing_count": track.things.count.astype(np.uint8),
             "thing_boxes": rows[:, :4].astype(np.float16),
