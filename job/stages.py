@@ -103,8 +103,11 @@ class StagesRun:
         roots: Sequence[DataRoot],
         fabric: Processes,
         command: str,
+        resumed: Path | None = None,
     ) -> StagesRun:
-        """Data opened and checked, everything that can be refused refused."""
+        """Data opened and checked, everything that can be refused refused; a run that is resumed goes on as it was
+        begun, whatever presets say by now.
+        """
         system = system_named(args.net)
         if args.stage is not None and args.stage not in [stage.name for stage in system.stages]:
             known = ", ".join(stage.name for stage in system.stages)
@@ -117,6 +120,8 @@ class StagesRun:
             stage.name: modules[stage.name].settings if stage.name in modules else stage.settings(args, array)
             for stage in system.stages
         }
+        if resumed is not None:
+            settings |= _settings_before(system, resumed)
         check_takes(system, settings)
         formats = [stage.output_format(settings[stage.name], len(classes)) for stage in system.stages]
         for output_format in formats:
@@ -229,8 +234,6 @@ class StagesRun:
         folder.mkdir(parents=True, exist_ok=True)
         interrupted = checkpoints_of(folder)[-1:] if resumed is not None else []
         before = load_checkpoint(interrupted[0]).stages[stage.name] if interrupted else None
-        if before is not None:  # a run goes on as it was begun, whatever presets say by now
-            self.settings = {**self.settings, stage.name: dict(before.settings)}
         torch.manual_seed(args.random_seed)
         model = self._model(stage, before)
         model.to(fabric.device)
@@ -454,6 +457,16 @@ class StagesRun:
         print(f"  bash script/eval_seld.sh {flag} {result_checkpoint(self.folder)}")
         print("      score it in float32; csv, raw output and result file beside it")
         print(f"  tensorboard --logdir {self.folder.parent}")
+
+
+def _settings_before(system: System, run: Path) -> dict[str, dict[str, Any]]:
+    """Settings of the stages that a run has begun to train."""
+    found = {}
+    for stage in system.stages:
+        folder = run if stage is system.stages[-1] else run / stage.name
+        for path in checkpoints_of(folder)[-1:]:
+            found[stage.name] = dict(load_checkpoint(path).stages[stage.name].settings)
+    return found
 
 
 def kept_outputs(

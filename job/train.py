@@ -43,7 +43,7 @@ def train(given: dict[str, Any], command: str, *, run_folder: Path | None = None
         given = _given_before(given, resumed)
     roots, args = open_roots(given)
     fabric = make_fabric(args.device, args.devices, args.precision, training=True, nodes=args.nodes)
-    run = StagesRun.prepared(given, args, roots, fabric, command)
+    run = StagesRun.prepared(given, args, roots, fabric, command, resumed)
     due = run.due(resumed)
     if not due:
         raise InputError("every stage of its system is trained", path=resumed)

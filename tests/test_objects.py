@@ -419,7 +419,11 @@ def test_a_run_that_was_begun_before_there_were_things_goes_on_without(root, mon
         made = trained(root, "-s", "1")
     whole = load_checkpoint(checkpoints_of(made)[-1]).stages["main"].trained["weights"]
     checkpoints_of(made)[-1].unlink()
+    files = sorted(root.rglob("*.boxes-person_and_tv.npz"))
+    for path in files:
+        before_things(path)
     assert run_main(seld.main, ["-train", "--resume", str(made)]) == 0
+    assert files and all(read_boxes(path).things is None for path in files)  # nor looks for any
     state = load_checkpoint(checkpoints_of(made)[-1]).stages["main"]
     assert state.settings["things"] is False and state.trained["weights"].keys() == whole.keys()
     assert all(torch.equal(value, whole[name]) for name, value in state.trained["weights"].items())
