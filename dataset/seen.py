@@ -146,7 +146,7 @@ class PackedObjects:
 def _read_objects(path: Path) -> PackedObjects:
     track = read_boxes(path)
     if track.things is None and len(track.time_s):
-        say_once(f"{path}: holds people only: where other things are nobody knows (python object_detection.py looks)")
+        say_once("holds people only: where other things are nobody knows (python object_detection.py looks)", path)
     return PackedObjects(track)
 
 

@@ -11,12 +11,12 @@ from dataset.recordings import Labels, Recording
 from dataset.source import Visual
 from util.angles import direction_from_degrees
 from util.boxes import MAX_BOXES
-from util.coco import COCO_CLASSES, USUAL_SIZES_M, coco_number
+from util.coco import COCO_CLASSES, COCO_PERSON, USUAL_SIZES_M, coco_number
 from util.errors import InputError
 from util.events import EventTable
 from util.objects import PEOPLE_ROWS, PERSON, THING_ROWS, rows_of_people
 
-HEIGHT_M, WIDTH_M = 1.7, 0.5  # of a person
+WIDTH_M, HEIGHT_M = USUAL_SIZES_M[COCO_CLASSES[COCO_PERSON]]
 USUAL_M = 2.0  # distance of a source where the labels know none
 NEAREST_M = 0.4  # whoever is nearer is drawn there: a box would grow without limit
 PRESENT_S = 1.0  # people do not vanish between two words

@@ -33,7 +33,7 @@ from util.objects import PEOPLE_ROWS, PERSON
 
 TRACKS, AXES = 3, 3
 STEP_FRAMES = 5  # feature frames of a label frame
-OBJECT_CLASSES = 81  # 80 of COCO from 1 on; 0 is none
+OBJECT_CLASSES = 1 + len(COCO_CLASSES)  # from 1 on; 0 is none
 _UNLIKELY = -6.0  # logit of a sound from an object of a class of which nothing is learnt
 _FURNITURE = -4.0  # the same of things, before training has said which of them sound
 CONTEXT = 5  # label frames before and after one whose measured directions count for it

@@ -128,7 +128,7 @@ JOBS = {
             "-export CHECKPOINT",
             "a checkpoint as an ONNX file, which runs without PyTorch and is a checkpoint for -infer and -eval",
             (
-                ("-export RUN --out model.onnx", "features and network in one graph; -infer MINE.wav -em model.onnx"),
+                ("-export RUN --out model.onnx", "one file that says all about itself; -infer MINE.wav -em model.onnx"),
                 ("-export RUN --out model.onnx --graph whole", "samples in, also where features hang on a last bit"),
             ),
         ),

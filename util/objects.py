@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from util.boxes import MAX_BOXES
+from util.coco import COCO_CLASSES
 
 PEOPLE_ROWS, THING_ROWS = MAX_BOXES, 10  # apart, so that furniture never takes a person's place
 ROWS = PEOPLE_ROWS + THING_ROWS
@@ -43,5 +44,5 @@ def example_rows(shares: np.ndarray) -> np.ndarray:
     """Numbers (..., 16, 6) in [0, 1) -> rows of objects of every class, people in the places of people."""
     rows = np.array(shares, dtype=np.float32)
     rows[..., :PEOPLE_ROWS, SCORE:] = 1, PERSON
-    rows[..., PEOPLE_ROWS:, CLASS] = 2 + np.floor(79 * rows[..., PEOPLE_ROWS:, CLASS])
+    rows[..., PEOPLE_ROWS:, CLASS] = PERSON + 1 + np.floor((len(COCO_CLASSES) - 1) * rows[..., PEOPLE_ROWS:, CLASS])
     return rows
