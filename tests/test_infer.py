@@ -16,6 +16,7 @@ import torch
 
 import npy2csv
 import seld
+from dataset.recordings import Recording
 from detection.at_times import held_at
 from detection.yolox import Look
 from job.inputs import find_items, inference_arguments, open_checkpoint
@@ -30,6 +31,7 @@ from util.boxes import BoxTrack
 from util.cli import run_main
 from util.dialects import read_events
 from util.errors import InputError
+from util.microphone_arrays import ARRAYS
 from util.placement import Placement, placed_video
 from util.things import NO_THINGS
 from util.video import VideoWriter, read_frames, video_info
@@ -366,7 +368,8 @@ def test_boxes_move_with_yaw_and_offset():
     boxes[:, 0] = [[0.45, 0.4, 0.55, 0.9], [0.0, 0.4, 0.1, 0.9]]
     track = BoxTrack(np.array([0.0, 1.0]), boxes, boxes[..., 0], 2.0)
     placed = PlacedBoxes(track, Placement(yaw_deg=90, offset_s=0.5))
-    found = placed(None, np.array([0.0, 0.6, 1.6]))
+    one = Recording("a", Path("a.wav"), None, Path("a.mp4"), ARRAYS["foa"], 48000, 24000)
+    found = placed(one, np.array([0.0, 0.6, 1.6]))
     assert not found[0].any()  # the video has not started
     np.testing.assert_allclose(found[1, 0], [0.20, 0.4, 0.30, 0.9], atol=1e-6)  # middle of the picture: azimuth +90
     np.testing.assert_allclose(found[2, 0], [0.75, 0.4, 0.85, 0.9], atol=1e-6)  # across the seam, as wide as before
