@@ -33,12 +33,11 @@ import numpy as np
 from bench.machine import machine
 from dataset.layouts import DataRoot
 from dataset.recordings import Recording
-from dataset.stereo import camera_at
+from dataset.seen import PRODUCERS
 from dataset.true_boxes import SOUNDING_SHARE
 from dcase2022_task3_seld_metrics.assignment import assign
 from util.angles import direction_from_degrees, wrap_azimuth_deg
 from util.boxes import box_file, read_boxes
-from util.camera import boxes_on_sphere
 from util.cli import run_main
 from util.errors import InputError
 from util.events import EventTable
@@ -139,8 +138,7 @@ def _boxes_deg(recording: Recording, truth: EventTable, detector: str) -> dict[i
         return {}
     frames = np.unique(truth.frame)
     boxes = read_boxes(box_file(recording.video, detector)).held().at((frames + 0.5) * truth.frame_s)
-    if recording.view == "perspective":
-        boxes = boxes_on_sphere(boxes, camera_at())
+    boxes = PRODUCERS["boxes"].of_view(recording.view, boxes)
     azimuth_deg = 360 * (0.5 - (boxes[..., 0] + boxes[..., 2]) / 2)
     return {int(frame): row[there] for frame, row, there in zip(frames, azimuth_deg, np.any(boxes, axis=-1))}
 

@@ -86,6 +86,8 @@ def test_files_give_back_things_and_the_same_people(tmp_path):
     assert read_meta(tmp_path / "with.npz")["things"] and not read_meta(tmp_path / "without.npz")["things"]
     for index, look in enumerate(read.things.looks()):
         np.testing.assert_array_equal(look, read.things.look(index))
+    (late,) = read.index_at(read.end_s + 2)
+    assert things.count[-1] and read.things.look(int(late)).shape == (0, 6)
 
 
 def test_things_take_eleven_bytes_each(tmp_path):

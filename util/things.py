@@ -37,7 +37,9 @@ class Things:
         return np.concatenate([[0], np.cumsum(self.count)]).astype(np.int64)
 
     def look(self, index: int) -> np.ndarray:
-        """The things (k, 6) at a time."""
+        """The things (k, 6) at a time; below 0, where no time counts (`util.boxes.BoxTrack.index_at`), none."""
+        if index < 0:
+            return self.rows[:0]
         first = int(self.count[:index].sum())
         return self.rows[first : first + int(self.count[index])]
 
