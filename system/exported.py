@@ -172,7 +172,10 @@ class ExportedStage(StageModel):
         fed: dict[str, torch.Tensor] = {name: inputs[name].float() for name in ("visual", "loudest") if name in inputs}
         fed["inside"] = inside
         if "features" in wanted:
-            fed["features"], _ = self.front.raw_features(inputs)
+            place = self._place()
+            with torch.autocast(place.type, enabled=False):  # as `feature.front.Front` computes them
+                features, _ = self.front.raw_features(on_device(batch, place))
+            fed["features"] = features.cpu()
         else:
             # a recording may be shorter than the item; what its padding is made of does not count
             missing = max(framing.samples_of(frames) - waveform.shape[2], 0)

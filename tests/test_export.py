@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from torch import nn
 
 import seld
 from feature import traced
+from feature.front import on_device
 from feature.logmel_gcc import DCASE2022, DCASE2022_INTENSITY, TWO_STAGE, TWO_STAGE_INTENSITY, Logmel, LogmelGCC
 from feature.logmel_intensity import LogmelIntensity
 from feature.magnitude_phase import SELDNET2018, SELDNET2019, MagnitudePhase
@@ -22,6 +24,7 @@ from feature.salsa_lite import SalsaLite
 from net.onnx_layers import with_onnx_layers
 from net.recurrent import BidirectionalTF2, KerasGRU, KerasLSTM
 from seld_predictor import load
+from system import exported as exported_system
 from system.checkpoint import load_checkpoint
 from system.exported import open_session
 from tests.checkpoints import bursts, recording, thresholds, untrained
@@ -161,6 +164,36 @@ def test_a_recording_gets_the_same_raw_output_and_rows(checkpoint, graph, elsewh
     assert made.shape == due.shape
     np.testing.assert_allclose(made, due, atol=1e-4)
     assert same_rows(rows, due_rows)
+
+
+class _Fed:
+    """A graph that gives back its features."""
+
+    def get_inputs(self) -> list[SimpleNamespace]:
+        return [SimpleNamespace(name=name) for name in ("features", "inside")]
+
+    def run(self, names: list[str], fed: dict[str, np.ndarray]) -> tuple[np.ndarray]:
+        return (fed["features"],)
+
+
+def test_features_outside_of_the_graph_are_computed_where_the_stage_is(tmp_path, monkeypatch):
+    """As on a CUDA device, which the front end has followed to; the graph takes arrays of the CPU."""
+    whole, asked = load(untrained_system(tmp_path / "a.pth", "crnn"), device="cpu").model.last, []
+    stage = object.__new__(exported_system.ExportedStage)
+    torch.nn.Module.__init__(stage)
+    stage.plans, stage.front, stage.session = whole.plans, whole.front, _Fed()
+
+    def moved(given: dict, place: torch.device) -> dict:
+        asked.append(place.type)
+        return on_device(given, torch.device("cpu"))
+
+    monkeypatch.setattr(stage, "_place", lambda: torch.device("cuda"))
+    monkeypatch.setattr(exported_system, "on_device", moved)
+    batch = {"waveform": 0.1 * torch.randn(1, 4, stage.plans.framing.samples_of(120)), "labels": None}
+    with torch.inference_mode():
+        made, _ = stage.heard(batch)
+        due, _ = whole.front.raw_features(batch)
+    assert "cuda" in asked and torch.equal(made, due)
 
 
 @pytest.mark.slow
