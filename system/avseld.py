@@ -14,8 +14,9 @@ from feature.logmel_direction import LogmelDirection, LogmelPair
 from feature.objects import object_tokens
 from net.avseld import STEP_FRAMES, AvSeld
 from output_format.detected_accdoa import DetectedAccdoa
+from output_format.multi_accdoa import VECTOR, MultiAccdoa
 from simulation.receivers import receiver_for
-from system.presets import check_made_for, presets, with_changes
+from system.presets import check_choices, check_made_for, presets, with_changes
 from system.recipes import adamw, warm_cosine
 from system.row import Plans, Recipe, Settings, Stage, Statistics, System
 from util.errors import InputError
@@ -43,6 +44,7 @@ def _settings(args: Arguments, array: Array) -> Settings:
         raise InputError(f"--set channels={made['channels']}: must be a multiple of 8")
     if not 0 <= made["dropout"] < 1 or made["masks"] < 0:
         raise InputError("--set dropout: 0 to below 1, masks: 0 or more")
+    check_choices(made, {"loss": ("squared", "detection")})
     if made["hop_frames"] % (2 * STEP_FRAMES) or not 0 < made["hop_frames"] <= WINDOW_FRAMES:
         rule = f"must be a multiple of {2 * STEP_FRAMES}, {WINDOW_FRAMES} at most"
         raise InputError(f"--set hop_frames={made['hop_frames']}: {rule}")
@@ -117,15 +119,20 @@ def _network(settings: Settings, audio: AudioFeature, classes: int, visual: bool
     )
 
 
+def _output_format(settings: Settings, classes: int) -> MultiAccdoa:
+    if settings.get("loss", "detection") == "detection":  # as those of before there was a choice
+        return DetectedAccdoa(classes, frame_s=LABEL_FRAME_S, distance=_has_distance(settings))
+    elements = (*VECTOR, "distance") if _has_distance(settings) else VECTOR
+    return MultiAccdoa(classes, frame_s=LABEL_FRAME_S, elements=elements)
+
+
 _STAGE = Stage(
     "main",
     settings=_settings,
     plans=_plans,
     front=_front,
     network=_network,
-    output_format=lambda settings, classes: DetectedAccdoa(
-        classes, frame_s=LABEL_FRAME_S, distance=_has_distance(settings)
-    ),
+    output_format=_output_format,
     recipe=Recipe(adamw, schedule=warm_cosine, ema=EMA, clip_norm=1.0, tunes=True),
 )
 

@@ -32,9 +32,12 @@ from job.tuning_thresholds import ENOUGH_S, best_thresholds, few_of
 from net.avseld import CONTEXT, AvSeld, Pointer, firsthand, gathered_around
 from output_format.candidates import Candidates
 from output_format.detected_accdoa import THRESHOLD, DetectedAccdoa, detection_direction_loss
+from output_format.multi_accdoa import MultiAccdoa
 from seld_predictor import load
 from simulation.receivers import receiver_for
 from system.checkpoint import load_checkpoint, save_checkpoint
+from system.presets import preset_of
+from system.table import system_named
 from tests.checkpoints import bursts, recording
 from tests.runs import run_folder
 from tests.small_data import make_root
@@ -46,7 +49,9 @@ from util.angles import direction_from_degrees
 from util.audio import write_audio
 from util.cli import run_main
 from util.dialects import dialect_named, parse_events, read_events, write_events
+from util.errors import InputError
 from util.events import EventTable
+from util.job_arguments import Arguments
 from util.microphone_arrays import ARRAYS
 from util.runs import checkpoints_of
 from util.things import NO_THINGS
@@ -371,6 +376,21 @@ def test_the_loss_has_no_plateau_at_zero_and_is_least_at_the_truth():
         detection_direction_loss(true, target, reduction="sum")
 
 
+def test_which_loss_is_a_setting_and_what_was_trained_before_keeps_its_own():
+    stage, array = system_named("avseld").stage("main"), ARRAYS["foa"]
+
+    def form(*changes):
+        settings = stage.settings(Arguments.of({**preset_of("avseld").arguments, "set": list(changes)}), array)
+        return stage.output_format(settings, 13), stage.output_format({**settings, "distance": True}, 13)
+
+    assert [type(one) for one in form()] == [MultiAccdoa] * 2
+    assert [type(one) for one in form("loss=detection")] == [DetectedAccdoa] * 2
+    assert form()[1].dialect == form("loss=detection")[1].dialect == "dcase2024_m"
+    assert type(stage.output_format({}, 13)) is DetectedAccdoa
+    with pytest.raises(InputError, match="loss"):
+        form("loss=other")
+
+
 def test_added_windows_hold_both_sounds_and_both_labels(tmp_path):
     root = make_root(tmp_path / "root", train=3, test=0, seconds=8.0, videos=False)
     recordings = [recording_of_file(path) for path in sorted(root.rglob("*.wav"))]
@@ -632,14 +652,14 @@ def test_a_training_gives_its_checkpoints_thresholds_of_their_own(root, tmp_path
     flags = ["-train", "-val", "--system", "avseld", "--init", str(shipped), "--device", "cpu"]
     flags += ["--no-video", "-b", "2", "-i", "1", "-s", "1", "-l", "1e-9"]
     presence = load_checkpoint(checkpoints_of(run_folder(root, *flags))[-1]).thresholds["presence"]
-    assert presence not in ([THRESHOLD] * 13, load_checkpoint(shipped).thresholds["presence"])
+    assert presence not in ([0.5] * 13, [THRESHOLD] * 13, load_checkpoint(shipped).thresholds["presence"])
     assert all(0.1 <= value <= 0.95 for value in presence)
     named = tmp_path / "thresholds.json"
     named.write_text(json.dumps({"threshold_presence": [0.42] * 13, "threshold_unification": 20}))
     again = run_folder(root, *flags, "--threshold-config", str(named))
     assert load_checkpoint(checkpoints_of(again)[-1]).thresholds == {"presence": [0.42] * 13, "unification_deg": 20.0}
     fresh = load_checkpoint(checkpoints_of(train(root, "--no-video", "-i", "1"))[-1])
-    assert fresh.thresholds["presence"] == [THRESHOLD] * 13
+    assert fresh.thresholds["presence"] == [MultiAccdoa(13, frame_s=0.1).threshold] * 13
 
 
 def test_few_recordings_are_from_all_over_the_list():
