@@ -51,6 +51,7 @@ class Row:
     about: str
     flags: tuple[str, ...] = ()
     system: str = "avseld"
+    task: str | None = None
     changes: Callable[[], dict[str, object]] = dict
     looks: bool = True
 
@@ -63,12 +64,6 @@ def _learnt() -> dict[str, object]:
     return {"system.avseld.AvSeld": partial(AvSeld, measured=False)}
 
 
-def _squared() -> dict[str, object]:
-    from output_format.multi_accdoa import MultiAccdoa
-
-    return {"output_format.detected_accdoa.DetectedAccdoa.loss": MultiAccdoa.loss}
-
-
 def _as_recorded() -> dict[str, object]:
     return {"net.avseld._EQUALISED_DB": 0.0, "net.avseld._SHIFT": 0}
 
@@ -78,12 +73,16 @@ ROWS = {
     "avseld": Row("as it is"),
     "crnn": Row("audio-visual CRNN, as `script/train_seld_foa.sh` trains it", system="crnn"),
     "crnn_audio": Row("CRNN without video, channel swaps, cosine", _AUDIO_CRNN, system="crnn", looks=False),
+    "vit": Row("audio-visual time-token ViT, as `script/train_seld_vit.sh` trains it", system="vit"),
+    "seldnet2022": Row(
+        "SELDnet of 2022 with ACCDOA, without video", ("-b", "16", "--no-video"), "seldnet2022", "2", looks=False
+    ),
     "no_pointing": Row("nothing is seen", ("--no-video",), looks=False),
     "people_only": Row("of what is seen people alone", ("--set", "things=false")),
     "no_neighbours": Row("directions of one label frame alone", changes=lambda: {"net.avseld.CONTEXT": 0}),
     "no_beginnings": Row("every cell counts alike", changes=lambda: {"net.avseld.firsthand": lambda _, found: found}),
     "learnt_directions": Row("directions are learnt, not measured", changes=_learnt),
-    "squared_error": Row("loss of Multi-ACCDOA", changes=_squared),
+    "detection_loss": Row("cross entropy of lengths, chord of directions", ("--set", "loss=detection")),
     "no_adding": Row("eight channel swaps, no windows added", ("--augment", "acs")),
     "no_augmentation": Row("neither symmetries nor windows added", ("--augment", "none")),
     "no_equalisation": Row("levels and bands stay", changes=_as_recorded),
@@ -155,8 +154,10 @@ def _train(args: argparse.Namespace, row: Row, seed: str, iterations: int, name:
     import seld
 
     monitor = Path(f"{args.out.with_suffix('').absolute()}_runs") / name
-    command = ["-train", "--system", row.system, "--data-root", str(args.train), "--format", "foa", "-rs", seed]
-    command += ["-i", str(iterations), "-s", str(iterations), "--detector", args.detector, "--device", "cpu"]
+    ids = [] if row.task is None else [row.task, "1"]
+    command = ["-train", "--system", row.system, *ids, "--data-root", str(args.train), "--format", "foa", "-rs", seed]
+    command += ["-i", str(iterations), "-s", str(iterations), "--select", "last", "--device", "cpu"]
+    command += ["--detector", args.detector]
     shown = io.StringIO()
     with contextlib.redirect_stdout(shown), timed() as taken:
         status = util.cli.run_main(seld.main, [*command, "-m", str(monitor), *row.flags])
