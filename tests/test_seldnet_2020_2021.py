@@ -193,7 +193,7 @@ class Rows(AudioFeature):
             return waveform.unflatten(1, (7, 8)).transpose(2, 3)
         parts = waveform.split((32, 24), dim=1)
         planes = torch.cat([part.unflatten(1, (8, -1)).transpose(1, 2) for part in parts], dim=1)
-        mixed = Interleaved(SimpleNamespace(channels=4, maps=7, bins=8, held_over=""), 4)
+        mixed = Interleaved(SimpleNamespace(channels=4, maps=7, bins=8, held_over="", jumps=False), 4)
         made = mixed.interleaved(planes.transpose(2, 3))
         torch.testing.assert_close(mixed.apart(made), planes.transpose(2, 3), atol=0, rtol=0)
         return made
