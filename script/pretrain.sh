@@ -15,7 +15,8 @@ train() {
     shift 2
     run="$(ls -d "$monitor"/2* 2>/dev/null | tail -n 1 || true)"
     if [ -z "$run" ]; then
-        python seld.py -train --system avseld --detector yolox_nano -i "$iterations" -s 500 -m "$monitor" "$@"
+        python seld.py -train --system avseld --detector yolox_nano -i "$iterations" -s 500 -m "$monitor" \
+            --set things=false "$@"
         run="$(ls -d "$monitor"/2* | tail -n 1)"
     elif [ ! -e "$run/params_$(basename "$run")_$(printf '%07d' "$iterations").pth" ]; then
         python seld.py -train --resume "$run"
