@@ -85,7 +85,7 @@ def open_checkpoint(args: Arguments, given: Mapping[str, Any]) -> tuple[Inferenc
         threshold_config=args.threshold_config,
         detector=given.get("detector"),
         # a newcomer's first picture must not fail for want of a network
-        spare_detector="builtin" if checkpoint.parent == SHIPPED else None,
+        spare_detector="builtin" if checkpoint.resolve().parent == SHIPPED else None,
         person_class=args.person_class,
         detector_size=args.detector_size,
         latency_s=args.latency_s,

@@ -608,7 +608,7 @@ def test_a_shipped_checkpoint_is_small_and_says_the_same(run, root, tmp_path, mo
     for name, value in whole.stages["main"].weights.items():
         torch.testing.assert_close(small.stages["main"].weights[name].float(), value.float(), atol=2e-3, rtol=2e-3)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("job.inputs.SHIPPED", shipped.parent)
+    monkeypatch.setattr("job.inputs.SHIPPED", shipped.parent.resolve())
     recording(Path("a.wav"), 2.0)
     assert run_main(seld.main, ["-infer", "a.wav", "--player", "never", "--device", "cpu"]) == 0
     assert "the shipped checkpoint foa.pth" in capsys.readouterr().err
@@ -624,6 +624,8 @@ def test_a_shipped_checkpoint_is_small_and_says_the_same(run, root, tmp_path, mo
     assert run_main(seld.main, flags) == 0
     assert "looked for with the detector builtin instead" in capsys.readouterr().err
     assert '"detector": "builtin"' in Path("a_seld/a.json").read_text()
+    assert run_main(seld.main, [*flags, "-em", str(Path("pretrained", "foa.pth"))]) == 0
+    assert "looked for with the detector builtin instead" in capsys.readouterr().err
     assert run_main(seld.main, [*flags, "--detector", "yolox_nano"]) == 2
     assert "cannot be downloaded" in capsys.readouterr().err
     assert run_main(seld.main, ["-infer", "a.wav", "--format", "mic"]) == 2
