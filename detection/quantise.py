@@ -11,6 +11,7 @@ import logging
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -63,19 +64,31 @@ def quantise(detector: Detector, pictures: Sequence[np.ndarray], out: Path) -> N
                 node.name = node.name or f"node_{number}"
             source = Path(folder) / "source.onnx"
             onnx.save(model, str(source))
-            logging.getLogger().setLevel(logging.ERROR)  # it recommends another tool, which needs sympy
-            quantize_static(
-                str(source),
-                str(temporary),
-                Pictures(),
-                quant_format=QuantFormat.QDQ,
-                per_channel=True,
-                activation_type=QuantType.QUInt8,
-                weight_type=QuantType.QInt8,
-                nodes_to_exclude=_last_layers(model.graph),
-            )
+            with _errors_alone():  # it recommends another tool, which needs sympy
+                quantize_static(
+                    str(source),
+                    str(temporary),
+                    Pictures(),
+                    quant_format=QuantFormat.QDQ,
+                    per_channel=True,
+                    activation_type=QuantType.QUInt8,
+                    weight_type=QuantType.QInt8,
+                    nodes_to_exclude=_last_layers(model.graph),
+                )
     except (RuntimeError, ValueError, TypeError) as error:
         raise InputError(f"cannot be made 8-bit ({' '.join(str(error).split())[:150]})", path=detector.path) from error
+
+
+@contextmanager
+def _errors_alone() -> Iterator[None]:
+    """Remarks of libraries are left out, and come again afterwards."""
+    root = logging.getLogger()
+    level = root.level
+    root.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        root.setLevel(level)
 
 
 def _inputs(detector: Detector, pictures: Sequence[np.ndarray]) -> Iterator[dict[str, np.ndarray]]:

@@ -93,6 +93,7 @@ def test_real_weights_in_eight_bits_find_the_same_person(tmp_path):
     one, other = (detector([person_at()], score_threshold=0.3)[0] for detector in (Detector(REAL), small))
     assert other.label[0] == PERSON and abs(one.score[0] - other.score[0]) < 0.2
     assert box_iou(one.boxes[:1], other.boxes[:1])[0, 0] > 0.7
+    assert logging.getLogger().level < logging.ERROR  # remarks are heard again
 
 
 def test_eight_bits_need_a_package_that_is_named_with_the_command(tmp_path, monkeypatch, capsys):
