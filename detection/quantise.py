@@ -7,11 +7,9 @@ The last layers of a YOLOX (offsets, objectness, classes) stay as they are: thei
 from __future__ import annotations
 
 import argparse
-import logging
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +21,7 @@ from util.cli import run_main
 from util.errors import InputError
 from util.files import written_whole
 from util.onnx_packages import check_onnx_packages
+from util.quiet import errors_alone
 from util.video import decoded_frames, video_info
 
 _OPSET = 13  # of integers by channel
@@ -64,7 +63,7 @@ def quantise(detector: Detector, pictures: Sequence[np.ndarray], out: Path) -> N
                 node.name = node.name or f"node_{number}"
             source = Path(folder) / "source.onnx"
             onnx.save(model, str(source))
-            with _errors_alone():  # it recommends another tool, which needs sympy
+            with errors_alone(""):  # it recommends another tool, which needs sympy
                 quantize_static(
                     str(source),
                     str(temporary),
@@ -77,18 +76,6 @@ def quantise(detector: Detector, pictures: Sequence[np.ndarray], out: Path) -> N
                 )
     except (RuntimeError, ValueError, TypeError) as error:
         raise InputError(f"cannot be made 8-bit ({' '.join(str(error).split())[:150]})", path=detector.path) from error
-
-
-@contextmanager
-def _errors_alone() -> Iterator[None]:
-    """Remarks of libraries are left out, and come again afterwards."""
-    root = logging.getLogger()
-    level = root.level
-    root.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        root.setLevel(level)
 
 
 def _inputs(detector: Detector, pictures: Sequence[np.ndarray]) -> Iterator[dict[str, np.ndarray]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ from dataset.seen import Producer
 from net.onnx_layers import with_onnx_layers
 from system.model import Model, StageModel
 from util.onnx_packages import check_onnx_packages
+from util.quiet import errors_alone
 
 OPSET = 18
 _LARGEST_DIFFERENCE = 1e-4  # between graph and network, of outputs about 1
@@ -272,14 +272,6 @@ def _compare(model: StageModel, content: bytes, names: Sequence[str], channels: 
 @contextmanager
 def _quiet() -> Iterator[None]:
     """The exporter's remarks on its own steps are left out."""
-    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        for logger, level in zip(loggers, levels):
-            logger.setLevel(level)
+    with errors_alone("torch.onnx", "onnxscript", "onnx_ir"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield

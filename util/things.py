@@ -40,8 +40,8 @@ class Things:
         """The things (k, 6) at a time; below 0, where no time counts (`util.boxes.BoxTrack.index_at`), none."""
         if index < 0:
             return self.rows[:0]
-        first = int(self.count[:index].sum())
-        return self.rows[first : first + int(self.count[index])]
+        first = self.first
+        return self.rows[first[index] : first[index + 1]]
 
     def looks(self) -> list[np.ndarray]:
         """The things (k, 6) at each time."""
