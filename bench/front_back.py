@@ -87,7 +87,8 @@ def main(argv: list[str] | None = None) -> int:
     detector = args.detector or content.arguments.get("detector") or "builtin"
     found: dict[str, Counts] = {}
     for kind in BOXES if content.visual else ("own",):
-        estimated, reference, recordings = _predicted(args, checkpoint, detector, kind)
+        looked = {"detector": detector, "boxes": kind} if content.visual else {}
+        estimated, reference, recordings = _predicted(args, checkpoint, looked)
         people = _people(content.classes)
         found[kind] = NOTHING
         for recording in recordings:
@@ -100,24 +101,27 @@ def main(argv: list[str] | None = None) -> int:
     seconds = sum(one.duration_s for one in recordings)
     array = content.array.get("name")
     print(f"{machine(args.device)}; {content.system}, {array}, {Path(args.checkpoint).name}")
-    looked = f", boxes by {Path(detector).name}" if content.visual else ", nothing is seen"
-    print(f"{args.data_root.name}: {len(recordings)} recordings, {seconds / 60:.1f} min{looked}\n")
+    by = f", boxes by {Path(detector).name}" if content.visual else ", nothing is seen"
+    print(f"{args.data_root.name}: {len(recordings)} recordings, {seconds / 60:.1f} min{by}\n")
     print(table(found if content.visual else {"audio only": found["own"]}))
     return 0
 
 
 def _predicted(
-    args: argparse.Namespace, checkpoint: Path, detector: str, boxes: str
+    args: argparse.Namespace, checkpoint: Path, looked: dict[str, str]
 ) -> tuple[dict[str, EventTable], dict[str, EventTable], Sequence[Recording]]:
-    """Estimated and labelled events by recording, as `python seld.py -eval` has them; files go to a folder for now."""
+    """Estimated and labelled events by recording, as `python seld.py -eval` has them; files go to a folder for now.
+
+    Parameters
+    ----------
+    looked : flags of what is seen
+    """
     from job.evaluate import evaluate_checkpoint
-    from system.checkpoint import load_checkpoint
 
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
         shutil.copy(checkpoint, folder)
         given = {"data_root": [str(args.data_root)], "device": args.device, "eval_wav_txt": args.list}
-        if load_checkpoint(checkpoint).visual:
-            given |= {"detector": detector, "boxes": boxes}
+        given |= looked
         given = {name: value for name, value in given.items() if value is not None}
         found, _ = evaluate_checkpoint(given, Path(folder) / checkpoint.name, "bench/front_back.py")
     if not found.reference:

@@ -105,7 +105,7 @@ def _timed(args: argparse.Namespace, run: Callable[[], None]) -> Taken:
 
 
 def _offline(args: argparse.Namespace, checkpoint: Path, audio: Path, precision: str) -> Taken:
-    from job.picture import PlacedBoxes
+    from job.picture import PlacedSight
     from job.sound import open_sound
     from util.boxes import BoxTrack
     from util.placement import Placement
@@ -114,7 +114,7 @@ def _offline(args: argparse.Namespace, checkpoint: Path, audio: Path, precision:
     time_s = np.arange(0, args.seconds, 0.1)
     boxes = np.zeros((len(time_s), 6, 4), np.float32)
     boxes[:, 0] = [0.4, 0.3, 0.5, 0.8]
-    placed = PlacedBoxes(BoxTrack(time_s, boxes, boxes[..., 0], float(args.seconds)), Placement())
+    placed = PlacedSight(BoxTrack(time_s, boxes, boxes[..., 0], float(args.seconds)), Placement())
 
     def run() -> None:
         inference.recording_events(open_sound(audio, inference.model.array), visual=placed)
@@ -153,7 +153,7 @@ def _streaming(args: argparse.Namespace, checkpoint: Path, audio: Path, precisio
 def _detection(args: argparse.Namespace, checkpoint: Path, audio: Path, folder: Path) -> None:
     from detection.at_times import detect_at
     from detection.detector import Detector
-    from job.picture import PlacedBoxes
+    from job.picture import PlacedSight
     from job.sound import open_sound
     from util.placement import Placement
     from util.video import VideoWriter
@@ -171,7 +171,7 @@ def _detection(args: argparse.Namespace, checkpoint: Path, audio: Path, folder: 
 
     def run() -> None:
         track = detect_at(video, detector, inference.look_times_s(recording), progress=False)
-        inference.recording_events(recording, visual=PlacedBoxes(track, Placement()))
+        inference.recording_events(recording, visual=PlacedSight(track, Placement()))
 
     _report(
         args, "detection", _timed(args, run), seconds=seconds, more=f" ({args.detector}, 29.97 pictures/s, float32)"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -99,21 +99,19 @@ class Swap:
 
     def looks(self, looks: np.ndarray, *, oriented: bool = False) -> np.ndarray:
         """Boxes (..., 6, 4) or rows of objects (..., 16, 6) of several looks, see `boxes`."""
-        if looks.shape[-1] == NUMBERS:  # people and things keep to their own rows
-            groups = (looks[..., :PEOPLE_ROWS, :], looks[..., PEOPLE_ROWS:, :])
-            return np.concatenate([self._looks(group, oriented) for group in groups], axis=-2)
-        return self._looks(looks, oriented)
+        return _by_kind(lambda kind: self._looks(kind, oriented), looks)
 
     def _looks(self, looks: np.ndarray, oriented: bool) -> np.ndarray:
         flat = np.asarray(looks, dtype=np.float32).reshape(-1, *looks.shape[-2:])
         there = np.asarray(flat.any(axis=-1))
         rows, crosses = self._rolled(flat, oriented)
-        turned = np.where(there[..., None], rows, 0).astype(np.float32)
         crosses &= there
         if crosses.any():
-            turned, parts = _parted(rows, there, crosses)
-            turned = np.concatenate([turned, parts], axis=1)
-        return _packed(turned)[:, : looks.shape[-2]].reshape(looks.shape)
+            rows, parts = _parted(rows, crosses)
+            rows = np.concatenate([np.where(there[..., None], rows, 0), parts], axis=1)
+        else:
+            rows = np.where(there[..., None], rows, 0)
+        return _packed(rows.astype(np.float32))[:, : looks.shape[-2]].reshape(looks.shape)
 
     def _rolled(self, boxes: np.ndarray, oriented: bool) -> tuple[np.ndarray, np.ndarray]:
         """Rows (..., 4 or more) at their new places, float64, and which (...) go on beyond the right border."""
@@ -131,12 +129,17 @@ class Swap:
         return np.stack([x0, y0, x1, y1, *more], axis=-1), crosses
 
 
-def _parted(rows: np.ndarray, there: np.ndarray, crosses: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Boxes (looks, n, 4 or more) that go on beyond the right border -> their wider parts in place, and the others.
+def _by_kind(work: Callable[..., np.ndarray], *looks: np.ndarray) -> np.ndarray:
+    """Work on looks (..., rows, numbers), where things are among them (`util.objects`) on people and things apart."""
+    if looks[0].shape[-1] != NUMBERS:
+        return work(*looks)
+    kinds = (slice(0, PEOPLE_ROWS), slice(PEOPLE_ROWS, None))
+    return np.concatenate([work(*(one[..., kind, :] for one in looks)) for kind in kinds], axis=-2)
 
-    Parameters
-    ----------
-    there, crosses : (looks, n) which rows are boxes, which of them go on
+
+def _parted(rows: np.ndarray, crosses: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Rows (looks, n, 4 or more), of which some (looks, n) go on beyond the right border -> with the wider parts of
+    these in place; the narrower parts, zeros where there is none.
     """
     right, left = 1 - rows[..., 0], rows[..., 2] - 1  # widths at the right border and, beyond it, at the left one
     at_right = np.array(rows)
@@ -147,8 +150,7 @@ def _parted(rows: np.ndarray, there: np.ndarray, crosses: np.ndarray) -> tuple[n
     wide = np.where(wider_left[..., None], at_left, at_right)
     narrow = np.where(wider_left[..., None], at_right, at_left)
     wanted = crosses & (np.minimum(left, right) >= _MIN_WIDTH)
-    made = (np.where(mask[..., None], one, 0).astype(np.float32) for mask, one in ((there, wide), (wanted, narrow)))
-    return next(made), next(made)
+    return wide, np.where(wanted[..., None], narrow, 0)
 
 
 def _packed(rows: np.ndarray) -> np.ndarray:
@@ -366,10 +368,7 @@ def added_looks(looks: np.ndarray, others: np.ndarray) -> np.ndarray:
 
     People and things (`util.objects`) keep to their own rows.
     """
-    if looks.shape[-1] == NUMBERS:
-        groups = (slice(0, PEOPLE_ROWS), slice(PEOPLE_ROWS, None))
-        return np.concatenate([_added(looks[:, rows], others[:, rows]) for rows in groups], axis=1)
-    return _added(looks, others)
+    return _by_kind(_added, looks, others)
 
 
 def _added(looks: np.ndarray, others: np.ndarray) -> np.ndarray:

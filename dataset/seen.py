@@ -105,17 +105,15 @@ class PackedBoxes:
 
     def at(self, time_s: np.ndarray) -> np.ndarray:
         """As `BoxTrack.at`."""
-        out = np.zeros((len(time_s), MAX_BOXES, 4), dtype=np.float32)
-        if len(self._grid.time_s):
-            for row, index in zip(out, self.index_at(time_s).tolist()):
-                if index >= 0:
-                    boxes = self._boxes[self._first[index] : self._first[index + 1]]
-                    row[: len(boxes)] = boxes
-        return out
+        return self.of(self.index_at(time_s))
 
     def index_at(self, time_s: np.ndarray) -> np.ndarray:
         """As `BoxTrack.index_at`."""
         return self._grid.index_at(time_s)
+
+    def of(self, index: np.ndarray) -> np.ndarray:
+        """Boxes (m, 6, 4) of numbers of grid times (m,), see `index_at`."""
+        return _unpacked(self._boxes, self._first, index, MAX_BOXES)
 
 
 class PackedObjects:
@@ -134,13 +132,27 @@ class PackedObjects:
 
     def at(self, time_s: np.ndarray) -> np.ndarray:
         """Rows (m, 16, 6) at times (m,); as `BoxTrack.at`."""
-        out = rows_of_people(self._people.at(time_s))
+        index = self._people.index_at(time_s)
+        out = rows_of_people(self._people.of(index))
         if len(self._rows):
-            for row, index in zip(out[:, PEOPLE_ROWS:], self._people.index_at(time_s).tolist()):
-                if index >= 0:
-                    things = self._rows[self._first[index] : self._first[index + 1]]
-                    row[: len(things)] = things
+            out[:, PEOPLE_ROWS:] = _unpacked(self._rows, self._first, index, THING_ROWS)
         return out
+
+
+def _unpacked(packed: np.ndarray, first: np.ndarray, index: np.ndarray, most: int) -> np.ndarray:
+    """Rows of grid times (m,), -1 for none, in places of their own (m, most, ...); zeros behind them.
+
+    Parameters
+    ----------
+    packed : rows of all grid times, one behind the other
+    first : (times + 1,) which of them is the first of each time
+    """
+    out = np.zeros((len(index), most, *packed.shape[1:]), dtype=np.float32)
+    for places, one in zip(out, index.tolist()):
+        if one >= 0:
+            rows = packed[first[one] : first[one + 1]]
+            places[: len(rows)] = rows
+    return out
 
 
 def _read_objects(path: Path) -> PackedObjects:

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class PlacedBoxes:
-    """What is seen in a video, for the predictor: (recording, times of the sound (m,) in s) -> (m, 6, 4) or rows."""
+class PlacedSight:
+    """What is seen in a video, for the predictor: (recording, times of the sound (m,) in s) -> (m, ...)."""
 
     track: Track
     placement: Placement

@@ -11,7 +11,7 @@ import numpy as np
 from dataset.recordings import Recording
 from dataset.seen import BOXES, PackedObjects, Producer
 from dataset.source import Source, Visual
-from job.picture import PlacedBoxes, boxes_of_video
+from job.picture import PlacedSight, boxes_of_video
 from seld_predictor import Inference
 from system.row import Plans
 from util.boxes import BoxTrack
@@ -108,7 +108,7 @@ def _boxes_seen(
 ) -> Seen:
     track = boxes_of_video(video, inference.open_detector(), times_s, placement, out, things=producer.things)
     held = PackedObjects(track) if producer.things else track
-    return Seen(PlacedBoxes(held, placement, producer), track)
+    return Seen(PlacedSight(held, placement, producer), track)
 
 
 def _make_looks(producer: Producer, args: Arguments, due: Due, progress: bool) -> None:
@@ -132,13 +132,7 @@ def _looks_seen(
         path = out / look_path(video, backbone.label).name
         if not is_current(path, source, backbone):
             write_looks(path, look_at(source, backbone))
-    track = read_looks(path)
-
-    def visual(recording: Recording, time_s: np.ndarray) -> np.ndarray:
-        video_s = placement.video_times_s(time_s)
-        return np.where((video_s < 0)[:, None, None], np.float32(0), track.at(np.maximum(video_s, 0)))
-
-    return Seen(visual)
+    return Seen(PlacedSight(read_looks(path), placement, producer))
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from dataset.recordings import Recording
 from detection.at_times import held_at
 from detection.yolox import Look
 from job.inputs import find_items, inference_arguments, open_checkpoint
-from job.picture import PlacedBoxes
+from job.picture import PlacedSight
 from net.crnn import AudioVisualCRNN
 from seld_predictor import Inference, load
 from system.model import StageModel
@@ -367,7 +367,7 @@ def test_boxes_move_with_yaw_and_offset():
     boxes = np.zeros((2, 6, 4), np.float32)
     boxes[:, 0] = [[0.45, 0.4, 0.55, 0.9], [0.0, 0.4, 0.1, 0.9]]
     track = BoxTrack(np.array([0.0, 1.0]), boxes, boxes[..., 0], 2.0)
-    placed = PlacedBoxes(track, Placement(yaw_deg=90, offset_s=0.5))
+    placed = PlacedSight(track, Placement(yaw_deg=90, offset_s=0.5))
     one = Recording("a", Path("a.wav"), None, Path("a.mp4"), ARRAYS["foa"], 48000, 24000)
     found = placed(one, np.array([0.0, 0.6, 1.6]))
     assert not found[0].any()  # the video has not started

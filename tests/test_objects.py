@@ -21,7 +21,7 @@ from dataset.stereo import camera_at
 from dataset.true_boxes import FURNITURE, SOUNDING_THINGS, SupposedBoxes, TrueBoxes
 from detection.detector import Detector
 from feature.objects import AZIMUTH, CLASS, HEIGHT, SCORE, TOKEN, WIDTH, object_tokens
-from job.picture import PlacedBoxes, boxes_as_needed
+from job.picture import PlacedSight, boxes_as_needed
 from net.avseld import OBJECT_CLASSES, Pointer
 from object_detection import ensure_boxes
 from seld_predictor import load
@@ -488,7 +488,7 @@ def test_a_recording_by_itself_and_as_a_stream_is_seen_as_in_its_data_set(produc
     due = Boxes(TV, producer=producer)(one, time_s)
     track = read_boxes(path)
     held = PackedObjects(track) if producer.things else track
-    np.testing.assert_array_equal(PlacedBoxes(held, Placement(), producer)(one, time_s), due)
+    np.testing.assert_array_equal(PlacedSight(held, Placement(), producer)(one, time_s), due)
     stream = boxes_as_needed(video, detector, Placement(), 0.5, producer=producer, view=view)
     np.testing.assert_array_equal(np.stack([next(stream) for _ in time_s]), due)
     plain = track.at(time_s)
