@@ -22,13 +22,20 @@ CLASSES = ("one", "two", "three")
 
 
 def untrained_system(
-    path: Path, net: str, *, array: str = "foa", visual: bool = False, settings: Mapping[str, Any] | None = None
+    path: Path,
+    net: str,
+    *,
+    array: str = "foa",
+    visual: bool = False,
+    settings: Mapping[str, Any] | None = None,
+    stirred: bool = True,
 ) -> Path:
     """Write a checkpoint of a system's untrained networks, features of sound standardised by those of some noise.
 
     Parameters
     ----------
     settings : changes of the system's own
+    stirred : weights that an untrained network has alike are moved
     """
     torch.manual_seed(0)
     system, preset = system_named(net), preset_of(net)
@@ -46,7 +53,8 @@ def untrained_system(
                 mean, deviation = features.mean(1), features.std(1)
             statistics = {"feature": made["feature"], "mean": mean, "scale": (deviation + 1e-3).expand_as(mean)}
         model = StageModel(stage, made, ARRAYS[array], len(CLASSES), visual=visual, statistics=statistics)
-        _stir(model.network)
+        if stirred:
+            _stir(model.network)
         states[stage.name] = StageState(made, model.network.state_dict(), statistics)
     checkpoint = Checkpoint(
         net, ARRAYS[array].to_dict(), list(CLASSES), visual, states, arguments={"detector": "builtin"}
