@@ -6,6 +6,7 @@ import json
 import os
 import re
 import zipfile
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from util.files import written_whole
 from util.things import KEPT_THINGS, Things
 
 MAX_BOXES = 6
+_OF_THINGS = ("thing_count", "thing_boxes", "thing_score", "thing_class")  # arrays of a box file
 HOLD_S = 1.0  # how long the last boxes stay after the end of the video
 FORMAT = 1
 TIME_ROUNDING_S = 1e-6  # a time that misses a grid time by float rounding only is at that grid time
@@ -189,7 +191,7 @@ def read_boxes(path: str | os.PathLike[str], *, detector: str | None = None) -> 
     ------
     InputError : missing, damaged, no box file, or written by another detector
     """
-    arrays = _read(path, ("meta", "time_s", "count", "boxes", "score", "end_s"))
+    arrays = _read(path, ("meta", "time_s", "count", "boxes", "score", "end_s"), things=True)
     meta, count = arrays["meta"], arrays["count"]
     if detector is not None and meta.get("detector") != (
         Path(detector).stem if detector.endswith(".onnx") else detector
@@ -205,26 +207,30 @@ def read_boxes(path: str | os.PathLike[str], *, detector: str | None = None) -> 
     if len(arrays["time_s"]) != len(count) or len(arrays["boxes"]) != kept.sum() or len(arrays["score"]) != kept.sum():
         raise InputError("is a damaged box file: its arrays do not belong together", path=path)
     boxes[kept], score[kept] = arrays["boxes"], arrays["score"]
-    things = _things(path, len(count)) if meta.get("things") else None
+    things = _things(path, arrays) if meta.get("things") else None
     return BoxTrack(arrays["time_s"], boxes, score, float(arrays["end_s"]), meta, meta.get("grid_hz"), things)
 
 
-def _things(path: str | os.PathLike[str], times: int) -> Things:
-    arrays = _read(path, ("meta", "thing_count", "thing_boxes", "thing_score", "thing_class"))
+def _things(path: str | os.PathLike[str], arrays: Mapping[str, Any]) -> Things:
     count, label = arrays["thing_count"].astype(np.int64), arrays["thing_class"]
-    shapes = [arrays[name].shape for name in ("thing_count", "thing_boxes", "thing_score", "thing_class")]
+    shapes = [arrays[name].shape for name in _OF_THINGS]
     total = int(count.sum())
-    if shapes != [(times,), (total, 4), (total,), (total,)] or (total and label.max() >= len(COCO_CLASSES)):
+    if shapes != [(len(arrays["count"]),), (total, 4), (total,), (total,)] or (
+        total and label.max() >= len(COCO_CLASSES)
+    ):
         raise InputError("is a damaged box file: its arrays do not belong together", path=path)
     rows = np.column_stack([arrays["thing_boxes"], arrays["thing_score"], label]).astype(np.float32)
     return Things(count, rows)
 
 
-def _read(path: str | os.PathLike[str], names: tuple[str, ...]) -> dict:
+def _read(path: str | os.PathLike[str], names: tuple[str, ...], *, things: bool = False) -> dict:
+    """Arrays of these names, and of things where there are some and they are asked for."""
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in names}
-        arrays["meta"] = json.loads(arrays["meta"].tobytes())
+            meta = arrays["meta"] = json.loads(arrays["meta"].tobytes())
+            if things and meta.get("format") == FORMAT and meta.get("things"):
+                arrays |= {name: file[name] for name in _OF_THINGS}
     except FileNotFoundError:
         raise InputError("no such file (python object_detection.py makes it)", path=path) from None
     except (OSError, ValueError, KeyError, EOFError, AttributeError, TypeError, zipfile.BadZipFile) as error:
